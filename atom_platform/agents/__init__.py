@@ -1,0 +1,1 @@
+"""Agents: stored lists of skill steps, and the running of them."""

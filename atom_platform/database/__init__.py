@@ -1,0 +1,1 @@
+"""The relational database: engine, schema, migrations and their instrumentation."""

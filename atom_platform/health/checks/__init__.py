@@ -1,0 +1,1 @@
+"""One check, one file; a check is a callable that returns a CheckResult or raises."""

@@ -1,0 +1,1 @@
+"""Prometheus metrics that stay true across worker processes."""

@@ -1,0 +1,1 @@
+"""How metrics cross processes: the directory, the slots in it, and the scrape that reads them."""

@@ -1,0 +1,1 @@
+"""What runs inside gunicorn: its hooks and the worker class."""

@@ -1,0 +1,1 @@
+"""Skills: registered callables with an id that agents run."""
