@@ -1,0 +1,46 @@
+"""What every test may use: a real service, a real PostgreSQL, and a clean environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.postgres import PostgreSQL, running_postgresql
+from tests.service import Service, running_service
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting of the developer's shell must not decide a test."""
+    for variable in list(os.environ):
+        if variable.startswith("ATOM_") or variable in {
+            "DATABASE_URL",
+            "GUNICORN_CMD_ARGS",
+            "PORT",
+            "PROMETHEUS_MULTIPROC_DIR",
+            "WEB_CONCURRENCY",
+        }:
+            monkeypatch.delenv(variable)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A server that every test may use and none may harm; faults need one of their own."""
+    with running_postgresql() as server:
+        yield server
+
+
+@pytest.fixture(name="start_service")
+def _start_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Return a function that starts a service; all of them end with the test."""
+    with ExitStack() as stack:
+
+        def start(**kwargs: Any) -> Service:
+            return stack.enter_context(running_service(tmp_path, **kwargs))
+
+        yield start
