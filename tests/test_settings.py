@@ -1,0 +1,80 @@
+"""The environment is read once, and a bad value is told by its variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from atom_platform.settings import Settings, SettingsError
+
+
+def test_defaults_need_no_environment() -> None:
+    settings = Settings.from_environ({})
+
+    assert settings.database_url == "sqlite:///var/atom.db"
+    assert (settings.port, settings.workers, settings.threads) == (8000, 2, 4)
+    assert settings.database_check_timeout_seconds == 5.0
+    assert settings.disk_min_free_gb == 1.0
+    assert settings.drain_seconds == 0
+    assert settings.metrics_max_ids == 1000
+    assert settings.http_allowed_hosts == ()
+
+
+def test_empty_counts_as_not_set() -> None:
+    """Compose files and manifests write `VARIABLE: ""` for what they leave open."""
+    assert Settings.from_environ({"PORT": "", "ATOM_LOG_LEVEL": " "}) == Settings.from_environ({})
+
+
+def test_values_are_taken() -> None:
+    settings = Settings.from_environ(
+        {
+            "PORT": "9000",
+            "ATOM_LOG_LEVEL": "debug",
+            "ATOM_LOG_LEVELS": "sqlalchemy=WARNING, urllib3=error",
+            "ATOM_HTTP_ALLOWED_HOSTS": "Example.com, [::1]:8080",
+            "PROMETHEUS_MULTIPROC_DIR": "/run/metrics",
+            "DATABASE_URL": "postgres://u:p@db:5432/atom",
+        }
+    )
+
+    assert settings.port == 9000
+    assert settings.log_level == "DEBUG"
+    assert settings.log_levels == {"sqlalchemy": "WARNING", "urllib3": "ERROR"}
+    assert settings.http_allowed_hosts == ("example.com", "[::1]:8080")
+    assert settings.metrics_directory == Path("/run/metrics")
+    assert settings.database_url == "postgres://u:p@db:5432/atom"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "8000x"),
+        ("PORT", "٨٠٠٠"),
+        ("WEB_CONCURRENCY", "0"),
+        ("ATOM_DRAIN_SECONDS", "-1"),
+        ("ATOM_DRAIN_SECONDS", "nan"),
+        ("ATOM_DISK_MIN_FREE_GB", "inf"),
+        ("ATOM_LOG_LEVEL", "LOUD"),
+        ("ATOM_LOG_LEVELS", "sqlalchemy"),
+        ("ATOM_LOG_LEVELS", "=INFO"),
+        ("ATOM_LOG_FORMAT", "xml"),
+        ("ATOM_LOG_ACCESS_SAMPLE", "1.5"),
+        ("DATABASE_URL", "mysql://root:hunter2@db/atom"),
+        ("DATABASE_URL", "postgresql://db:port/atom"),
+        ("ATOM_HTTP_ALLOWED_HOSTS", "https://example.com/"),
+        ("ATOM_SMTP_URL", "localhost:25"),
+        ("ATOM_SMTP_FROM", "a b@c"),
+        ("ATOM_REVISION", 'x"y'),
+    ],
+)
+def test_bad_value_names_the_variable_and_hides_the_value(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{variable} must be ") as raised:
+        Settings.from_environ({variable: value})
+
+    text = str(raised.value)
+    assert "\n" not in text
+    assert "hunter2" not in text
+    assert raised.value.__cause__ is None
