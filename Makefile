@@ -5,7 +5,7 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format lock clean
+.PHONY: help install install-dev run test lint format lock tables clean
 
 ##@ Use
 run: install ## Serve on port 8000 (PORT=9000 make run moves it), SQLite under var/
@@ -31,6 +31,9 @@ format: install-dev ## Let ruff format and mend what it can
 lock: install-dev ## Pin requirements*.in with hashes
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements.in -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements-dev.in -o requirements-dev.txt
+
+tables: install ## Renew the tables in README and docs from the code
+	$(BIN)/python docs/tables.py
 
 clean: ## Remove .venv and what runs leave behind (var/ stays)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.polling import free_port, wait_until
 
-__all__ = ["ROOT", "Answer", "Service", "running_service"]
+__all__ = ["ROOT", "Answer", "Service", "migrate", "running_service"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -212,3 +212,15 @@ def running_service(directory: Path, **kwargs: Any) -> Iterator[Service]:
         yield service
     finally:
         service.kill()
+
+
+def migrate(env: Mapping[str, str]) -> None:
+    """Apply the migrations the way a deployment does: once, before the service starts."""
+    subprocess.run(
+        [sys.executable, "-m", "atom_platform", "migrate"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **env},
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
