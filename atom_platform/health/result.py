@@ -17,12 +17,16 @@ class CheckResult:
     Attributes:
         healthy: Whether the dependency can be used right now.
         message: One short sentence for a human; never a secret, a host, a URL or a traceback.
-        details: Measurements shown beside it; names carry units (`free_gb`).
+        details: Measurements shown beside it; names carry units (`free_gb`). `None` is shown as
+            null: it belongs here, and could not be measured.
+        blocks_startup: Read for gates only: whether a worker that sees this has not started yet.
+            False for what neither waiting nor a restart can change.
     """
 
     healthy: bool
     message: str
-    details: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, float | None] = field(default_factory=dict)
+    blocks_startup: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON object of the guide: `healthy`, `message`, then the details."""
@@ -30,7 +34,7 @@ class CheckResult:
 
 
 class CheckFailed(Exception):
-    """The dependency cannot be used; the text is one of the fixed sentences that may be shown to anyone."""
+    """The dependency cannot be used; the text is a fixed sentence that anyone may read."""
 
 
 Check: TypeAlias = Callable[[], CheckResult]

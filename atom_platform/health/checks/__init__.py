@@ -1,1 +1,1 @@
-"""One check, one file; a check is a callable that returns a CheckResult or raises."""
+"""One check, one file: a function that returns a `Check`. `app.py` registers it."""

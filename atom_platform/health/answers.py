@@ -1,0 +1,122 @@
+"""
+The bodies of the probes, without a web framework.
+
+Flask's routes and the worker's accept loop both answer with these, so they cannot differ.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from atom_platform.health.registry import CheckReport, HealthRegistry
+from atom_platform.health.result import CheckResult
+from atom_platform.health.timestamp import rfc3339, rfc3339_now
+
+__all__ = ["Answer", "HealthAnswers", "live_body"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP status and its JSON body."""
+
+    status: int
+    body: bytes
+
+
+def live_body() -> bytes:
+    """Return the answer of the liveness probe: touches nothing but the clock."""
+    return b'{"status":"alive","timestamp":"%s"}' % rfc3339_now().encode()
+
+
+class HealthAnswers:
+    """
+    Answers the three probes.
+
+    Args:
+        registry: Knows about the dependencies.
+        is_draining: Whether the service is on its way out: not ready, whatever the checks say.
+        startup: Whether this worker has loaded.
+    """
+
+    def __init__(
+        self,
+        registry: HealthRegistry,
+        *,
+        is_draining: Callable[[], bool],
+        startup: Callable[[], bool],
+    ) -> None:
+        self._registry = registry
+        self._is_draining = is_draining
+        self._startup = startup
+        self._encoded: dict[str, tuple[CheckResult, bytes]] = {}
+
+    def live(self) -> Answer:
+        """Answer that the process can answer."""
+        return Answer(200, live_body())
+
+    def ready(self, *, exclude: Collection[str] = (), verbose: bool = False) -> Answer:
+        """Answer whether this worker should get traffic."""
+        draining = self._is_draining()
+        report = self._registry.report(exclude, wait=not draining)
+        if draining:
+            status, word = 503, b"draining"
+        elif report.ready:
+            status, word = 200, b"ready"
+        else:
+            status, word = 503, b"not_ready"
+        if verbose:
+            checks = {each.name: _verbose(each) for each in report.checks}
+            notes = {"excluded": list(report.excluded)} if report.excluded else {}
+            if report.unknown:
+                notes["unknown"] = list(report.unknown)
+            tail = _json(checks) + b"".join(
+                b",%s:%s" % (_json(key), _json(value)) for key, value in notes.items()
+            )
+        else:
+            tail = b"{%s}" % b",".join(map(self._encode, report.checks))
+        return Answer(
+            status,
+            b'{"status":"%s","timestamp":"%s","checks":%s}' % (word, rfc3339_now().encode(), tail),
+        )
+
+    def startup(self) -> Answer:
+        """Answer whether this worker has loaded and passed its gates."""
+        timestamp = rfc3339_now()
+        if not self._startup():
+            message = "Worker is loading"
+        elif not (result := self._registry.startup()).healthy:
+            timestamp, message = rfc3339_now(), result.message
+        else:
+            return Answer(200, _json({"status": "started", "timestamp": rfc3339_now()}))
+        return Answer(
+            503, _json({"status": "starting", "timestamp": timestamp, "message": message})
+        )
+
+    def _encode(self, report: CheckReport) -> bytes:
+        """A result is encoded once, not once per probe."""
+        known = self._encoded.get(report.name)
+        if known is not None and known[0] is report.result:
+            return known[1]
+        encoded = b"%s:%s" % (_json(report.name), _json(report.result.as_dict()))
+        self._encoded[report.name] = (report.result, encoded)
+        return encoded
+
+
+def _verbose(report: CheckReport) -> dict[str, Any]:
+    outcome = report.outcome
+    last_success = outcome.last_success if outcome else None
+    return {
+        **report.result.as_dict(),
+        "critical": report.critical,
+        "since": rfc3339(outcome.since) if outcome else None,
+        "consecutive_failures": outcome.consecutive_failures if outcome else 0,
+        "last_success": None if last_success is None else rfc3339(last_success),
+        "age_seconds": None if report.age_seconds is None else round(report.age_seconds, 3),
+    }
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

@@ -1,0 +1,55 @@
+"""
+Disk-space check: stop taking traffic while there is still room to shut down.
+
+A full disk breaks SQLite, the logs and the metric files at the same time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Final
+
+from atom_platform.health.result import Check, CheckResult
+
+__all__ = ["disk_check"]
+
+BYTES_PER_GB: Final = 1024**3  # what `df -h` means by "G"
+
+
+def free_bytes_on(path: str | os.PathLike[str]) -> int:
+    """Return the bytes that a process without privileges may still write below *path*."""
+    stat = os.statvfs(path)
+    return stat.f_bavail * stat.f_frsize
+
+
+def disk_check(
+    path: str | os.PathLike[str] = "/",
+    *,
+    min_free_gb: float = 1.0,
+    free_bytes: Callable[[str | os.PathLike[str]], int] = free_bytes_on,
+) -> Check:
+    """
+    Return a check that is healthy while *path* has room.
+
+    It blocks for as long as the file system does, which on a dead network mount is for ever:
+    whoever runs it brings the deadline.
+
+    Args:
+        path: Any path on the file system to measure.
+        min_free_gb: Least acceptable free space, in GB of 1024**3 bytes; inclusive.
+        free_bytes: Reads the free bytes of a path. Tests pass their own.
+
+    Raises:
+        OSError: From the returned check, if *path* cannot be read.
+    """
+
+    def check() -> CheckResult:
+        free_gb = free_bytes(path) / BYTES_PER_GB
+        return CheckResult(
+            healthy=free_gb >= min_free_gb,
+            message=f"{free_gb:.2f}GB free",
+            details={"free_gb": round(free_gb, 2)},
+        )
+
+    return check
