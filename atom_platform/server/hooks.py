@@ -1,0 +1,200 @@
+"""
+gunicorn's hooks: the life of the arbiter and of its workers, told to the rest of the platform.
+
+Standard library only when imported: gunicorn.conf.py does that before the metrics directory exists.
+An exception in `child_exit`, `pre_fork`, `post_fork`, `when_ready` or `nworkers_changed` would end
+the whole server, so none leaves this module. Hooks named like gunicorn's settings are those settings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import platform
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Final, ParamSpec
+
+from atom_platform.server import exits, runfile
+from atom_platform.server.board import BOARD
+from atom_platform.server.configuration import prepare
+from atom_platform.server.drain import REQUEST_SIGNAL, Drain, is_draining
+
+__all__ = [
+    "child_exit",
+    "on_exit",
+    "on_starting",
+    "post_fork",
+    "post_worker_init",
+    "pre_exec",
+    "pre_fork",
+    "pre_request",
+    "when_ready",
+    "worker_exit",
+]
+
+P = ParamSpec("P")
+
+#: A client that sends nothing for this long in the middle of a request gives its thread back. The
+#: kernel hands the option on from the listener to every connection that it accepts.
+READ_TIMEOUT_SECONDS: Final = 10
+WRITE_TIMEOUT_SECONDS: Final = 30
+
+log = logging.getLogger("atom_platform.server")
+
+_reported: set[str] = set()
+
+
+def guarded(hook: Callable[P, None]) -> Callable[P, None]:
+    """Keep what *hook* raises from gunicorn: logged once a hook, counted every time."""
+
+    @functools.wraps(hook)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            hook(*args, **kwargs)
+        except Exception:
+            _report(hook.__name__)
+
+    return run
+
+
+def _report(name: str) -> None:
+    if name not in _reported:
+        _reported.add(name)
+        log.exception("hook_failed", extra={"hook": name})
+    with contextlib.suppress(Exception):
+        from atom_platform.metrics import instruments
+
+        instruments.metric_error("hook")
+
+
+@guarded
+def on_starting(server: Any) -> None:
+    """Watch how workers end, from the first one on."""
+    server.atom_exits = exits.ExitWatch(server)
+    server.atom_exits.install()
+
+
+@guarded
+def when_ready(server: Any) -> None:
+    """The listeners are open, no worker is forked yet."""
+    Drain(server, seconds=prepare().drain_seconds).install()
+    _bound_reads(server.LISTENERS)
+    _warn_without_health_lane(server)
+    server.atom_ports = _ports(server.LISTENERS)
+    runfile.announce(server.atom_ports, drain_seconds=prepare().drain_seconds)
+
+
+@guarded
+def pre_fork(server: Any, worker: Any) -> None:
+    worker.atom_seat = BOARD.take_seat()
+
+
+@guarded
+def post_fork(server: Any, worker: Any) -> None:
+    """
+    Forget the arbiter's signal handlers, which would only queue for a loop that never runs here.
+
+    gunicorn installs the worker's own a moment later; a SIGTERM in between must not be lost.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(REQUEST_SIGNAL, signal.SIG_IGN)
+
+
+@guarded
+def post_worker_init(worker: Any) -> None:
+    """The worker has loaded the application and is about to serve."""
+    if worker.cfg.reuse_port:
+        _bound_reads(worker.sockets)
+    from atom_platform.metrics import instruments
+
+    instruments.set_threads(worker.cfg.threads)
+    instruments.set_app_info(_version(), platform.python_version(), prepare().revision)
+
+
+@guarded
+def pre_request(worker: Any, request: Any) -> None:
+    """While draining, every answer says `Connection: close`, whatever the worker class."""
+    if is_draining() and worker.cfg.keepalive:
+        worker.cfg.set("keepalive", 0)
+
+
+@guarded
+def worker_exit(server: Any, worker: Any) -> None:
+    """In the worker as its last act, or in the arbiter when the worker has vanished."""
+    if os.getpid() == server.pid:
+        BOARD.leave_seat(getattr(worker, "atom_seat", None))
+    else:
+        exits.leave_word(worker)
+
+
+@guarded
+def child_exit(server: Any, worker: Any) -> None:
+    """In the arbiter, once the worker's process has been reaped."""
+    try:
+        reason = server.atom_exits.reason(worker)
+        log.info("worker_exited", extra={"worker_pid": worker.pid, "reason": reason})
+        from atom_platform.metrics import instruments
+
+        instruments.count_worker_exit(reason)
+    finally:
+        BOARD.leave_seat(getattr(worker, "atom_seat", None))
+
+
+@guarded
+def pre_exec(server: Any) -> None:
+    """
+    SIGUSR2: hand the metrics directory on.
+
+    gunicorn starts the new arbiter with the environment as it was before its configuration ran.
+    """
+    variable = "PROMETHEUS_MULTIPROC_DIR"
+    if variable in os.environ:
+        server.cfg.env_orig[variable] = os.environ[variable]
+
+
+@guarded
+def on_exit(server: Any) -> None:
+    runfile.withdraw(getattr(server, "atom_ports", ()))
+
+
+def _ports(listeners: list[Any]) -> list[int]:
+    addresses = [listener.getsockname() for listener in listeners]
+    return [address[1] for address in addresses if isinstance(address, tuple)]
+
+
+def _bound_reads(listeners: list[Any]) -> None:
+    for listener in listeners:
+        for option, seconds in (
+            (socket.SO_RCVTIMEO, READ_TIMEOUT_SECONDS),
+            (socket.SO_SNDTIMEO, WRITE_TIMEOUT_SECONDS),
+        ):
+            listener.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, 0))
+
+
+def _warn_without_health_lane(server: Any) -> None:
+    from atom_platform.server.worker import HealthLaneWorker
+
+    if not issubclass(server.worker_class, HealthLaneWorker):
+        log.warning(
+            "health_lane_off",
+            extra={
+                "worker_class": server.cfg.worker_class_str,
+                "consequence": "probes wait behind requests: a busy service may be restarted",
+            },
+        )
+
+
+@functools.cache
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("atom-platform")
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,96 @@
+"""
+Where another process of the same user finds the arbiter of a port.
+
+Standard library only, and little of it: `probe` runs in containers with a tenth of a CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+__all__ = ["Arbiter", "announce", "find", "withdraw"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arbiter:
+    """
+    A running service, as its run file tells it.
+
+    Attributes:
+        pid: Of the arbiter.
+        started: When that process started, in clock ticks since boot; pids repeat, this does not.
+        drain_seconds: How long it goes on serving once it drains.
+    """
+
+    pid: int
+    started: int
+    drain_seconds: float
+
+    @property
+    def alive(self) -> bool:
+        return started_at(self.pid) == self.started
+
+
+def announce(ports: Iterable[int], *, drain_seconds: float) -> None:
+    """
+    Write this process down as the arbiter of *ports*.
+
+    Raises:
+        OSError: No directory takes the file; only `probe drain` is the poorer for it.
+    """
+    pid = os.getpid()
+    text = json.dumps(asdict(Arbiter(pid, started_at(pid) or 0, drain_seconds)))
+    for port in ports:
+        path = _path(port)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        # The directory may be everybody's: O_EXCL follows no link that a stranger put there.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+
+
+def withdraw(ports: Iterable[int]) -> None:
+    """Remove what this process announced, unless a successor has announced itself since."""
+    for port in ports:
+        arbiter = find(port)
+        if arbiter and arbiter.pid == os.getpid():
+            with contextlib.suppress(OSError):
+                _path(port).unlink()
+
+
+def find(port: int) -> Arbiter | None:
+    """Return the living arbiter of *port*, if this user runs one."""
+    try:
+        handle = os.open(_path(port), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(handle) as file:
+            if os.fstat(file.fileno()).st_uid != os.geteuid():
+                return None
+            arbiter = Arbiter(**json.load(file))
+    except (OSError, ValueError, TypeError):
+        return None
+    return arbiter if arbiter.alive else None
+
+
+def started_at(pid: int) -> int | None:
+    """Return when process *pid* started, in clock ticks since boot; None when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    # The name, second, may hold spaces and brackets: count from behind its last bracket.
+    return int(stat.rpartition(b")")[2].split()[19])
+
+
+def _path(port: int) -> Path:
+    """Memory before disk: in a container the root file system is often read-only."""
+    directories = (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm", "/tmp")  # noqa: S108 — see announce
+    for directory in directories:
+        if directory and os.access(directory, os.W_OK | os.X_OK):
+            return Path(directory, f"atom-platform-{os.geteuid()}-{port}.json")
+    return Path(f"atom-platform-{os.geteuid()}-{port}.json")
