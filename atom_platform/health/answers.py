@@ -7,12 +7,13 @@ Flask's routes and the worker's accept loop both answer with these, so they cann
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from atom_platform.health.registry import CheckReport, HealthRegistry
-from atom_platform.health.result import CheckResult
+from atom_platform.health.registry import HealthRegistry
+from atom_platform.health.report import CheckReport, ReadinessReport
 from atom_platform.health.timestamp import rfc3339, rfc3339_now
 
 __all__ = ["Answer", "HealthAnswers", "live_body"]
@@ -51,7 +52,7 @@ class HealthAnswers:
         self._registry = registry
         self._is_draining = is_draining
         self._startup = startup
-        self._encoded: dict[str, tuple[CheckResult, bytes]] = {}
+        self._encoded: tuple[ReadinessReport | None, bytes] = (None, b"")
 
     def live(self) -> Answer:
         """Answer that the process can answer."""
@@ -68,15 +69,16 @@ class HealthAnswers:
         else:
             status, word = 503, b"not_ready"
         if verbose:
-            checks = {each.name: _verbose(each) for each in report.checks}
-            notes = {"excluded": list(report.excluded)} if report.excluded else {}
+            tail = _json({each.name: _verbose(each) for each in report.checks})
+            if report.excluded:
+                tail += b',"excluded":%s' % _json(report.excluded)
             if report.unknown:
-                notes["unknown"] = list(report.unknown)
-            tail = _json(checks) + b"".join(
-                b",%s:%s" % (_json(key), _json(value)) for key, value in notes.items()
-            )
+                tail += b',"unknown":%s' % _json(report.unknown)
         else:
-            tail = b"{%s}" % b",".join(map(self._encode, report.checks))
+            known, tail = self._encoded
+            if known is not report:
+                tail = _json({each.name: each.result.as_dict() for each in report.checks})
+                self._encoded = (report, tail)
         return Answer(
             status,
             b'{"status":"%s","timestamp":"%s","checks":%s}' % (word, rfc3339_now().encode(), tail),
@@ -95,15 +97,6 @@ class HealthAnswers:
             503, _json({"status": "starting", "timestamp": timestamp, "message": message})
         )
 
-    def _encode(self, report: CheckReport) -> bytes:
-        """A result is encoded once, not once per probe."""
-        known = self._encoded.get(report.name)
-        if known is not None and known[0] is report.result:
-            return known[1]
-        encoded = b"%s:%s" % (_json(report.name), _json(report.result.as_dict()))
-        self._encoded[report.name] = (report.result, encoded)
-        return encoded
-
 
 def _verbose(report: CheckReport) -> dict[str, Any]:
     outcome = report.outcome
@@ -114,7 +107,7 @@ def _verbose(report: CheckReport) -> dict[str, Any]:
         "since": rfc3339(outcome.since) if outcome else None,
         "consecutive_failures": outcome.consecutive_failures if outcome else 0,
         "last_success": None if last_success is None else rfc3339(last_success),
-        "age_seconds": None if report.age_seconds is None else round(report.age_seconds, 3),
+        "age_seconds": round(time.monotonic() - report.confirmed_at, 3) if outcome else None,
     }
 
 

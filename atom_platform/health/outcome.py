@@ -18,7 +18,6 @@ class Outcome:
         result: What to report.
         answered: Whether the check itself said so; it did not when it raised or was late.
         duration_seconds: How long the run took, or had taken at its deadline.
-        finished_at: When that was, on the monotonic clock.
         since: When `healthy` last changed, in seconds of the Unix epoch.
         consecutive_failures: Runs in a row that ended unhealthy, this one included.
         last_success: When a run last ended healthy, in seconds of the Unix epoch.
@@ -27,7 +26,6 @@ class Outcome:
     result: CheckResult
     answered: bool
     duration_seconds: float
-    finished_at: float
     since: float
     consecutive_failures: int
     last_success: float | None
@@ -39,7 +37,6 @@ class Outcome:
         result: CheckResult,
         *,
         duration_seconds: float,
-        finished_at: float,
         unix_seconds: float,
         answered: bool = True,
     ) -> Outcome:
@@ -51,7 +48,6 @@ class Outcome:
             result=result,
             answered=answered,
             duration_seconds=duration_seconds,
-            finished_at=finished_at,
             since=previous.since if previous and same else unix_seconds,
             consecutive_failures=0 if result.healthy else failures + 1,
             last_success=unix_seconds if result.healthy else last_success,

@@ -11,10 +11,13 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from atom_platform.health.guard import GuardedCheck, OnResult, Registration
+from atom_platform.health.guard import GuardedCheck
+from atom_platform.health.news import OnResult
+from atom_platform.health.registration import Registration
+from atom_platform.health.report import CheckReport
 
 __all__ = ["Prober"]
 
@@ -25,6 +28,7 @@ TRUST_SECONDS: Final = 3.0
 it; an older one means that the watchdog itself is gone or gets no time."""
 
 REVIVE_SECONDS: Final = 10.0
+"""How rarely a new grace is granted when outcomes have become too old on their own."""
 
 
 class Prober:
@@ -56,6 +60,7 @@ class Prober:
             )
             for registration in registrations
         }
+        self.gates = tuple(guard for guard in self.guards.values() if guard.registration.gate)
         self._period_seconds = period_seconds
         self._rest_after_seconds = rest_after_seconds
         self._grace_seconds = grace_seconds
@@ -64,6 +69,7 @@ class Prober:
         self._stopped = False
         self._resting = False
         self._asked_at = self._woke_at = time.monotonic()
+        self._stale: set[str] = set()
         self._thread: threading.Thread | None = None
 
     def start(self) -> bool:
@@ -105,39 +111,59 @@ class Prober:
                     self._poked = True
                     self._condition.notify_all()
 
-    def settle(self, guards: Iterable[GuardedCheck]) -> None:
+    def settle(self, guards: Sequence[GuardedCheck]) -> None:
         """Wait until *guards* know something since the last start or rest, or the grace is over."""
-        waited_for = [guard for guard in guards if not self._settled(guard)]
-        if not waited_for:
-            return
-        seconds = self._woke_at + self._grace_seconds - time.monotonic()
-        if seconds > 0:
-            with self._condition:
-                self._condition.wait_for(lambda: all(map(self._settled, waited_for)), seconds)
-
-    def revive(self) -> None:
-        """
-        Grant a new grace: outcomes have become too old although nobody let the prober rest.
-
-        That is what a process sees that was stopped and goes on. Granted rarely: when the watchdog
-        is really gone, waiting for it does not help.
-        """
+        self._wait(guards)
         now = time.monotonic()
-        with self._condition:
-            if now - self._woke_at > REVIVE_SECONDS:
-                self._woke_at = now
-                self._poked = True
-                self._condition.notify_all()
+        if any(now > self.trusted_until(each) and not self._held_back(each) for each in guards):
+            # Nobody let the prober rest, and yet it is behind: so it looks to a process that was
+            # stopped and goes on. Granted rarely, for when the watchdog is gone waiting is no use.
+            with self._condition:
+                if now - self._woke_at > REVIVE_SECONDS:
+                    self._woke_at = now
+                    self._poked = True
+                    self._condition.notify_all()
+            self._wait(guards)
 
-    def trusts(self, guard: GuardedCheck, now: float) -> bool:
-        """Whether the outcome of *guard* is recent enough to be reported."""
-        limit = guard.registration.timeout_seconds + self._period_seconds + TRUST_SECONDS
-        return guard.outcome is not None and (guard.passed or now - guard.confirmed_at <= limit)
+    def settled(self, guards: Sequence[GuardedCheck]) -> bool:
+        """Whether waiting for *guards* would bring nothing."""
+        return all(
+            guard.passed or guard.confirmed_at >= self._woke_at or self._held_back(guard)
+            for guard in guards
+        )
 
-    def _settled(self, guard: GuardedCheck) -> bool:
-        return guard.passed or guard.confirmed_at >= self._woke_at or self.held_back(guard)
+    def report_on(self, guard: GuardedCheck, now: float) -> CheckReport:
+        """Return what to say of *guard* at the moment *now*."""
+        trusted = now <= self.trusted_until(guard)
+        report = CheckReport.of(guard, trusted=trusted, now=now)
+        if trusted or report.outcome is None:
+            self._stale.discard(report.name)
+        elif report.name not in self._stale:
+            self._stale.add(report.name)
+            log.error("health_check_stale", extra={"check": report.name})
+        return report
 
-    def held_back(self, guard: GuardedCheck) -> bool:
+    def trusted_until(self, guard: GuardedCheck) -> float:
+        """Return until when the outcome of *guard* may be reported, on the monotonic clock."""
+        if guard.passed:
+            return math.inf
+        seconds = guard.registration.timeout_seconds + self._period_seconds + TRUST_SECONDS
+        return guard.confirmed_at + seconds
+
+    def knowledge(self) -> tuple[object, ...]:
+        """Return what changes when a report would: for comparing, nothing else."""
+        known: list[object] = [self._woke_at]
+        for guard in self.guards.values():
+            known += (guard.outcome, guard.confirmed_at)
+        return tuple(known)
+
+    def _wait(self, guards: Sequence[GuardedCheck]) -> None:
+        seconds = self._woke_at + self._grace_seconds - time.monotonic()
+        if seconds > 0 and not self.settled(guards):
+            with self._condition:
+                self._condition.wait_for(lambda: self.settled(guards), seconds)
+
+    def _held_back(self, guard: GuardedCheck) -> bool:
         """Whether *guard* waits for a check that is known to be unhealthy."""
         first = self.guards.get(guard.registration.after or "")
         return (
