@@ -144,7 +144,7 @@ class HealthRegistry:
             prober.stop()
 
     def wake(self) -> None:
-        """Start the checks, or keep them going, because somebody is interested; waits for nothing."""
+        """Start the checks or keep them going: somebody is interested. Waits for nothing."""
         self._asked()
 
     start = wake
