@@ -1,0 +1,133 @@
+"""The logger that application code holds: structlog's interface on the standard library's levels."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Final
+
+import structlog
+from structlog.contextvars import get_contextvars
+from structlog.typing import EventDict, WrappedLogger
+
+from atom_platform.logs.records import FIELDS
+
+__all__ = ["PROCESSORS", "BoundLogger", "get_logger", "make_stdlib_logger"]
+
+
+def _merge_structlog_context(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Take along what other code bound through structlog's own contextvars module."""
+    bound = get_contextvars()
+    return {**bound, **event} if bound else event
+
+
+def _make_record(logger: WrappedLogger, method: str, event: EventDict) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    message = event.pop("event", "")
+    exc_info = event.pop("exc_info", None)
+    stack_info = event.pop("stack_info", None)
+    if isinstance(exc_info, BaseException):
+        exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
+    elif exc_info and not isinstance(exc_info, tuple):
+        exc_info = sys.exc_info()
+    record = logging.LogRecord(
+        logger.name, _LEVELS[method], "", 0, message, None, exc_info, None, str(stack_info) if stack_info else None
+    )
+    setattr(record, FIELDS, event)
+    return (record,), {}
+
+
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_METHODS: Final = {number: name for name, number in _LEVELS.items()}
+
+#: One list for all loggers, changed in place: `structlog.testing.capture_logs` relies on that.
+PROCESSORS: Final[list[Any]] = [_merge_structlog_context, _make_record]
+
+
+class BoundLogger(structlog.BoundLoggerBase):
+    """
+    A logger with fields bound to it: `log.info("agent_finished", agent_id=…)`.
+
+    Levels are those of the standard library's logger of the same name, so they can change while the service
+    runs. Logging never raises: an event whose placeholders and arguments differ is logged as it is.
+    """
+
+    _logger: logging.Logger
+
+    @property
+    def name(self) -> str:
+        """The logger's name, shown as `logger`."""
+        return self._logger.name
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 — the standard library's name
+        """Whether a line of *level* would be written."""
+        return self._logger.isEnabledFor(level)
+
+    def debug(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        """Log *event* at DEBUG."""
+        if self._logger.isEnabledFor(10):
+            self._hand_over("debug", event, args, fields)
+
+    def info(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        """Log *event* at INFO."""
+        if self._logger.isEnabledFor(20):
+            self._hand_over("info", event, args, fields)
+
+    def warning(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        """Log *event* at WARNING."""
+        if self._logger.isEnabledFor(30):
+            self._hand_over("warning", event, args, fields)
+
+    warn = warning
+
+    def error(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        """Log *event* at ERROR."""
+        if self._logger.isEnabledFor(40):
+            self._hand_over("error", event, args, fields)
+
+    def critical(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        """Log *event* at CRITICAL."""
+        if self._logger.isEnabledFor(50):
+            self._hand_over("critical", event, args, fields)
+
+    fatal = critical
+
+    def exception(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        """Log *event* at ERROR with the traceback of the exception being handled."""
+        if self._logger.isEnabledFor(40):
+            fields.setdefault("exc_info", True)
+            self._hand_over("error", event, args, fields)
+
+    def log(self, level: int, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        """Log *event* at the standard level that *level* reaches."""
+        if self._logger.isEnabledFor(level):
+            method = _METHODS[min(50, max(10, level // 10 * 10))]
+            self._hand_over(method, event, args, fields)
+
+    def _hand_over(self, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+        if args:
+            try:
+                event = event % (args[0] if len(args) == 1 and isinstance(args[0], dict) and args[0] else args)
+            except Exception:
+                fields["arguments"] = args
+        if "event" in fields:
+            fields["event_"] = fields.pop("event")
+        try:
+            handed, _ = self._process_event(method, "" if event is None else event, fields)
+        except structlog.DropEvent:
+            return
+        self._logger.handle(*handed)
+
+
+def make_stdlib_logger(*args: Any) -> logging.Logger:
+    """Return the standard library's logger that `structlog.get_logger(*args)` wraps."""
+    return logging.getLogger(str(args[0]) if args else None)
+
+
+def get_logger(name: str | None = None, **fields: Any) -> BoundLogger:
+    """
+    Return the logger called *name*, with *fields* bound.
+
+    It may be made before the configuration, at the top of a module: levels and output are looked up when
+    it logs.
+    """
+    return BoundLogger(logging.getLogger(name), PROCESSORS, dict(fields))

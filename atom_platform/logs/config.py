@@ -1,0 +1,131 @@
+"""One pipeline for everything that a process of the service has to say."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+import structlog
+
+from atom_platform.logs import hooks, streams
+from atom_platform.logs.bound import PROCESSORS, BoundLogger, make_stdlib_logger
+from atom_platform.logs.console import render_for_terminal
+from atom_platform.logs.encode import encode_line
+from atom_platform.logs.output import OUTPUT
+from atom_platform.logs.records import LineHandler
+from atom_platform.logs.writer import Writer
+
+__all__ = ["capture_output", "configure_structlog", "count_with", "reset"]
+
+_handler: Final = LineHandler()
+
+
+class _State:
+    """What `reset` puts back; None while nothing is configured."""
+
+    root_level: int | None = None
+    replaced: list[logging.Handler] = []
+    levels: dict[str, int] = {}
+    level: str = "INFO"
+
+
+def configure_structlog(
+    *,
+    level: str = "INFO",
+    levels: Mapping[str, str] | None = None,
+    format: Literal["json", "console"] = "json",
+    writer: Writer | None = None,
+) -> None:
+    """
+    Send structlog, standard library loggers, warnings and uncaught exceptions to standard output as lines.
+
+    Call it once at the start; again, it changes what differs. Other handlers on the root logger stay, apart
+    from plain ones to the terminal, whose lines would come twice.
+
+    Args:
+        level: The least severe level that is written.
+        levels: Levels of single loggers, by name.
+        format: `json`, or `console` for a terminal.
+        writer: Where lines go, instead of standard output.
+    """
+    root = logging.getLogger()
+    if _State.root_level is None:
+        _State.root_level = root.level
+    OUTPUT.render = render_for_terminal if format == "console" else encode_line
+    if writer is not None:
+        _replace_writer(writer)
+    elif OUTPUT.writer is None:
+        _replace_writer(Writer(1))
+    for handler in list(root.handlers):
+        if type(handler) is logging.StreamHandler and handler.stream in (sys.stdout, sys.stderr):
+            root.removeHandler(handler)
+            _State.replaced.append(handler)
+    if _handler not in root.handlers:
+        root.addHandler(_handler)
+    _set_levels(level, levels or {})
+    structlog.configure(
+        processors=PROCESSORS,
+        wrapper_class=BoundLogger,
+        context_class=dict,
+        logger_factory=make_stdlib_logger,
+        cache_logger_on_first_use=False,
+    )
+    hooks.install()
+
+
+def capture_output() -> None:
+    """
+    Turn what this process prints into lines too: loggers `stdout` and `stderr`.
+
+    For the processes of the service; a script or a test keeps its standard output. What native code and
+    child processes write to the descriptors passes by.
+    """
+    streams.capture()
+
+
+def count_with(
+    *, message: Callable[[str], None] | None = None, dropped: Callable[[str, int], None] | None = None
+) -> None:
+    """Call *message* with the level of each line, and *dropped* with a reason and a number of lines."""
+    OUTPUT.count_message = message
+    if OUTPUT.writer is not None:
+        OUTPUT.writer.on_drop = dropped
+
+
+def reset() -> None:
+    """Undo `configure_structlog`, so that the next test, or an embedding program, finds what it left."""
+    streams.release()
+    hooks.uninstall()
+    root = logging.getLogger()
+    root.removeHandler(_handler)
+    for handler in _State.replaced:
+        root.addHandler(handler)
+    _State.replaced = []
+    for name in _State.levels:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    _State.levels = {}
+    if _State.root_level is not None:
+        root.setLevel(_State.root_level)
+        _State.root_level = None
+    structlog.reset_defaults()
+    OUTPUT.count_message = None
+    OUTPUT.render = encode_line
+    _replace_writer(None)
+
+
+def _replace_writer(writer: Writer | None) -> None:
+    previous, OUTPUT.writer = OUTPUT.writer, writer
+    if previous is not None and previous is not writer:
+        previous.close()
+
+
+def _set_levels(level: str, levels: Mapping[str, str]) -> None:
+    logging.getLogger().setLevel(level)
+    for name in _State.levels.keys() - levels.keys():
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    _State.levels = {}
+    for name, wanted in levels.items():
+        logging.getLogger(name).setLevel(wanted)
+        _State.levels[name] = logging.getLogger(name).level

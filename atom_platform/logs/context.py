@@ -1,0 +1,211 @@
+"""
+What every line of a request says without being told: the fields bound around it.
+
+Fields live in one context variable, so threads, greenlets and tasks do not see each other's. A scope
+remembers the one around it and needs no token to leave: it can be left in any order, and in another
+context than it was entered in, without taking anybody else's fields along.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+from atom_platform.logs.trace import TraceContext, active_span
+
+__all__ = [
+    "CURRENT_EXCHANGE",
+    "CURRENT_SCOPE",
+    "Exchange",
+    "RequestContext",
+    "Scope",
+    "bound_fields",
+    "log_request",
+    "note_exception",
+    "note_query",
+    "outgoing_headers",
+    "propagate",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Scope:
+    """Fields bound at one place: its own and those around it."""
+
+    __slots__ = ("around", "fields", "owner")
+
+    def __init__(self, fields: Mapping[str, Any], around: Scope | None, owner: object) -> None:
+        self.fields = fields
+        self.around = around
+        self.owner = owner
+
+
+class Exchange:
+    """What is noted about the request being answered, for its access line."""
+
+    __slots__ = ("db_queries", "db_seconds", "exception", "notes", "request_id", "trace")
+
+    def __init__(self) -> None:
+        self.request_id = ""
+        self.trace: TraceContext | None = None
+        self.notes: dict[str, Any] | None = None
+        self.db_queries = 0
+        self.db_seconds = 0.0
+        self.exception: BaseException | None = None
+
+
+CURRENT_SCOPE: Final[ContextVar[Scope | None]] = ContextVar("atom_log_scope", default=None)
+CURRENT_EXCHANGE: Final[ContextVar[Exchange | None]] = ContextVar("atom_exchange", default=None)
+
+
+def bound_fields() -> Mapping[str, Any]:
+    """Return the fields that lines logged right here carry."""
+    scope = CURRENT_SCOPE.get()
+    return _NOTHING if scope is None else scope.fields
+
+
+class RequestContext:
+    """
+    Binds fields to every line logged inside it.
+
+    A context manager and a decorator of functions, coroutine functions and generator functions (whose
+    fields hold while they run, not between two values). It may be used again, and inside itself.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, /, **fields: Any) -> None:
+        self._fields = fields
+
+    def __enter__(self) -> RequestContext:
+        around = CURRENT_SCOPE.get()
+        fields = self._fields if around is None else {**around.fields, **self._fields}
+        CURRENT_SCOPE.set(Scope(fields, around, self))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        scope = CURRENT_SCOPE.get()
+        while scope is not None:
+            if scope.owner is self:
+                CURRENT_SCOPE.set(scope.around)
+                return
+            scope = scope.around
+        # Left already, or in another context: there is nothing of ours here.
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def in_context(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with RequestContext(**self._fields):
+                    return await function(*args, **kwargs)
+
+            return cast(Callable[P, R], in_context)
+
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def stepwise(*args: P.args, **kwargs: P.kwargs) -> Any:
+                return _step_through(function(*args, **kwargs), self._fields)
+
+            return cast(Callable[P, R], stepwise)
+
+        @functools.wraps(function)
+        def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+            with RequestContext(**self._fields):
+                return function(*args, **kwargs)
+
+        return inside
+
+
+def _step_through(generator: Any, fields: dict[str, Any]) -> Any:
+    """Run *generator* with *fields* bound while it runs: its consumer's lines are none of its own."""
+    resume: Callable[[], Any] = functools.partial(next, generator)
+    while True:
+        try:
+            with RequestContext(**fields):
+                value = resume()
+        except StopIteration as end:
+            return end.value
+        try:
+            sent = yield value
+        except GeneratorExit:
+            with RequestContext(**fields):
+                generator.close()
+            raise
+        except BaseException as error:
+            resume = functools.partial(generator.throw, error)
+        else:
+            resume = functools.partial(generator.send, sent)
+
+
+def propagate(function: Callable[P, R]) -> Callable[P, R]:
+    """
+    Return *function* to be called in another thread with the context of this place and moment.
+
+    For `executor.submit(propagate(work), …)`. It may be called any number of times, also at once.
+    """
+    context = contextvars.copy_context()
+
+    @functools.wraps(function)
+    def carried(*args: P.args, **kwargs: P.kwargs) -> R:
+        # A copy a call: one context cannot be entered by two threads.
+        return context.copy().run(function, *args, **kwargs)
+
+    return carried
+
+
+def log_request(**fields: Any) -> None:
+    """Add *fields* to the access line of the request being answered; outside of one, do nothing."""
+    exchange = CURRENT_EXCHANGE.get()
+    if exchange is not None:
+        if exchange.notes is None:
+            exchange.notes = fields
+        else:
+            exchange.notes.update(fields)
+
+
+def note_query(seconds: float) -> None:
+    """Add a database query to the access line of the request being answered."""
+    exchange = CURRENT_EXCHANGE.get()
+    if exchange is not None:
+        exchange.db_queries += 1
+        exchange.db_seconds += seconds
+
+
+def note_exception(error: BaseException) -> None:
+    """Name *error* as what the request being answered failed with, although it was turned into a response."""
+    exchange = CURRENT_EXCHANGE.get()
+    if exchange is not None:
+        exchange.exception = error
+
+
+def outgoing_headers() -> dict[str, str]:
+    """
+    Return the headers that carry this request's ids to the service called next.
+
+    `X-Request-ID`, and `traceparent` with `tracestate` when there is a trace; empty outside of a request.
+    """
+    headers: dict[str, str] = {}
+    exchange = CURRENT_EXCHANGE.get()
+    trace = active_span()
+    if exchange is not None:
+        headers["X-Request-ID"] = exchange.request_id
+        trace = trace or exchange.trace
+    if trace is not None:
+        headers.update(trace.outgoing_headers())
+    return headers

@@ -1,0 +1,157 @@
+"""
+One line from any values: always valid JSON, always one line, never an exception.
+
+Ordinary values take one call of orjson. What it refuses (a tuple as a key, a lone surrogate, a circle, a
+huge number), what is too long, and what may hold a secret is taken apart piece by piece.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import math
+import uuid
+from typing import Any, Final
+
+import orjson
+
+from atom_platform.logs.redact import REDACTED, is_secret, may_hold_secret, redact_text
+
+__all__ = ["MAX_LINE_BYTES", "MAX_VALUE_BYTES", "encode_line"]
+
+#: Longest line, its newline included; a longer one is cut.
+MAX_LINE_BYTES: Final = 1024 * 1024
+#: What a value keeps when its line is too long.
+MAX_VALUE_BYTES: Final = 64 * 1024
+#: How many nested values a line is taken apart into, and how deep, before the rest is left out.
+MAX_NODES: Final = 50_000
+MAX_DEPTH: Final = 100
+
+# A dataclass is shown by its repr, as every object is: orjson would write out fields that its repr hides.
+_OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
+
+
+def encode_line(line: dict[str, Any]) -> bytes:
+    """
+    Return *line* as a JSON object and a newline, secrets redacted.
+
+    Never raises: a value that JSON cannot hold is shown by its repr, NaN and the infinities as null. Past
+    `MAX_LINE_BYTES` the long values are cut, then the last fields left out, and `truncated` says so.
+    """
+    try:
+        encoded = orjson.dumps(line, _text_of, _OPTIONS)
+    except Exception:
+        encoded = b""
+    if encoded and len(encoded) <= MAX_LINE_BYTES and not may_hold_secret(encoded):
+        return encoded
+    try:
+        return _encode_piece_by_piece(line)
+    except Exception as error:
+        # Last resort: what is left is made of plain text only.
+        head = {key: _plain(str(line.get(key))) for key in ("timestamp", "level", "logger")}
+        return orjson.dumps({**head, "event": "log_line_not_encodable", "error": type(error).__name__}) + b"\n"
+
+
+def _encode_piece_by_piece(line: dict[str, Any]) -> bytes:
+    cleaner = _Cleaner()
+    cleaned = {_plain(key): cleaner.clean_value(key, value, 0) for key, value in line.items()}
+    encoded = orjson.dumps(cleaned, option=_OPTIONS)
+    if len(encoded) <= MAX_LINE_BYTES:
+        return encoded
+    room = MAX_LINE_BYTES - 64  # for `truncated` and the braces
+    kept: dict[str, Any] = {}
+    for key, value in cleaned.items():
+        value = _cut(value)
+        needed = len(orjson.dumps({key: value}))
+        if needed > room:
+            break
+        kept[key] = value
+        room -= needed
+    return orjson.dumps({**kept, "truncated": True}, option=_OPTIONS)
+
+
+def _cut(value: Any) -> Any:
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    data = text.encode()
+    if len(data) <= MAX_VALUE_BYTES:
+        return value
+    start = data[:MAX_VALUE_BYTES].decode(errors="ignore")
+    return f"{start}…[cut, {len(data) - MAX_VALUE_BYTES} bytes more]"
+
+
+def _text_of(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__name__} without a repr>"
+
+
+def _plain(text: str) -> str:
+    """Return *text* as UTF-8 can hold it."""
+    if text.isascii():
+        return str(text)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class _Cleaner:
+    """Takes the values of one line apart; what a line may cost is counted over all of them."""
+
+    __slots__ = ("_nodes", "_open")
+
+    def __init__(self) -> None:
+        self._nodes = 0
+        self._open: set[int] = set()  # the containers around the value at hand
+
+    def clean_value(self, key: str, value: Any, depth: int) -> Any:
+        if is_secret(key, value):
+            return REDACTED
+        try:
+            return self._clean(value, depth)
+        except Exception:  # a container that changes or raises while it is read
+            return self._text(_text_of(value))
+
+    def _text(self, text: str) -> str:
+        # Cut before the search, or a text of many megabytes would hold up everybody; `_cut` then leaves
+        # out the end, where half a secret may stand.
+        if len(text) > MAX_LINE_BYTES:
+            text = text[:MAX_LINE_BYTES]
+        return redact_text(_plain(text))
+
+    def _clean(self, value: Any, depth: int) -> Any:
+        if value is None or value is True or value is False:
+            return value
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, enum.Enum):
+            return self._clean(value.value, depth)
+        if isinstance(value, int):
+            return int(value) if -(2**63) <= value < 2**64 else _text_of(value)
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else None
+        if isinstance(value, (datetime.date, datetime.time, uuid.UUID)):
+            return value.isoformat() if not isinstance(value, uuid.UUID) else str(value)
+        if isinstance(value, (dict, list, tuple)):
+            return self._container(value, depth)
+        return self._text(_text_of(value))
+
+    def _container(self, value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> Any:
+        self._nodes += len(value)
+        if self._nodes > MAX_NODES:
+            return f"[cut: {len(value)} values]"
+        if depth >= MAX_DEPTH:
+            return "[cut: nested too deep]"
+        if id(value) in self._open:
+            return "[circular]"
+        self._open.add(id(value))
+        try:
+            if isinstance(value, dict):
+                pairs = [(self._key(key), item) for key, item in list(value.items())]
+                return {key: self.clean_value(key, item, depth + 1) for key, item in pairs}
+            return [self._clean(item, depth + 1) for item in list(value)]
+        finally:
+            self._open.discard(id(value))
+
+    def _key(self, key: object) -> str:
+        if isinstance(key, str):
+            return _plain(key)
+        return self._text(_text_of(key))

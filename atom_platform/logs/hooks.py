@@ -1,0 +1,93 @@
+"""What Python itself reports: warnings, and exceptions that nobody caught."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, TextIO
+
+from atom_platform.logs.output import OUTPUT
+
+__all__ = ["install", "uninstall"]
+
+_crashes: Final = logging.getLogger("atom_platform.crash")
+_warnings: Final = logging.getLogger("py.warnings")
+
+_before: list[tuple[object, str, Any]] = []
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if file is not None:  # somebody asked for it in a file
+        file.write(warnings.formatwarning(message, category, filename, lineno, line))
+        return
+    extra = {"category": category.__name__, "file": filename, "line": lineno}
+    _warnings.warning("%s", message, extra=extra)
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        _crashes.warning("interrupted")
+    else:
+        _crashes.critical("uncaught_exception", exc_info=(kind, error, trace))
+    if OUTPUT.writer is not None:
+        OUTPUT.writer.flush()
+
+
+def _uncaught_in_thread(found: threading.ExceptHookArgs) -> None:
+    if found.exc_value is None or issubclass(found.exc_type, SystemExit):
+        return
+    _crashes.critical(
+        "uncaught_exception_in_thread",
+        exc_info=(found.exc_type, found.exc_value, found.exc_traceback),
+        extra={"thread": found.thread.name if found.thread else ""},
+    )
+
+
+def _unraisable(found: Any) -> None:
+    error = found.exc_value
+    _crashes.error(
+        "unraisable_exception",
+        exc_info=(found.exc_type, error, found.exc_traceback) if error is not None else None,
+        extra={"message_": found.err_msg or "", "object": _name_of(found.object)},
+    )
+
+
+def _name_of(thing: object) -> str:
+    """Never its repr: the object is half gone, and keeping it would bring it back."""
+    return str(getattr(thing, "__qualname__", type(thing).__qualname__))
+
+
+def install() -> None:
+    """Send warnings and uncaught exceptions to the log."""
+    uninstall()
+    _replace(warnings, "showwarning", _show_warning)
+    _replace(sys, "excepthook", _uncaught)
+    _replace(threading, "excepthook", _uncaught_in_thread)
+    _replace(sys, "unraisablehook", _unraisable)
+
+
+def uninstall() -> None:
+    """Put back what was there, unless somebody else has replaced ours since."""
+    while _before:
+        owner, name, previous = _before.pop()
+        if getattr(owner, name) in _OURS:
+            setattr(owner, name, previous)
+
+
+def _replace(owner: object, name: str, hook: Callable[..., Any]) -> None:
+    _before.append((owner, name, getattr(owner, name)))
+    setattr(owner, name, hook)
+
+
+_OURS: Final = (_show_warning, _uncaught, _uncaught_in_thread, _unraisable)

@@ -1,0 +1,80 @@
+"""Where every finished line of this process goes, and who counts it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from atom_platform.logs.encode import encode_line
+from atom_platform.logs.stamp import timestamp
+from atom_platform.logs.trace import active_span
+from atom_platform.logs.writer import Writer
+
+__all__ = ["OUTPUT", "RESERVED", "Output", "build_line"]
+
+#: The keys that begin every line; a field of the same name gets an underscore behind it.
+RESERVED: Final = frozenset({"timestamp", "level", "logger", "event"})
+
+
+def build_line(
+    created: float, level: str, logger: str, event: str, *groups: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a line: the four keys, then the *groups* of fields in order; of two the later one counts."""
+    line: dict[str, Any] = {
+        "timestamp": timestamp(created),
+        "level": level,
+        "logger": logger,
+        "event": event,
+    }
+    for fields in groups:
+        if fields:
+            if not RESERVED.isdisjoint(fields):
+                fields = {f"{key}_" if key in RESERVED else key: fields[key] for key in fields}
+            line.update(fields)
+    span = active_span()
+    if span is not None:
+        line["trace_id"], line["span_id"] = span.trace_id, span.span_id
+    return line
+
+
+class Output:
+    """
+    The end of the pipeline: a renderer, a writer and a counter.
+
+    There is one per process (`OUTPUT`), because there is one standard output. Nothing in it raises.
+    """
+
+    __slots__ = ("count_message", "render", "writer")
+
+    def __init__(self) -> None:
+        self.writer: Writer | None = None
+        self.render: Callable[[dict[str, Any]], bytes] = encode_line
+        self.count_message: Callable[[str], None] | None = None
+
+    def emit(self, level: str, line: dict[str, Any]) -> None:
+        """Write *line*, whose level is *level*; before the configuration, do nothing."""
+        writer = self.writer
+        if writer is None:
+            return
+        writer.write(self.render(line), urgent=level == "CRITICAL")
+        if self.count_message is not None:
+            with contextlib.suppress(Exception):  # a counter that fails costs no line
+                self.count_message(level)
+
+    def describe_loss(self, lines: int) -> bytes:
+        """Return the line that says that *lines* lines are missing before it."""
+        return self.render(
+            build_line(
+                time.time(),
+                "WARNING",
+                "atom_platform.logs",
+                "log_lines_dropped",
+                {"lines": lines, "pid": os.getpid()},
+            )
+        )
+
+
+OUTPUT: Final = Output()

@@ -1,0 +1,113 @@
+"""From a record of the standard library, whoever made it, to a line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final
+
+from atom_platform.logs.context import bound_fields
+from atom_platform.logs.output import OUTPUT, build_line
+
+__all__ = ["FIELDS", "LineHandler", "exception_text", "level_name"]
+
+#: The attribute under which a record of ours carries its fields.
+FIELDS: Final = "atom_fields"
+
+_LEVELS: Final = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
+#: What every record has, or gets from formatters; everything else on one came through `extra=`.
+_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", FIELDS}
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+def level_name(number: int, name: str = "") -> str:
+    """Return the contract's name of a level: one of five, or that of a library's own level."""
+    known = _LEVELS.get(number)
+    return known if known is not None else (name or logging.getLevelName(number)).upper()
+
+
+def exception_text(exc_info: object) -> str | None:
+    """
+    Return the traceback of *exc_info* as one string; None when there is none.
+
+    Takes what loggers take: an exception, a tuple of three, or something true for the one being handled.
+    """
+    if not exc_info:
+        return None
+    if isinstance(exc_info, BaseException):
+        error: BaseException | None = exc_info
+    elif isinstance(exc_info, tuple) and len(exc_info) == 3:
+        error = exc_info[1]
+    else:
+        error = sys.exception()
+    if error is None:
+        return None
+    try:
+        return "".join(traceback.format_exception(error)).rstrip("\n")
+    except Exception as broken:  # an exception whose own methods raise
+        return f"{type(error).__name__} (its traceback cannot be shown: {type(broken).__name__})"
+
+
+class LineHandler(logging.Handler):
+    """Writes records as lines. It needs no lock of its own, and never raises."""
+
+    def createLock(self) -> None:  # noqa: N802 — the standard library's name
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            level = level_name(record.levelno, record.levelname)
+            OUTPUT.emit(level, self._line(record, level))
+        except Exception as error:
+            OUTPUT.emit("ERROR", self._confession(record, error))
+
+    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]  # 3.12 may return a record
+        passed = self.filter(record)
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return passed
+
+    @staticmethod
+    def _line(record: logging.LogRecord, level: str) -> dict[str, Any]:
+        attributes = record.__dict__
+        fields: Mapping[str, Any] | None = attributes.get(FIELDS)
+        if fields is None:
+            fields = {key: attributes[key] for key in attributes if key not in _OWN}
+        event, clumsy = _event_of(record)
+        line = build_line(record.created, level, record.name, event, bound_fields(), fields, clumsy)
+        text = exception_text(record.exc_info) or record.exc_text
+        if text:
+            line["exception"] = text
+        if record.stack_info:
+            line["stack"] = record.stack_info
+        return line
+
+    @staticmethod
+    def _confession(record: logging.LogRecord, error: Exception) -> dict[str, Any]:
+        return build_line(
+            record.created,
+            "ERROR",
+            "atom_platform.logs",
+            "log_record_not_readable",
+            {"from_logger": str(record.name), "error": type(error).__name__},
+        )
+
+
+def _event_of(record: logging.LogRecord) -> tuple[str, Mapping[str, Any]]:
+    """Return the message, and its arguments as a field if they do not fit into it."""
+    message = record.msg
+    if not record.args:
+        if isinstance(message, str):
+            return message, {}
+        try:
+            return str(message), {}
+        except Exception:
+            return f"<{type(message).__name__} that is no text>", {}
+    try:
+        return record.getMessage(), {}
+    except Exception:
+        return str(message), {"arguments": record.args}

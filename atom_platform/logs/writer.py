@@ -1,0 +1,306 @@
+"""
+Whole lines out of several processes, and never at the price of a request.
+
+Lines go into a bounded queue; one thread per process writes them in batches, under a lock that all
+processes of the service share. A reader that is slow, gone or full costs lines, which are counted,
+and nothing else.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import mmap
+import os
+import select
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["Writer"]
+
+#: What one lock of the output carries at most: long enough to be cheap, short enough to be fair.
+BATCH_BYTES: Final = 256 * 1024
+#: A queue filled this far is written at once rather than at the end of the batching pause.
+_HURRY_LINES: Final = 1000
+#: A pipe that is writable at all takes this much without blocking (pipe(7)).
+_UNBLOCKING_BYTES: Final = 4096
+
+
+class Writer:
+    """
+    Writes lines to a file descriptor that other processes write to as well.
+
+    Create it before forking: the processes then know of each other's broken lines. A forked process
+    starts with an empty queue and a thread of its own.
+
+    Args:
+        fd: Where lines go. It is used as it is, so that a `dup2` onto it takes the lines along.
+        max_lines: Lines the queue holds; more are dropped.
+        max_bytes: Bytes the queue holds; more are dropped.
+        batch_seconds: How long a line may wait for others to be written with it.
+        on_drop: Called with a reason (`queue_full`, `write_error`) and a number of lines.
+        on_tick: Called about once a second by the writing thread.
+        describe_loss: Makes the line that says how many were lost, once lines can be written again.
+    """
+
+    def __init__(
+        self,
+        fd: int = 1,
+        *,
+        max_lines: int = 10_000,
+        max_bytes: int = 8 * 1024 * 1024,
+        batch_seconds: float = 0.05,
+        on_drop: Callable[[str, int], None] | None = None,
+        on_tick: Callable[[], None] | None = None,
+        describe_loss: Callable[[int], bytes] | None = None,
+    ) -> None:
+        self.fd = fd
+        self.describe_loss = describe_loss
+        self.on_drop = on_drop
+        self.on_tick = on_tick
+        self._max_lines = max_lines
+        self._max_bytes = max_bytes
+        self._batch_seconds = batch_seconds
+        # One byte in memory shared with every forked process: 1 while the last line in the output lacks its
+        # end. Whoever writes next ends it first, so that only a line whose writer died is lost.
+        self._torn = mmap.mmap(-1, 1)
+        self._closed = False
+        self._reset()
+        _writers.add(self)
+
+    def _reset(self) -> None:
+        # Re-entrant: a signal handler may log while the thread it interrupts is in here.
+        self._lock = threading.RLock()
+        self._queue: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._delivering = threading.Lock()
+        self._busy = False
+        self._asleep = False
+        self._lost = 0
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def write(self, line: bytes, *, urgent: bool = False) -> None:
+        """
+        Queue *line*, which ends in a newline. Never blocks and never raises.
+
+        *urgent* skips the batching pause.
+        """
+        if self._closed:
+            self._write_late(line)
+            return
+        with self._lock:
+            queue = self._queue
+            size = self._queued_bytes + len(line)
+            full = size > self._max_bytes or len(queue) >= self._max_lines
+            if not full:
+                queue.append(line)
+                self._queued_bytes = size
+            if self._thread is None:
+                self._start()
+            elif self._asleep:
+                self._asleep = False
+                self._wake.set()
+        if full:
+            self._dropped("queue_full", 1)
+        elif urgent or len(queue) == _HURRY_LINES or size > BATCH_BYTES:
+            self._hurry.set()
+
+    def start(self) -> None:
+        """Start the writing thread, which the first line does otherwise."""
+        with self._lock:
+            if self._thread is None and not self._closed:
+                self._start()
+
+    def flush(self, timeout_seconds: float = 1.0) -> bool:
+        """Wait until everything queued is written; False if that took too long."""
+        deadline = time.monotonic() + timeout_seconds
+        while self._queue or self._busy:
+            thread = self._thread
+            if thread is None or not thread.is_alive():
+                return self._write_rest(deadline)
+            self._hurry.set()
+            self._wake.set()
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.001)
+        return True
+
+    def close(self, timeout_seconds: float = 2.0) -> None:
+        """
+        Write what is queued and end the thread; give up when nobody reads for *timeout_seconds*.
+
+        Lines written later go out at once if the output takes them at once, else they are dropped.
+        """
+        if self._closed:
+            return
+        flushed = self.flush(timeout_seconds)
+        self._closed = True
+        self._wake.set()
+        self._hurry.set()
+        thread = self._thread
+        if thread is not None and flushed and thread is not threading.current_thread():
+            thread.join(timeout_seconds)
+        if self._queue:
+            self._dropped("write_error", len(self._queue))
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no threads left, or the interpreter is ending: flush() writes then
+            return
+        self._thread = thread
+        _flush_when_a_child_ends(self)
+
+    def _run(self) -> None:
+        wake, hurry = self._wake, self._hurry
+        last_tick = time.monotonic()
+        while not self._closed:
+            with self._lock:
+                self._asleep = not self._queue
+            if self._asleep:
+                wake.wait(1.0)
+            wake.clear()
+            if self._queue:
+                hurry.wait(self._batch_seconds)
+                hurry.clear()
+                self._write_queue(None)
+            if self.on_tick is not None and time.monotonic() - last_tick >= 1.0:
+                last_tick = time.monotonic()
+                with contextlib.suppress(Exception):  # whatever a tick does, lines go on
+                    self.on_tick()
+
+    def _write_queue(self, deadline: float | None) -> None:
+        self._busy = True
+        try:
+            while batch := self._take_batch():
+                self._deliver(batch, deadline)
+        finally:
+            self._busy = False
+
+    def _take_batch(self) -> bytes:
+        with self._lock:
+            queue, taken, size = self._queue, [], 0
+            while queue and (not taken or size + len(queue[0]) <= BATCH_BYTES):
+                line = queue.popleft()
+                taken.append(line)
+                size += len(line)
+            self._queued_bytes -= size
+        return b"".join(taken)
+
+    def _write_rest(self, deadline: float) -> bool:
+        self._write_queue(deadline)
+        return not self._queue
+
+    def _write_late(self, line: bytes) -> None:
+        self._deliver(line, time.monotonic())
+
+    def _deliver(self, batch: bytes, deadline: float | None) -> None:
+        """Write *batch* whole, or count what of it was lost. None as *deadline* waits for ever."""
+        timeout = -1 if deadline is None else max(0.0, deadline - time.monotonic())
+        if not self._delivering.acquire(timeout=timeout):
+            self._dropped("write_error", batch.count(b"\n"))
+            return
+        try:
+            written = self._write_locked(batch, deadline)
+        finally:
+            self._delivering.release()
+        if written < len(batch):
+            self._dropped("write_error", batch.count(b"\n", written))
+        elif self._lost and self.describe_loss is not None:
+            lost, self._lost = self._lost, 0
+            self.write(self.describe_loss(lost))
+
+    def _write_locked(self, batch: bytes, deadline: float | None) -> int:
+        """Return how much of *batch* was written: all of it, unless the output failed."""
+        fd, was_torn, position = self.fd, self._torn[0], 0
+        data = b"\n" + batch if was_torn else batch
+        locked = False
+        try:
+            self._wait_writable(fd, deadline)
+            locked = self._lock_output(fd, deadline)
+            was_torn = self._torn[0]
+            data = b"\n" + batch if was_torn else batch
+            view = memoryview(data)
+            while position < len(data):
+                self._wait_writable(fd, deadline)
+                end = len(data) if deadline is None else position + _UNBLOCKING_BYTES
+                self._torn[0] = 1
+                with contextlib.suppress(BlockingIOError):  # the descriptor may be non-blocking
+                    position += os.write(fd, view[position:end])
+        except (OSError, ValueError):
+            pass  # the caller counts what is missing
+        finally:
+            if locked:
+                self._torn[0] = data[position - 1] != 0x0A if position else was_torn
+                with contextlib.suppress(OSError):
+                    fcntl.lockf(fd, fcntl.LOCK_UN)
+        return max(0, position - (len(data) - len(batch)))
+
+    def _lock_output(self, fd: int, deadline: float | None) -> bool:
+        """
+        Lock the output against the other processes.
+
+        A POSIX record lock belongs to a process and to what the descriptor leads to, so it works on a pipe
+        whose descriptor was inherited by all of them, and the kernel takes it from a process that dies.
+        """
+        while True:
+            try:
+                fcntl.lockf(fd, fcntl.LOCK_EX if deadline is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.001)
+            except OSError:
+                return False  # an output that cannot be locked still gets its lines
+            else:
+                return True
+
+    @staticmethod
+    def _wait_writable(fd: int, deadline: float | None) -> None:
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if poll.poll(None if left is None else left * 1000):
+                return
+            if left is not None and left <= 0:
+                raise TimeoutError
+
+    def _dropped(self, reason: str, lines: int) -> None:
+        self._lost += lines
+        if self.on_drop is not None and lines:
+            with contextlib.suppress(Exception):  # a counter that fails costs no line and no request
+                self.on_drop(reason, lines)
+
+
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for writer in list(_writers):
+        writer._reset()
+
+
+def _close_all() -> None:
+    for writer in list(_writers):
+        writer.close()
+
+
+def _flush_when_a_child_ends(writer: Writer) -> None:
+    """Processes of `multiprocessing` end without `atexit`; they have a registry of their own."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.Finalize(None, writer.flush, exitpriority=0)
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_close_all)
