@@ -1,0 +1,86 @@
+"""How long one piece of work with the database may wait, and how another thread ends it early."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import time
+from typing import Final
+
+__all__ = ["READABLE", "WRITABLE", "Deadline", "Waker"]
+
+READABLE: Final = select.POLLIN
+WRITABLE: Final = select.POLLOUT
+
+
+class Waker:
+    """
+    Ends a wait from another thread.
+
+    A pipe, because closing a descriptor that another thread polls does not wake it, and may hand
+    its number to a stranger.
+    """
+
+    def __init__(self) -> None:
+        self.descriptor, self._write = os.pipe()
+        os.set_blocking(self.descriptor, False)
+        os.set_blocking(self._write, False)
+        self.woken = False
+
+    def wake(self) -> None:
+        """End the wait under way, and every later one until `reset`."""
+        self.woken = True
+        with contextlib.suppress(BlockingIOError):  # full: woken long ago
+            os.write(self._write, b"!")
+
+    def reset(self) -> None:
+        """Let later waits wait again."""
+        self.woken = False
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.descriptor, 512):
+                pass
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+        os.close(self._write)
+
+
+class Deadline:
+    """
+    The moment at which a piece of work gives up, however many waits it consists of.
+
+    Args:
+        seconds: How long from now.
+        waker: What may bring the moment forward.
+    """
+
+    __slots__ = ("_at", "_waker")
+
+    def __init__(self, seconds: float, *, waker: Waker | None = None) -> None:
+        self._at = time.monotonic() + seconds
+        self._waker = waker
+
+    @property
+    def remaining_seconds(self) -> float:
+        """What is left; never negative."""
+        return max(0.0, self._at - time.monotonic())
+
+    def wait(self, descriptor: int, events: int, *, at_most_seconds: float = math.inf) -> bool:
+        """Wait until *descriptor* is ready; return False when time is up, or the waker says so."""
+        poller = select.poll()
+        poller.register(descriptor, events)
+        if self._waker is not None:
+            poller.register(self._waker.descriptor, select.POLLIN)
+        end = min(self._at, time.monotonic() + at_most_seconds)
+        while True:
+            left = end - time.monotonic()
+            ready = poller.poll(max(0, math.ceil(left * 1000)))
+            if self._waker is not None and any(fd == self._waker.descriptor for fd, _ in ready):
+                self._at = 0.0
+                return False
+            if ready:
+                return True
+            if left <= 0:
+                return False
