@@ -1,0 +1,114 @@
+"""The values under `with`: text that may hold a template, and what is made of it for a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from jinja2 import Template, TemplateSyntaxError
+
+from atom_platform.skills.meter import charge, metered
+from atom_platform.skills.sandbox import BoundedEnvironment
+
+__all__ = ["TemplateFailed", "Templates", "is_template"]
+
+MAX_TEMPLATE_CHARACTERS: Final = 32_768
+MAX_MESSAGE_CHARACTERS: Final = 300
+
+_MARKUP: Final = re.compile(r"\{[{%#]")
+
+#: Where in a value something stands: keys and indexes from the outside in.
+Path = tuple[str | int, ...]
+
+
+class TemplateFailed(Exception):
+    """A template cannot be compiled or rendered; the text says where and why, and may be shown."""
+
+
+def is_template(value: object) -> bool:
+    """Tell whether *value* is rendered before a skill sees it; others pass as they are."""
+    return isinstance(value, str) and _MARKUP.search(value) is not None
+
+
+class Templates:
+    """
+    Compiles and renders templates; one object serves all threads.
+
+    A rendered value is always text: `"{{ input.count }}"` becomes `"3"`, and the skill's input
+    model turns that into a number where it wants one.
+    """
+
+    def __init__(self) -> None:
+        self._environment = BoundedEnvironment()
+        self._compiled = lru_cache(maxsize=64)(self._compile)
+
+    def faults(self, value: object) -> Iterator[tuple[Path, str]]:
+        """Yield where a template in *value* cannot be compiled, and why."""
+        for path, text in _templates_in(value):
+            try:
+                self._compiled(text)
+            except TemplateFailed as failure:
+                yield path, str(failure)
+
+    def render(self, value: Any, variables: Mapping[str, object]) -> Any:
+        """
+        Return *value* with every template in it rendered over *variables*.
+
+        Raises:
+            TemplateFailed: One of them does not compile, raises, or costs more than it may.
+        """
+        with metered():
+            return self._render(value, variables, ())
+
+    def _render(self, value: Any, variables: Mapping[str, object], path: Path) -> Any:
+        if isinstance(value, dict):
+            return {key: self._render(each, variables, (*path, key)) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self._render(each, variables, (*path, i)) for i, each in enumerate(value)]
+        if not is_template(value):
+            return value
+        try:
+            return self._text(self._compiled(value), variables)
+        except Exception as error:
+            where = "/".join(str(each) for each in path)
+            raise TemplateFailed(f"{where}: {_sentence(error)}") from error
+
+    def _text(self, template: Template, variables: Mapping[str, object]) -> str:
+        pieces = []
+        for piece in template.generate(variables):
+            charge(len(piece))
+            pieces.append(piece)
+        return "".join(pieces)
+
+    def _compile(self, text: str) -> Template:
+        if len(text) > MAX_TEMPLATE_CHARACTERS:
+            raise TemplateFailed(f"a template of more than {MAX_TEMPLATE_CHARACTERS:,} characters")
+        try:
+            return self._environment.from_string(text)
+        except Exception as error:  # also RecursionError, and whatever compile() finds too nested
+            raise TemplateFailed(_sentence(error)) from error
+
+
+def _templates_in(value: object) -> Iterator[tuple[Path, str]]:
+    waiting: list[tuple[Path, object]] = [((), value)]
+    while waiting:
+        path, each = waiting.pop()
+        if isinstance(each, dict):
+            waiting.extend(((*path, key), inner) for key, inner in each.items())
+        elif isinstance(each, list):
+            waiting.extend(((*path, index), inner) for index, inner in enumerate(each))
+        elif isinstance(each, str) and is_template(each):
+            yield path, each
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, TemplateFailed):
+        return str(error)
+    if isinstance(error, (RecursionError, MemoryError)):
+        return "is nested too deeply"
+    text = " ".join(str(error).split())[:MAX_MESSAGE_CHARACTERS] or type(error).__name__
+    if isinstance(error, TemplateSyntaxError):
+        return f"line {error.lineno}: {text}"
+    return text
