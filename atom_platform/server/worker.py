@@ -1,11 +1,157 @@
-"""The worker whose probes are answered whatever its requests do."""
+"""
+The worker whose probes are answered whatever its requests do.
+
+gunicorn's threaded worker gives each new connection a thread and waits there for the request: with
+every thread busy, or held by clients that send nothing, liveness waits too, and the orchestrator
+restarts a service that works. Here connections wait in the poller until a request is whole. Health
+requests then have threads that nothing else can take, and the plain liveness request needs none.
+
+Requests answered without a thread do not count toward `max_requests`.
+"""
 
 from __future__ import annotations
 
+import errno
+import logging
+import selectors
+import time
+from typing import Any, Final
+
 from gunicorn.workers.gthread import ThreadWorker
+
+from atom_platform.server.connection import Connection
+from atom_platform.server.flow import Flow
+from atom_platform.server.pool import ThreadPool
+from atom_platform.server.turnstile import ASIDE_SECONDS, Turnstile
 
 __all__ = ["HealthLaneWorker"]
 
+STOP_SECONDS: Final = 1.0  # a stopping worker waits that long for requests already on their way
+LAST_CALL_SECONDS: Final = 0.2
+SHORT_OF_FILES_SECONDS: Final = 0.1
+NOTIFY_SECONDS: Final = 0.5
+
+#: Accepted in one turn at most, and only while each is answered on the spot.
+MOST_ACCEPTED: Final = 32
+
+NOBODY_THERE: Final = {errno.EAGAIN, errno.ECONNABORTED, errno.EINTR, errno.EPROTO}
+OUT_OF: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+log = logging.getLogger("atom_platform.server")
+
 
 class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no annotations
-    """gunicorn's threaded worker with a lane of its own for health requests."""
+    """
+    gunicorn's threaded worker with a lane of its own for health requests.
+
+    Nothing on the accept loop blocks, and only the loop touches connections that wait, so none of
+    it takes a lock.
+    """
+
+    def init_process(self) -> None:
+        self.turnstile = Turnstile(getattr(self, "atom_seat", None))
+        self.accepts_at: float | None = None
+        self.notified_at = 0.0
+        super().init_process()
+
+    def get_thread_pool(self) -> ThreadPool:
+        return ThreadPool(self.cfg.threads, name="request")
+
+    def run(self) -> None:
+        self.flow = Flow(self)
+        self.names = {listener: listener.getsockname() for listener in self.sockets}
+        self.poller.register(
+            self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks
+        )
+        self.set_accept_enabled(True)
+        self.busy_changed()
+        while self.alive and self.is_parent_alive():
+            self.turn()
+        self.stop_gracefully()
+
+    def turn(self) -> None:
+        """Wait until something happens or falls due, a second at most, and see to it."""
+        now = time.monotonic()
+        if now - self.notified_at >= NOTIFY_SECONDS:
+            self.notify()
+            self.notified_at = now
+        self.turnstile.beat()
+        if self.accepts_at is not None and now >= self.accepts_at:
+            self.accepts_at = None
+            self.set_accept_enabled(True)
+        due = [1.0, *self.flow.seconds_to_deadlines(now)]
+        if self.accepts_at is not None:
+            due.append(self.accepts_at - now)
+        self.wait_for_and_dispatch_events(timeout=min(due))
+        self.flow.expire(time.monotonic())
+
+    def stop_gracefully(self) -> None:
+        """Answer what was accepted, and what the kernel has accepted for us, then go."""
+        self.turnstile.say_free(False)
+        until = time.monotonic() + LAST_CALL_SECONDS
+        for listener in self.sockets:
+            while self.take_connection(listener) is not None and time.monotonic() < until:
+                pass
+        self.accepts_at = None
+        self.set_accept_enabled(False)
+        for listener in self.sockets:
+            listener.close()
+        deadline = time.monotonic() + self.cfg.graceful_timeout
+        soon = min(deadline, time.monotonic() + STOP_SECONDS)
+        while self.nr_conns > 0 and time.monotonic() < deadline:
+            self.flow.hurry(soon)
+            self.turn()
+        if self.flow.busy:
+            log.warning("requests_cut_off", extra={"requests": self.flow.busy})
+        self.flow.close()  # not the method queue: a thread that was cut off may still write to it
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """Stop at once; the threads are daemons, so nothing waits for them."""
+        super().handle_quit(sig, frame)
+
+    # Taking connections.
+
+    def accept(self, listener: Any) -> None:
+        """Take what waits at *listener*, or leave it to a sibling with a thread to spare."""
+        if self.flow.busy >= self.cfg.threads and self.turnstile.leaves_to_sibling():
+            self.look_away(ASIDE_SECONDS)
+            return
+        for _ in range(MOST_ACCEPTED):
+            if not self.take_connection(listener):
+                return
+
+    def take_connection(self, listener: Any) -> bool | None:
+        """
+        Accept one connection, and read its request if that is there already.
+
+        Returns:
+            Whether it has been answered, so that there is time for another; None when there was
+            no connection to take.
+        """
+        if self.nr_conns >= self.worker_connections and not self.flow.make_room():
+            self.look_away(SHORT_OF_FILES_SECONDS)
+            return None
+        try:
+            sock, client = listener.accept()
+        except OSError as error:
+            if error.errno in OUT_OF:
+                if not self.flow.make_room():
+                    self.look_away(SHORT_OF_FILES_SECONDS)
+            elif error.errno not in NOBODY_THERE:
+                raise
+            return None
+        self.nr_conns += 1
+        return self.flow.welcome(Connection(self.cfg, sock, client, self.names[listener]))
+
+    def look_away(self, seconds: float) -> None:
+        """Take no connection for a while; the turns go on."""
+        self.accepts_at = time.monotonic() + seconds
+        self.set_accept_enabled(False)
+
+    def busy_changed(self) -> None:
+        """Tell the siblings and the metrics how many request threads are taken."""
+        spare = self.flow.busy < self.cfg.threads
+        self.turnstile.say_free(spare and self.alive)
+        if spare and self.accepts_at is not None:
+            self.accepts_at = 0.0  # look again in the next turn
+        self.flow.set_threads_busy(min(self.flow.busy, self.cfg.threads))
