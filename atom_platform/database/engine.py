@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection, Engine, exc
 
-from atom_platform.database import sqlite
 from atom_platform.database.ping import Ping, PostgresPing, SqlitePing
 from atom_platform.database.server import server_of
 from atom_platform.database.source import PostgresSource
+from atom_platform.database.sqlite import READ_ONLY, path_of, sqlite_engine
 from atom_platform.settings import DEFAULT_DATABASE_URL, Settings, SettingsError
 
 __all__ = ["Database", "open_database"]
@@ -32,7 +30,8 @@ CONNECT_SECONDS: Final = 5.0
 #: The client ends an overdue query a little after the server should have.
 AFTER_SERVER_SECONDS: Final = 0.5
 
-_READ_ONLY: Final = "atom_read_only"
+#: Longest a migration may take, the wait for another one included.
+MIGRATION_SECONDS: Final = 3600.0
 
 #: What a child got from its parent: kept, because to collect it is to close it.
 _INHERITED: Final[list[object]] = []
@@ -81,14 +80,11 @@ class Database:
         check_seconds = settings.database_check_timeout_seconds
         self.ping: Ping
         if self.is_sqlite:
-            self._path = sqlite.path_of(url)
+            self._path = path_of(url)
             self.ping = SqlitePing(
                 self._path, timeout_seconds=check_seconds, recovered=self.after_outage
             )
         else:
-            self._server = server_of(
-                url, statement_timeout_seconds=settings.database_query_timeout_seconds
-            )
             self.ping = PostgresPing(
                 server_of(url, statement_timeout_seconds=check_seconds),
                 timeout_seconds=check_seconds,
@@ -104,7 +100,7 @@ class Database:
             with self._lock:
                 engine = self._engine
                 if engine is None:
-                    engine = self._open_sqlite() if self.is_sqlite else self._open_postgres()
+                    engine = self._open()
                     for prepare in self._on_open:
                         prepare(engine)
                     self._engine = engine
@@ -124,7 +120,7 @@ class Database:
 
         On PostgreSQL each statement is a transaction of its own, which saves two round trips.
         """
-        options: dict[str, Any] = {_READ_ONLY: True}
+        options: dict[str, Any] = {READ_ONLY: True}
         if not self.is_sqlite:
             options["isolation_level"] = "AUTOCOMMIT"
         with self.engine.connect().execution_options(**options) as connection:
@@ -135,6 +131,34 @@ class Database:
         """Yield a connection in a transaction, committed at the end unless there is an error."""
         with self.engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """
+        Yield a connection in a transaction, for statements that may take long.
+
+        It is not one of the pool's. SQLite's file is made, with its directory, if it is missing.
+        """
+        if self.is_sqlite:
+            if self._path is None:
+                with self.write() as connection:
+                    yield connection
+                return
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            engine = sqlite_engine(
+                self._path,
+                pool_size=1,
+                pool_timeout_seconds=1,
+                statement_seconds=MIGRATION_SECONDS,
+                create=True,
+            )
+        else:
+            engine = self._postgres(MIGRATION_SECONDS).engine(pool_size=1, pool_timeout_seconds=1)
+        try:
+            with engine.begin() as connection:
+                yield connection
+        finally:
+            engine.dispose()
 
     def run(
         self, work: Callable[[Connection], T], *, read_only: bool = False, idempotent: bool = False
@@ -184,70 +208,33 @@ class Database:
             engine.dispose()
         self.ping.close()
 
-    def _open_postgres(self) -> Engine:
+    def _open(self) -> Engine:
         settings = self._settings
-        self._source = source = PostgresSource(
-            self._server,
-            connect_seconds=CONNECT_SECONDS,
-            statement_seconds=settings.database_query_timeout_seconds + AFTER_SERVER_SECONDS,
-        )
-        engine = create_engine(
-            "postgresql+psycopg://",
-            creator=source.connect,
-            use_native_hstore=False,  # saves a query per process, for a type we do not use
+        if self.is_sqlite:
+            return sqlite_engine(
+                self._path,
+                pool_size=settings.database_pool_size,
+                pool_timeout_seconds=settings.database_pool_timeout_seconds,
+                statement_seconds=settings.database_query_timeout_seconds,
+            )
+        self._source = self._postgres(settings.database_query_timeout_seconds)
+        return self._source.engine(
             pool_size=settings.database_pool_size,
-            max_overflow=0,
-            pool_timeout=settings.database_pool_timeout_seconds,
+            pool_timeout_seconds=settings.database_pool_timeout_seconds,
         )
-        event.listen(engine, "checkout", source.verify)
-        event.listen(engine, "checkin", source.rest)
-        return engine
 
-    def _open_sqlite(self) -> Engine:
-        settings = self._settings
-        if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(
-            "sqlite://",
-            creator=lambda: sqlite.connect(
-                self._path, lock_seconds=settings.database_query_timeout_seconds
-            ),
-            poolclass=QueuePool,
-            # A database in memory is its one connection.
-            pool_size=1 if self._path is None else settings.database_pool_size,
-            max_overflow=0,
-            pool_timeout=settings.database_pool_timeout_seconds,
+    def _postgres(self, statement_seconds: float) -> PostgresSource:
+        return PostgresSource(
+            server_of(self._settings.database_url, statement_timeout_seconds=statement_seconds),
+            connect_seconds=CONNECT_SECONDS,
+            statement_seconds=statement_seconds + AFTER_SERVER_SECONDS,
         )
-        event.listen(engine, "begin", _begin)
-        event.listen(
-            engine, "before_cursor_execute", _time_with(settings.database_query_timeout_seconds)
-        )
-        return engine
 
     def _forget_parent(self) -> None:
         _INHERITED.append((self._engine, self._source, self._lock))
         self._lock = threading.RLock()
         self._engine = self._source = None
         self.ping.forget_parent()
-
-
-def _begin(connection: Connection) -> None:
-    """
-    Take SQLite's write lock at the start of whatever may write.
-
-    A transaction that reads first and writes later fails at once when another one wrote in
-    between, whatever the busy timeout.
-    """
-    reads = connection.get_execution_options().get(_READ_ONLY)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-
-def _time_with(seconds: float) -> Callable[..., None]:
-    def time_statement(connection: Connection, *_: Any) -> None:
-        driver: Any = connection.connection.driver_connection
-        driver.until = time.monotonic() + seconds
-
-    return time_statement
 
 
 def _forget_parents() -> None:

@@ -190,7 +190,9 @@ class SqlitePing:
                 raise PermissionError(errno.EACCES, "no permission to read and write the file")
         if self._connection is None:
             self._connection = sqlite.connect(
-                self._path, lock_seconds=min(LOCK_SECONDS, self._timeout_seconds / 2), create=False
+                self._path,
+                lock_seconds=min(LOCK_SECONDS, self._timeout_seconds / 2),
+                write_ahead=False,
             )
         self._connection.until = time.monotonic() + self._timeout_seconds + AFTER_WATCHDOG_SECONDS
         self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()

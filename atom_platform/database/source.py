@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg.pq.abc import PGconn
-from sqlalchemy import exc
+from sqlalchemy import Engine, create_engine, event, exc
 
 from atom_platform.database import postgres
 from atom_platform.database.bounded import BoundedConnection
@@ -60,6 +60,20 @@ class PostgresSource:
         self._alive: weakref.WeakSet[BoundedConnection] = weakref.WeakSet()
         self._refused_since: float | None = None
         self._refused_last = 0.0
+
+    def engine(self, *, pool_size: int, pool_timeout_seconds: float) -> Engine:
+        """Return an engine that takes its connections from here."""
+        engine = create_engine(
+            "postgresql+psycopg://",
+            creator=self.connect,
+            use_native_hstore=False,  # saves a query per process, for a type we do not use
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=pool_timeout_seconds,
+        )
+        event.listen(engine, "checkout", self.verify)
+        event.listen(engine, "checkin", self.rest)
+        return engine
 
     def connect(self) -> BoundedConnection:
         """

@@ -1,16 +1,22 @@
-"""Connections to a SQLite file that several workers write at once."""
+"""SQLite: a file that several workers write at once, and never find locked."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
-__all__ = ["MEMORY", "TimedConnection", "connect", "path_of"]
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import QueuePool
+
+__all__ = ["MEMORY", "READ_ONLY", "TimedConnection", "connect", "path_of", "sqlite_engine"]
 
 MEMORY: Final = ":memory:"
+
+#: The execution option of a transaction that writes nothing.
+READ_ONLY: Final = "atom_read_only"
 
 #: Instructions of SQLite's machine between two looks at the clock: below a millisecond of work.
 STEPS_PER_GLANCE: Final = 20_000
@@ -26,7 +32,8 @@ class TimedConnection(sqlite3.Connection):
 
     until: float | None = None
 
-    def _overdue(self) -> bool:
+    def is_overdue(self) -> bool:
+        """Tell SQLite whether to interrupt the statement."""
         return self.until is not None and time.monotonic() > self.until
 
 
@@ -38,19 +45,27 @@ def path_of(url: str) -> Path | None:
     return Path(text).absolute()
 
 
-def connect(path: Path | None, *, lock_seconds: float, create: bool = True) -> TimedConnection:
+def connect(
+    path: Path | None, *, lock_seconds: float, create: bool = False, write_ahead: bool = True
+) -> TimedConnection:
     """
     Open the database at *path*.
 
-    Write-ahead logging, so that readers and the one writer do not wait for each other; a writer
-    waits up to *lock_seconds* for the other writers. Transactions begin where the caller says.
+    Transactions begin where the caller says; a writer waits for the others.
+
+    Args:
+        path: The file; None for a database in memory.
+        lock_seconds: Longest a writer waits.
+        create: Whether a file that is missing is made. Only a migration should: an empty file in
+            place of a deleted one looks well, and holds nothing.
+        write_ahead: Whether to switch the file to write-ahead logging, where readers and the one
+            writer do not wait for each other.
 
     Raises:
         sqlite3.Error: It cannot be opened, or is no database.
     """
-    mode = "rwc" if create else "rw"
     connection = sqlite3.connect(
-        MEMORY if path is None else f"file:{quote(str(path))}?mode={mode}",
+        MEMORY if path is None else f"file:{quote(str(path))}?mode={'rwc' if create else 'rw'}",
         timeout=lock_seconds,
         isolation_level=None,
         check_same_thread=False,  # the pool gives a connection to one thread at a time
@@ -58,9 +73,9 @@ def connect(path: Path | None, *, lock_seconds: float, create: bool = True) -> T
         uri=path is not None,
     )
     try:
-        connection.set_progress_handler(connection._overdue, STEPS_PER_GLANCE)
+        connection.set_progress_handler(connection.is_overdue, STEPS_PER_GLANCE)
         connection.execute("PRAGMA foreign_keys = ON")
-        if path is not None and create:
+        if path is not None and write_ahead:
             connection.execute("PRAGMA journal_mode = WAL")
             # With the log, NORMAL loses nothing but the last commits, and only in a power cut.
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -68,3 +83,41 @@ def connect(path: Path | None, *, lock_seconds: float, create: bool = True) -> T
         connection.close()
         raise
     return connection
+
+
+def sqlite_engine(
+    path: Path | None,
+    *,
+    pool_size: int,
+    pool_timeout_seconds: float,
+    statement_seconds: float,
+    create: bool = False,
+) -> Engine:
+    """Return an engine whose statements end in time; a writer may wait that long for its turn."""
+
+    def time_statement(connection: Connection, *_: Any) -> None:
+        driver: Any = connection.connection.driver_connection
+        driver.until = time.monotonic() + statement_seconds
+
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: connect(path, lock_seconds=statement_seconds, create=create),
+        poolclass=QueuePool,
+        pool_size=1 if path is None else pool_size,  # in memory, the connection is the database
+        max_overflow=0,
+        pool_timeout=pool_timeout_seconds,
+    )
+    event.listen(engine, "begin", _begin)
+    event.listen(engine, "before_cursor_execute", time_statement)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    """
+    Take the write lock at the start of whatever may write.
+
+    A transaction that reads first and writes later fails at once when another one wrote in
+    between, whatever the busy timeout.
+    """
+    reads = connection.get_execution_options().get(READ_ONLY)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

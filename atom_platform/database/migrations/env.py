@@ -1,0 +1,18 @@
+"""What Alembic runs: the migrations, in the transaction that `database.migrate` has begun."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from atom_platform.database.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    # SQLite takes part: it can undo a CREATE TABLE, and its transaction is begun explicitly here.
+    transactional_ddl=True,
+    render_as_batch=True,
+)
+
+with context.begin_transaction():
+    context.run_migrations()
