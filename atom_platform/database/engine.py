@@ -118,7 +118,7 @@ class Database:
         """
         Yield a connection to read from, which never waits for a writer.
 
-        On PostgreSQL each statement is a transaction of its own, which saves two round trips.
+        Each statement is a transaction of its own, which on PostgreSQL saves two round trips.
         """
         options: dict[str, Any] = {READ_ONLY: True}
         if not self.is_sqlite:

@@ -117,7 +117,8 @@ def _begin(connection: Connection) -> None:
     Take the write lock at the start of whatever may write.
 
     A transaction that reads first and writes later fails at once when another one wrote in
-    between, whatever the busy timeout.
+    between, whatever the busy timeout. What only reads needs no transaction: each of its statements
+    sees one state of the file.
     """
-    reads = connection.get_execution_options().get(READ_ONLY)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    if not connection.get_execution_options().get(READ_ONLY):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
