@@ -2,8 +2,8 @@
 Every metric of the service, in one table.
 
 Names, types, labels and buckets are the monitoring guide's, and the contract's where the guide is
-silent. Nothing here touches prometheus_client: documentation, dashboards and alert rules are checked
-against this table without starting anything.
+silent. Nothing here touches prometheus_client: documentation, dashboards and alert rules are
+checked against this table without starting anything.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Definition:
         help: The text of its `# HELP` line.
         labels: Label names, in order.
         buckets: Upper bounds of a histogram, in seconds, without `+Inf`.
-        mode: How the values of several processes become one (stored gauges only, and always stated).
+        mode: How the values of several processes become one; every stored gauge states it.
         values: Label name to its known values; a metric whose every label is known starts at 0.
         ids: Labels that hold an identifier: any text, but a bounded number of distinct ones.
         computed: Worked out at the scrape from the system rather than stored by the workers.

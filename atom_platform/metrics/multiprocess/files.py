@@ -1,0 +1,168 @@
+"""
+The writing side of one metrics file, and the same in the memory of the process.
+
+Room is allocated before it is mapped: a full file system is then an OSError at a moment that can
+take one, not a SIGBUS in the middle of an addition. A growing file is mapped once more and the old
+map stays: both show the same pages, so that cells handed out before stay good.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from pathlib import Path
+from typing import Any, Final
+
+from atom_platform.metrics.multiprocess.format import (
+    FIRST_ENTRY,
+    CorruptFileError,
+    encode_entry,
+    parse_key,
+    read_entries,
+)
+
+__all__ = ["Cell", "CellFile", "MemoryFile"]
+
+#: A table of doubles and the place in it; the timestamp of the value is the next place.
+Cell = tuple[Any, int]
+
+_INITIAL_BYTES: Final = 16 * 1024
+_LARGEST_STEP_BYTES: Final = 1024 * 1024
+_INT: Final = struct.Struct("i")
+
+
+class CellFile:
+    """
+    One file, opened for writing by the one process that holds its slot.
+
+    Args:
+        path: Created if missing, under another name until complete: no reader meets half of it.
+
+    Raises:
+        CorruptFileError: The file holds something else.
+        OSError: There is no room, or no right.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._maps: list[mmap.mmap] = []
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._fd = os.open(path, flags)
+        except FileNotFoundError:
+            self._fd = self._create(path, flags)
+        try:
+            self._open()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    @staticmethod
+    def _create(path: Path, flags: int) -> int:
+        made = path.with_name(f".new-{path.name}")
+        fd = os.open(made, flags | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, _INITIAL_BYTES)
+            os.pwrite(fd, _INT.pack(FIRST_ENTRY), 0)
+            made.rename(path)
+        except BaseException:
+            os.close(fd)
+            made.unlink(missing_ok=True)
+            raise
+        return fd
+
+    def _open(self) -> None:
+        size = os.fstat(self._fd).st_size
+        if size < FIRST_ENTRY:
+            raise CorruptFileError(f"{size} bytes")
+        # A file of another writer may have holes, which are a SIGBUS when the file system is full.
+        os.posix_fallocate(self._fd, 0, max(size, mmap.PAGESIZE))
+        self._map()
+        (self._used,) = _INT.unpack_from(self._maps[-1], 0)
+        if self._used == 0:  # prometheus_client's, between its creation and its first value
+            self._used = FIRST_ENTRY
+            self._publish()
+        self.entries: dict[bytes, int] = {}
+        for key, place in read_entries(self._maps[-1], FIRST_ENTRY, self._used):
+            parse_key(key)  # what the scrape would refuse, nobody should count into
+            self.entries[key] = place
+
+    def add(self, key: bytes) -> Cell:
+        """
+        Return the cell of *key*, made with value 0 if there is none.
+
+        Raises:
+            OSError: There is no room.
+        """
+        place = self.entries.get(key)
+        if place is None:
+            entry, offset = encode_entry(key)
+            end = self._used + len(entry)
+            if end > self._size:
+                self._grow(end)
+            self._maps[-1][self._used : end] = entry
+            place = (self._used + offset) // 8
+            # Published last: a reader never sees a length without its entry.
+            self._used = end
+            self._publish()
+            self.entries[key] = place
+        return self._cells, place
+
+    def is_linked(self) -> bool:
+        """Return whether the file can still be found by others, in its full length."""
+        try:
+            status = os.fstat(self._fd)
+        except OSError:
+            return False
+        return status.st_nlink > 0 and status.st_size >= self._size
+
+    def values(self) -> list[tuple[bytes, float, float]]:
+        """Return key, value and timestamp of each entry."""
+        cells = self._cells
+        return [(key, cells[place], cells[place + 1]) for key, place in self.entries.items()]
+
+    def close(self) -> None:
+        """Give the descriptor back; cells that were handed out keep their map alive."""
+        os.close(self._fd)
+
+    def _grow(self, least: int) -> None:
+        step = min(self._size, _LARGEST_STEP_BYTES)
+        size = -(-max(self._size + step, least) // mmap.PAGESIZE) * mmap.PAGESIZE
+        os.posix_fallocate(self._fd, 0, size)
+        self._map()
+
+    def _map(self) -> None:
+        # Down to whole cells: a foreign file may end in the middle of one.
+        self._size = os.fstat(self._fd).st_size // 8 * 8
+        mapped = mmap.mmap(self._fd, self._size)
+        self._maps.append(mapped)
+        self._cells = memoryview(mapped).cast("d")
+
+    def _publish(self) -> None:
+        # One assignment: struct.pack_into would show readers a zero first.
+        self._maps[-1][0:4] = _INT.pack(self._used)
+
+
+class MemoryFile:
+    """The same table in the process's own memory: no directory, or no room in it."""
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, Cell] = {}
+        self._free = memoryview(bytearray(0)).cast("d")
+        self._next = 0
+
+    def add(self, key: bytes) -> Cell:
+        """Return the cell of *key*, made with value 0 if there is none."""
+        cell = self.entries.get(key)
+        if cell is None:
+            if self._next >= len(self._free):
+                # A further block, not a longer one: cells handed out must stay where they are.
+                self._free, self._next = memoryview(bytearray(4096)).cast("d"), 0
+            cell = self.entries[key] = self._free, self._next
+            self._next += 2
+        return cell
+
+    def values(self) -> list[tuple[bytes, float, float]]:
+        """Return key, value and timestamp of each entry."""
+        return [(key, cells[at], cells[at + 1]) for key, (cells, at) in list(self.entries.items())]

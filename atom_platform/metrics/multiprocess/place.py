@@ -1,0 +1,91 @@
+"""A process's place in a directory: its slot, and the files of the slot, opened or set aside."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from pathlib import Path
+from typing import Final
+
+from atom_platform.metrics.multiprocess import membership
+from atom_platform.metrics.multiprocess.files import CellFile
+from atom_platform.metrics.multiprocess.format import CorruptFileError
+from atom_platform.metrics.multiprocess.ownership import spill_directory
+from atom_platform.metrics.multiprocess.problems import Problems
+from atom_platform.metrics.multiprocess.slots import SlotFile
+
+__all__ = ["Place"]
+
+#: Corrupt files that are kept for whoever wants to know why.
+_CORRUPT_KEPT: Final = 8
+
+
+class Place:
+    """
+    A slot of *directory*, held until the process ends.
+
+    Args:
+        preferred: The slot to take if it is free, rather than the lowest.
+
+    Raises:
+        OSError: The directory is gone, cannot be written, or is another service's.
+    """
+
+    def __init__(self, directory: Path, problems: Problems, *, preferred: int = 0) -> None:
+        if not membership.belongs(directory):
+            raise OSError(errno.EBUSY, "another service has it", str(directory))
+        self.directory = directory
+        self.slots = SlotFile(directory)
+        self._problems = problems
+        self.slot = self.slots.claim(preferred=preferred)
+        spill = spill_directory(directory, create=False)
+        for parent in (directory, spill):
+            if parent is not None:
+                for left in parent.glob(f"gauge_live*_slot{self.slot}.db"):
+                    left.unlink(missing_ok=True)
+        # Only now: until then the scrape would take a dead process's gauges for this one's.
+        self.slots.go_live(self.slot)
+
+    def open(self, kind: str) -> list[CellFile]:
+        """Return the files of *kind*, the one to add to last; none if none can be used."""
+        name = self._name(kind)
+        paths = [self.directory / name]
+        spill = spill_directory(self.directory, create=False)
+        if spill is not None and (spill / name).exists():
+            paths.append(spill / name)
+        return [file for path in paths if (file := self._opened(path)) is not None]
+
+    def spill(self, kind: str) -> CellFile | None:
+        """Return a file for *kind* on another file system, or None if there is no room either."""
+        parent = spill_directory(self.directory, create=True)
+        return None if parent is None else self._opened(parent / self._name(kind))
+
+    def is_current(self) -> bool:
+        """Return whether the slot is one of the directory that now has this name."""
+        return self.slots.is_current()
+
+    def _name(self, kind: str) -> str:
+        # Stock tools read every `*.db`, and know nothing of exemplars.
+        suffix = "exemplars" if kind == "exemplars" else "db"
+        return f"{kind}_slot{self.slot}.{suffix}"
+
+    def _opened(self, path: Path) -> CellFile | None:
+        for _ in range(2):
+            try:
+                return CellFile(path)
+            except CorruptFileError as error:
+                self._problems.note("read", "metrics_file_set_aside", path, error)
+                with contextlib.suppress(OSError):
+                    self._set_aside(path)
+            except (OSError, ValueError) as error:
+                self._problems.note("write", "metrics_file_unusable", path, error)
+                break
+        return None
+
+    @staticmethod
+    def _set_aside(path: Path) -> None:
+        kept = len(list(path.parent.glob("*.corrupt")))
+        if kept >= _CORRUPT_KEPT:
+            path.unlink()
+        else:
+            path.rename(path.with_name(f"{path.name}.{kept}.corrupt"))

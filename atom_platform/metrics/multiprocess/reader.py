@@ -1,0 +1,128 @@
+"""
+The reading side of one metrics file: which cells it has, kept, and their numbers, read anew.
+
+Entries never move and are only appended, so that a known file costs a look at its first bytes and
+at the numbers. Nothing read here is trusted: a file may be cut, garbage, or half written.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from pathlib import Path
+from typing import Any, Final
+
+from atom_platform.metrics.multiprocess.format import (
+    FIRST_ENTRY,
+    CorruptFileError,
+    Key,
+    parse_key,
+    read_entries,
+)
+
+__all__ = ["FileReader", "FileName", "parse_name"]
+
+_INT: Final = struct.Struct("i")
+_MODES: Final = ("all", "min", "max", "sum", "mostrecent")
+_KINDS: Final = frozenset(
+    ("counter", "histogram", "summary", "exemplars")
+    + tuple(f"gauge_{live}{mode}" for live in ("", "live") for mode in _MODES)
+)
+
+
+class FileName:
+    """
+    What a file's name says.
+
+    Attributes:
+        kind: `counter`, `histogram`, `summary`, `exemplars` or `gauge_` and its mode.
+        writer: Which process: `slot7` of ours, or the pid of a plain prometheus_client process.
+        slot: The number, for one of ours.
+    """
+
+    __slots__ = ("kind", "name", "slot", "writer")
+
+    def __init__(self, name: str, kind: str, writer: str) -> None:
+        self.name, self.kind, self.writer = name, kind, writer
+        number = writer.removeprefix("slot")
+        ours = number != writer and number.isascii() and number.isdigit()
+        self.slot = int(number) if ours else None
+
+    @property
+    def is_live_gauge(self) -> bool:
+        return self.kind.startswith("gauge_live")
+
+
+def parse_name(name: str) -> FileName | None:
+    """Return what *name* says, or None if it is not a metrics file's."""
+    stem, _, suffix = name.rpartition(".")
+    if suffix not in ("db", "exemplars"):
+        return None
+    kind, _, writer = stem.rpartition("_")
+    if not writer or kind not in _KINDS or (kind == "exemplars") != (suffix == "exemplars"):
+        return None
+    return FileName(name, kind, writer)
+
+
+class FileReader:
+    """
+    One file of another process, or of this one.
+
+    Raises:
+        OSError: It cannot be opened.
+        CorruptFileError: It is not a metrics file.
+    """
+
+    def __init__(self, path: Path, name: FileName, keys: dict[bytes, Key]) -> None:
+        self.path = path
+        self.name = name
+        self._keys = keys
+        self.entries: list[tuple[bytes, int]] = []
+        self._used = FIRST_ENTRY
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            status = os.fstat(fd)
+            self.identity = status.st_dev, status.st_ino
+            if status.st_size < FIRST_ENTRY:
+                raise CorruptFileError(f"{status.st_size} bytes")
+            # The map keeps a descriptor of its own.
+            self._map = mmap.mmap(fd, status.st_size // 8 * 8, access=mmap.ACCESS_READ)
+        finally:
+            os.close(fd)
+        self.cells = memoryview(self._map).cast("d")
+
+    def refresh(self) -> int:
+        """
+        Learn the entries that were appended, and return how many there are now.
+
+        Raises:
+            CorruptFileError: The file is not, or no longer, what it should be.
+        """
+        size = self._map.size() // 8 * 8
+        if size < len(self._map):
+            # Reading beyond the end would be a SIGBUS, not an exception.
+            raise CorruptFileError(f"cut to {size} bytes")
+        (used,) = _INT.unpack_from(self._map, 0)
+        if used == self._used or used == 0:
+            return len(self.entries)
+        if used > len(self._map) and size > len(self._map):
+            self._remap(size)
+        entries = read_entries(self._map, self._used, used)
+        for key, _ in entries:
+            if key not in self._keys:
+                self._keys[key] = parse_key(key)
+        self.entries += entries
+        self._used = used
+        return len(self.entries)
+
+    def _remap(self, size: int) -> None:
+        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            status = os.fstat(fd)
+            if (status.st_dev, status.st_ino) != self.identity:
+                raise CorruptFileError("another file took its name")
+            self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+        finally:
+            os.close(fd)
+        self.cells = memoryview(self._map).cast("d")

@@ -1,0 +1,115 @@
+"""
+Counting HTTP requests: the one place where a microsecond matters.
+
+One lock, one lookup, three additions. Counter, bucket and sum change under the same hold of the
+lock, so that they agree with each other.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from atom_platform.metrics.caps import Ids
+from atom_platform.metrics.cells import HistogramCells, clean, counter_cell, histogram_cells
+from atom_platform.metrics.definitions import (
+    HTTP_EXCEPTIONS,
+    HTTP_METHODS,
+    HTTP_REQUEST_DURATION,
+    HTTP_REQUEST_QUEUE,
+    HTTP_REQUESTS,
+    HTTP_REQUESTS_IN_PROGRESS,
+    HTTP_RESPONSES_ABORTED,
+)
+from atom_platform.metrics.multiprocess.files import Cell
+from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.recording import Family, HistogramFamily, not_recorded
+
+__all__ = [
+    "count_aborted",
+    "count_exception",
+    "observe_queue",
+    "record_request",
+    "requests_in_progress",
+]
+
+_METHODS: Final = frozenset(HTTP_METHODS)
+_ABORT_REASONS: Final = frozenset(HTTP_RESPONSES_ABORTED.values["reason"])
+
+_lock: Final = STORAGE.lock
+_requests: Final[dict[tuple[str, str, int], tuple[Cell, HistogramCells]]] = {}
+_durations: Final[dict[tuple[str, str], HistogramCells]] = {}
+STORAGE.on_reset(_requests.clear)
+STORAGE.on_reset(_durations.clear)
+
+_in_progress: Final = Family(HTTP_REQUESTS_IN_PROGRESS)
+_queue: Final = HistogramFamily(HTTP_REQUEST_QUEUE)
+_exceptions: Final = Family(HTTP_EXCEPTIONS)
+_exception_names: Final = Ids("exception", HTTP_EXCEPTIONS)
+_aborted: Final = Family(HTTP_RESPONSES_ABORTED)
+
+
+def record_request(
+    method: str, endpoint: str, status: int, duration_seconds: float, *, trace_id: str | None = None
+) -> None:
+    """
+    Count one answered request. Never raises.
+
+    Args:
+        endpoint: The matched URL rule; never what the client typed.
+        trace_id: 32 hexadecimal digits; becomes the exemplar of the request's bucket.
+    """
+    try:
+        if not duration_seconds >= 0.0:
+            duration_seconds = 0.0
+        with _lock:
+            found = _requests.get((method, endpoint, status)) or _found(method, endpoint, status)
+            (cells, at), duration = found
+            cells[at] += 1.0
+            duration.observe(duration_seconds)
+            if trace_id is not None:
+                duration.keep_exemplar(duration_seconds, trace_id, time.time())
+    except Exception as error:
+        not_recorded(HTTP_REQUESTS, error)
+
+
+def _found(method: str, endpoint: str, status: int) -> tuple[Cell, HistogramCells]:
+    if method not in _METHODS:
+        # Looked up again under the common name: what clients make up must not fill this table.
+        return _requests.get(("OTHER", endpoint, status)) or _made("OTHER", endpoint, status)
+    return _made(method, endpoint, status)
+
+
+def _made(method: str, endpoint: str, status: int) -> tuple[Cell, HistogramCells]:
+    labels = method, clean(endpoint)
+    if (method, endpoint) not in _durations:
+        _durations[method, endpoint] = histogram_cells(HTTP_REQUEST_DURATION, labels)
+        # There from the first request on, so that a share of errors is 0 and not absent, and that
+        # the first error is an increase.
+        counter_cell(HTTP_REQUESTS, (*labels, "500"))
+    counter = counter_cell(HTTP_REQUESTS, (*labels, clean(status)))
+    made = _requests[method, endpoint, status] = counter, _durations[method, endpoint]
+    return made
+
+
+def requests_in_progress(delta: int) -> None:
+    """Add *delta*, 1 or -1, to the requests being answered. Never raises."""
+    _in_progress.add((), delta)
+
+
+def observe_queue(seconds: float) -> None:
+    """Record how long a request waited in front of the application. Never raises."""
+    _queue.observe(seconds)
+
+
+def count_exception(endpoint: str, type_name: str) -> None:
+    """Count an exception that nothing turned into a response. Never raises."""
+    try:
+        _exceptions.add((clean(endpoint), _exception_names.admit(type_name)))
+    except Exception as error:
+        not_recorded(HTTP_EXCEPTIONS, error)
+
+
+def count_aborted(reason: str) -> None:
+    """Count a response cut off by a `disconnect` of the client or an `error` in its body."""
+    _aborted.add((reason if reason in _ABORT_REASONS else "error",))
