@@ -1,0 +1,33 @@
+"""database_check says what its ping says."""
+
+from __future__ import annotations
+
+import pytest
+
+from atom_platform.health.checks.database import database_check
+from atom_platform.health.result import CheckFailed
+
+
+def test_healthy_when_the_ping_comes_back() -> None:
+    """Whatever it returns: `None` is what most of them do."""
+    check = database_check(lambda: None)
+
+    assert check().as_dict() == {"healthy": True, "message": "Database accessible"}
+
+
+def test_each_run_pings() -> None:
+    pings: list[int] = []
+    check = database_check(lambda: pings.append(1))
+
+    check()
+    check()
+
+    assert pings == [1, 1]
+
+
+def test_the_ping_says_what_is_wrong() -> None:
+    def refused() -> None:
+        raise CheckFailed("Database refused the connection")
+
+    with pytest.raises(CheckFailed, match="Database refused the connection"):
+        database_check(refused)()

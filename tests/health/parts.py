@@ -1,0 +1,74 @@
+"""Checks that tests can hold, break and count: small real ones, no mocks."""
+
+from __future__ import annotations
+
+import threading
+
+from atom_platform.health.result import CheckResult
+
+__all__ = ["Changing", "Hanging", "health_threads"]
+
+
+class Hanging:
+    """A check that blocks while it is held, and counts how often it was entered, and how deep."""
+
+    def __init__(self, *, held: bool = True) -> None:
+        self.entered = 0
+        self.inside = 0
+        self.most_inside = 0
+        self.cancels = 0
+        self._lock = threading.Lock()
+        self._free = threading.Event()
+        if not held:
+            self._free.set()
+
+    def __call__(self) -> CheckResult:
+        with self._lock:
+            self.entered += 1
+            self.inside += 1
+            self.most_inside = max(self.most_inside, self.inside)
+        self._free.wait(60)
+        with self._lock:
+            self.inside -= 1
+        return CheckResult(healthy=True, message="Dependency answers")
+
+    def hold(self) -> None:
+        """Block from the next run on."""
+        self._free.clear()
+
+    def release(self) -> None:
+        """Let the stuck run and all later ones return."""
+        self._free.set()
+
+    def cancel(self) -> None:
+        """Break the run in flight, as closing its connection does; later ones block again."""
+        self.cancels += 1
+        self._free.set()
+        self._free.clear()
+
+
+class Changing:
+    """A check that answers at once, with what it is told to, and counts its runs."""
+
+    def __init__(self, result: CheckResult | BaseException | None = None) -> None:
+        self.result = result or CheckResult(healthy=True, message="Dependency answers")
+        self.runs = 0
+
+    def __call__(self) -> CheckResult:
+        self.runs += 1
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return self.result
+
+    def fail(self, error: BaseException | None = None) -> None:
+        self.result = error or CheckResult(healthy=False, message="Dependency broken")
+
+    def recover(self) -> None:
+        self.result = CheckResult(healthy=True, message="Dependency answers")
+
+
+def health_threads() -> list[str]:
+    """Return the names of the prober's threads that live now."""
+    return sorted(
+        thread.name for thread in threading.enumerate() if thread.name.startswith("health-")
+    )

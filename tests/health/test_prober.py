@@ -1,0 +1,345 @@
+"""The prober keeps deadlines: a hang costs one thread, one verdict, and nobody else's time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from atom_platform.health import prober
+from atom_platform.health.registry import HealthRegistry
+from atom_platform.health.report import CheckReport
+from tests.health.parts import Changing, Hanging, health_threads
+from tests.polling import wait_until
+
+
+def report_on(registry: HealthRegistry, name: str) -> CheckReport:
+    return next(check for check in registry.report().checks if check.name == name)
+
+
+def test_a_late_check_is_unhealthy_at_its_deadline(
+    registry: HealthRegistry, hanging: Hanging
+) -> None:
+    hanging.release()
+    registry.register("database", hanging, timeout_seconds=0.5, measures_latency=True)
+    assert registry.report().ready
+
+    start = time.monotonic()
+    hanging.hold()
+    wait_until(lambda: not registry.report().ready, every=0.005)
+
+    assert 0.3 < time.monotonic() - start < 1.5
+    result = report_on(registry, "database").result
+    assert result.message == "Database timeout after 0.5s"
+    assert 500.0 <= (result.details["latency_ms"] or 0) < 1500
+
+
+def test_the_sentence_has_one_decimal(registry: HealthRegistry, hanging: Hanging) -> None:
+    registry.register("disk", hanging, timeout_seconds=0.25)
+
+    registry.report()
+
+    wait_until(lambda: report_on(registry, "disk").result.message == "Disk timeout after 0.2s")
+
+
+def test_recovers_once_the_stuck_run_ends(registry: HealthRegistry, hanging: Hanging) -> None:
+    registry.register("database", hanging, timeout_seconds=0.1)
+    wait_until(lambda: "timeout" in report_on(registry, "database").result.message)
+
+    hanging.release()
+
+    wait_until(lambda: registry.report().ready, seconds=2)
+
+
+def test_what_a_late_run_returns_is_no_result(
+    make_registry: Callable[..., HealthRegistry], hanging: Hanging
+) -> None:
+    """It took longer than allowed, however well it ended: the next run has the word."""
+    told: list[bool] = []
+    registry = make_registry(on_result=lambda name, result, seconds: told.append(result.healthy))
+    registry.register("database", hanging, timeout_seconds=0.1)
+    registry.report()
+    wait_until(lambda: told == [False])
+
+    hanging.release()
+    wait_until(lambda: registry.report().ready)
+
+    assert hanging.entered >= 2
+    assert told[0] is False
+    assert all(told[1:])
+
+
+def test_a_hang_holds_up_no_other_check(registry: HealthRegistry, hanging: Hanging) -> None:
+    other = Changing()
+    registry.register("disk", hanging, timeout_seconds=0.1)
+    registry.register("database", other, timeout_seconds=5)
+    wait_until(lambda: "timeout" in report_on(registry, "disk").result.message)
+
+    runs = other.runs
+    wait_until(lambda: other.runs > runs + 5, seconds=5)
+    assert report_on(registry, "database").result.healthy
+    other.fail()
+    wait_until(lambda: not report_on(registry, "database").result.healthy)
+
+
+@pytest.mark.parametrize("askers", [8, 64])
+def test_a_hang_costs_one_thread_however_many_ask(
+    registry: HealthRegistry, hanging: Hanging, askers: int
+) -> None:
+    """And none of them waits: a kit that is right with one asker may be wrong with 64."""
+    hanging.release()
+    registry.register("database", hanging, timeout_seconds=0.3)
+    registry.report()
+    hanging.hold()
+    wait_until(lambda: not registry.report().ready)
+    begin = threading.Barrier(askers)
+    entered = hanging.entered
+
+    def ask() -> float:
+        begin.wait()
+        longest = 0.0
+        for _ in range(20):
+            start = time.monotonic()
+            assert not registry.report().ready
+            longest = max(longest, time.monotonic() - start)
+        return longest
+
+    with ThreadPoolExecutor(askers) as pool:
+        longest = max(pool.map(lambda _: ask(), range(askers)))
+
+    assert longest < 0.5
+    assert hanging.most_inside == 1
+    assert hanging.entered == entered
+    assert health_threads() == ["health-database", "health-prober"]
+
+
+def test_64_first_askers_wait_no_longer_than_one(
+    registry: HealthRegistry, hanging: Hanging
+) -> None:
+    """The very first run hangs, and four threads have 64 to answer."""
+    registry.register("database", hanging, timeout_seconds=30)
+    start = time.monotonic()
+
+    with ThreadPoolExecutor(4) as pool:
+        reports = list(pool.map(lambda _: registry.report(), range(64)))
+
+    assert time.monotonic() - start < 1.2
+    assert {check.result.message for report in reports for check in report.checks} == {
+        "Database check pending"
+    }
+
+
+class TestCancel:
+    def test_is_called_at_the_deadline_and_the_next_run_starts_at_once(
+        self, make_registry: Callable[..., HealthRegistry], hanging: Hanging
+    ) -> None:
+        """A connection that was cut off is replaced without waiting for a period."""
+        registry = make_registry(period_seconds=30)
+        registry.register("database", hanging, timeout_seconds=0.2, cancel=hanging.cancel)
+        registry.report()
+
+        wait_until(lambda: hanging.entered >= 4, seconds=10)
+
+        assert hanging.cancels >= 3
+        assert hanging.most_inside == 1
+        assert report_on(registry, "database").result.message == "Database timeout after 0.2s"
+
+    def test_is_not_called_for_a_run_in_time(
+        self, registry: HealthRegistry, hanging: Hanging
+    ) -> None:
+        hanging.release()
+        registry.register("database", hanging, timeout_seconds=5, cancel=hanging.cancel)
+        registry.report()
+
+        wait_until(lambda: hanging.entered > 5)
+
+        assert hanging.cancels == 0
+
+    def test_is_called_again_while_the_run_goes_on(
+        self, registry: HealthRegistry, hanging: Hanging
+    ) -> None:
+        """The first call may have come before there was anything to close."""
+        calls: list[float] = []
+        registry.register(
+            "database",
+            hanging,
+            timeout_seconds=0.1,
+            cancel=lambda: calls.append(time.monotonic()),
+        )
+        registry.report()
+
+        wait_until(lambda: len(calls) >= 3)
+
+        assert calls[2] - calls[0] > 1.0
+        assert hanging.entered == 1
+
+    def test_may_raise(
+        self, registry: HealthRegistry, hanging: Hanging, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def broken() -> None:
+            raise RuntimeError("already closed")
+
+        registry.register("database", hanging, timeout_seconds=0.1, cancel=broken)
+        registry.report()
+        wait_until(lambda: "health_check_cancel_failed" in caplog.messages)
+
+        hanging.release()
+
+        wait_until(lambda: registry.report().ready)
+
+    def test_may_hang_and_holds_up_nothing(
+        self, registry: HealthRegistry, hanging: Hanging
+    ) -> None:
+        """Closing a connection can block as well as using it."""
+        closing = Hanging()
+        registry.register("database", hanging, timeout_seconds=0.1, cancel=closing)
+        registry.register("disk", Changing(), timeout_seconds=5)
+        registry.report()
+        wait_until(lambda: closing.entered == 1)
+        try:
+            disk = report_on(registry, "disk")
+            wait_until(lambda: report_on(registry, "disk").confirmed_at > disk.confirmed_at)
+            assert "health-database-cancel" in health_threads()
+
+            hanging.release()
+
+            wait_until(lambda: registry.report().ready)
+            assert closing.most_inside == 1
+        finally:
+            closing.release()
+
+
+class TestStale:
+    def test_a_result_too_old_to_trust_is_unhealthy(
+        self,
+        registry: HealthRegistry,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """As when the watchdog is gone: what it said last is no longer worth anything."""
+        registry.register("database", Changing(), timeout_seconds=0.1)
+        assert registry.report().ready
+        stop_watching(registry)
+        monkeypatch.setattr(prober, "TRUST_SECONDS", 0.2)
+
+        wait_until(lambda: not registry.report().ready, seconds=5)
+
+        assert report_on(registry, "database").result.message == "Database check stale"
+        for _ in range(5):
+            registry.report()
+        assert caplog.messages == ["health_check_stale"]
+
+    def test_it_is_trusted_a_little_longer_than_a_run_and_a_period(
+        self, registry: HealthRegistry
+    ) -> None:
+        """A run that takes all of its deadline must not make the one before it stale."""
+        registry.register("database", Changing(), timeout_seconds=5)
+        registry.report()
+        assert registry._prober is not None
+        (guard,) = registry._prober.guards.values()
+
+        trusted_seconds = registry._prober.trusted_until(guard) - guard.confirmed_at
+
+        assert trusted_seconds == pytest.approx(5 + 0.05 + 3)
+
+    def test_a_timeout_is_never_stale(
+        self, registry: HealthRegistry, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The run is still stuck, which is what the answer says, for as long as it takes."""
+        monkeypatch.setattr(prober, "TRUST_SECONDS", 1.5)
+        registry.register("database", hanging, timeout_seconds=0.1)
+        wait_until(lambda: "timeout" in report_on(registry, "database").result.message)
+        end = time.monotonic() + 2.5
+
+        messages = set()
+        while time.monotonic() < end:
+            messages.add(report_on(registry, "database").result.message)
+            time.sleep(0.02)
+
+        assert messages == {"Database timeout after 0.1s"}
+
+    def test_a_dead_watchdog_is_replaced(self, registry: HealthRegistry) -> None:
+        check = Changing()
+        registry.register("database", check, timeout_seconds=0.1)
+        registry.report()
+        assert registry._prober is not None
+        watchdog = registry._prober._thread
+        stop_watching(registry)
+        assert watchdog is not None
+        watchdog.join(5)
+        registry._prober._stopped = False
+        runs = check.runs
+
+        registry.report()
+
+        wait_until(lambda: check.runs > runs)
+
+
+def stop_watching(registry: HealthRegistry) -> None:
+    """End the watchdog behind the registry's back, as nothing in the package does."""
+    watched = registry._prober
+    assert watched is not None
+    with watched._condition:
+        watched._stopped = True
+        watched._condition.notify_all()
+    assert watched._thread is not None
+    watched._thread.join(5)
+
+
+class TestThreads:
+    def test_none_to_be_had_is_unhealthy_and_heals(
+        self, registry: HealthRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """`ulimit -u` reached: the answer says so, and the service goes on."""
+        registry.register("database", Changing(), timeout_seconds=0.5)
+        with monkeypatch.context() as limit:
+            limit.setattr(threading.Thread, "start", refuse)
+            report = registry.report()
+            assert not report.ready
+            assert report.checks[0].result.message == "Database check pending"
+
+        wait_until(lambda: registry.report().ready)
+
+    def test_none_for_one_check_fails_that_check(
+        self, registry: HealthRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        start = threading.Thread.start
+
+        def refuse_one(thread: threading.Thread) -> None:
+            if thread.name == "health-database":
+                refuse(thread)
+            start(thread)
+
+        registry.register("database", Changing(), timeout_seconds=5)
+        registry.register("disk", Changing(), timeout_seconds=5)
+        with monkeypatch.context() as limit:
+            limit.setattr(threading.Thread, "start", refuse_one)
+            report = registry.report()
+            assert [check.result.healthy for check in report.checks] == [False, True]
+            assert report.checks[0].result.message == "Database check failed"
+
+        wait_until(lambda: registry.report().ready)
+
+    def test_stop_ends_them(self, registry: HealthRegistry) -> None:
+        registry.register("database", Changing(), timeout_seconds=5)
+        registry.report()
+        assert health_threads() == ["health-database", "health-prober"]
+
+        registry.stop()
+
+        wait_until(lambda: health_threads() == [])
+
+    def test_stop_breaks_a_stuck_run(self, registry: HealthRegistry, hanging: Hanging) -> None:
+        registry.register("database", hanging, timeout_seconds=30, cancel=hanging.cancel)
+        registry.report()
+
+        registry.stop()
+
+        wait_until(lambda: health_threads() == [])
+
+
+def refuse(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

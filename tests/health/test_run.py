@@ -1,0 +1,75 @@
+"""Patience decides how long a run may take: less once the dependency was silent."""
+
+from __future__ import annotations
+
+from atom_platform.health.registration import Registration
+from atom_platform.health.run import Patience
+from tests.health.parts import Changing
+
+
+def patience(*, timeout_seconds: float = 5.0, can_cancel: bool = True) -> Patience:
+    return Patience(
+        Registration(
+            name="database",
+            check=Changing(),
+            timeout_seconds=timeout_seconds,
+            cancel=(lambda: None) if can_cancel else None,
+        )
+    )
+
+
+def test_a_run_has_the_whole_deadline() -> None:
+    run = patience().new_run(100.0)
+
+    assert (run.deadline, run.short) == (105.0, False)
+
+
+def test_after_a_late_run_it_is_tried_anew_within_two_seconds() -> None:
+    """What was opened during the silence may stay silent: 200 is owed 2 s after the end of it."""
+    mine = patience()
+    mine.new_run(100.0)
+    mine.lose()
+
+    run = mine.new_run(105.0)
+
+    assert run.short
+    assert run.deadline - 105.0 < 1.5
+
+
+def test_once_a_minute_it_has_the_whole_deadline_all_the_same() -> None:
+    """A database that has become slow, but not too slow, must not stay unhealthy for ever."""
+    mine = patience()
+    mine.new_run(100.0)
+    mine.lose()
+
+    full = [now for now in range(105, 300) if not mine.new_run(float(now)).short]
+
+    assert full == [160, 220, 280]
+
+
+def test_a_run_in_time_brings_it_back() -> None:
+    mine = patience()
+    mine.new_run(100.0)
+    mine.lose()
+    mine.new_run(105.0)
+    mine.regain()
+
+    assert not mine.new_run(106.0).short
+
+
+def test_without_cancel_there_is_no_point_in_hurry() -> None:
+    mine = patience(can_cancel=False)
+    mine.new_run(100.0)
+    mine.lose()
+
+    assert not mine.new_run(105.0).short
+
+
+def test_a_short_deadline_is_short_enough() -> None:
+    mine = patience(timeout_seconds=1.0)
+    mine.new_run(100.0)
+    mine.lose()
+
+    run = mine.new_run(101.0)
+
+    assert (run.deadline, run.short) == (102.0, False)
