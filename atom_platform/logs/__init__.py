@@ -1,4 +1,6 @@
-"""Structured logs: one JSON object a line, for everything that a process of the service has to say."""
+"""
+Structured logs: one JSON object a line, for everything that a process of the service has to say.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The logger that application code holds: structlog's interface on the standard library's levels."""
+"""
+The logger that application code holds: structlog's interface on the standard library's levels.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def _merge_structlog_context(logger: WrappedLogger, method: str, event: EventDic
     return {**bound, **event} if bound else event
 
 
-def _make_record(logger: WrappedLogger, method: str, event: EventDict) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _make_record(
+    logger: WrappedLogger, method: str, event: EventDict
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     message = event.pop("event", "")
     exc_info = event.pop("exc_info", None)
     stack_info = event.pop("stack_info", None)
@@ -30,7 +34,15 @@ def _make_record(logger: WrappedLogger, method: str, event: EventDict) -> tuple[
     elif exc_info and not isinstance(exc_info, tuple):
         exc_info = sys.exc_info()
     record = logging.LogRecord(
-        logger.name, _LEVELS[method], "", 0, message, None, exc_info, None, str(stack_info) if stack_info else None
+        logger.name,
+        _LEVELS[method],
+        "",
+        0,
+        message,
+        None,
+        exc_info,
+        None,
+        str(stack_info) if stack_info else None,
     )
     setattr(record, FIELDS, event)
     return (record,), {}
@@ -47,8 +59,9 @@ class BoundLogger(structlog.BoundLoggerBase):
     """
     A logger with fields bound to it: `log.info("agent_finished", agent_id=…)`.
 
-    Levels are those of the standard library's logger of the same name, so they can change while the service
-    runs. Logging never raises: an event whose placeholders and arguments differ is logged as it is.
+    Levels are those of the standard library's logger of the same name, so they can change while the
+    service runs. Logging never raises: an event whose placeholders and arguments differ is logged
+    as it is.
     """
 
     _logger: logging.Logger
@@ -58,7 +71,7 @@ class BoundLogger(structlog.BoundLoggerBase):
         """The logger's name, shown as `logger`."""
         return self._logger.name
 
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 — the standard library's name
+    def isEnabledFor(self, level: int) -> bool:
         """Whether a line of *level* would be written."""
         return self._logger.isEnabledFor(level)
 
@@ -103,10 +116,14 @@ class BoundLogger(structlog.BoundLoggerBase):
             method = _METHODS[min(50, max(10, level // 10 * 10))]
             self._hand_over(method, event, args, fields)
 
-    def _hand_over(self, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+    def _hand_over(
+        self, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]
+    ) -> None:
         if args:
             try:
-                event = event % (args[0] if len(args) == 1 and isinstance(args[0], dict) and args[0] else args)
+                event = event % (
+                    args[0] if len(args) == 1 and isinstance(args[0], dict) and args[0] else args
+                )
             except Exception:
                 fields["arguments"] = args
         if "event" in fields:
@@ -127,7 +144,7 @@ def get_logger(name: str | None = None, **fields: Any) -> BoundLogger:
     """
     Return the logger called *name*, with *fields* bound.
 
-    It may be made before the configuration, at the top of a module: levels and output are looked up when
-    it logs.
+    It may be made before the configuration, at the top of a module: levels and output are looked up
+    when it logs.
     """
     return BoundLogger(logging.getLogger(name), PROCESSORS, dict(fields))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 
@@ -35,14 +35,15 @@ def configure_structlog(
     *,
     level: str = "INFO",
     levels: Mapping[str, str] | None = None,
-    format: Literal["json", "console"] = "json",
+    format: str = "json",
     writer: Writer | None = None,
 ) -> None:
     """
-    Send structlog, standard library loggers, warnings and uncaught exceptions to standard output as lines.
+    Send structlog, standard library loggers, warnings and uncaught exceptions to standard output as
+    lines.
 
-    Call it once at the start; again, it changes what differs. Other handlers on the root logger stay, apart
-    from plain ones to the terminal, whose lines would come twice.
+    Call it once at the start; again, it changes what differs. Other handlers on the root logger
+    stay, apart from plain ones to the terminal, whose lines would come twice.
 
     Args:
         level: The least severe level that is written.
@@ -79,23 +80,29 @@ def capture_output() -> None:
     """
     Turn what this process prints into lines too: loggers `stdout` and `stderr`.
 
-    For the processes of the service; a script or a test keeps its standard output. What native code and
-    child processes write to the descriptors passes by.
+    For the processes of the service; a script or a test keeps its standard output. What native code
+    and child processes write to the descriptors passes by.
     """
     streams.capture()
 
 
 def count_with(
-    *, message: Callable[[str], None] | None = None, dropped: Callable[[str, int], None] | None = None
+    *,
+    message: Callable[[str], None] | None = None,
+    dropped: Callable[[str, int], None] | None = None,
 ) -> None:
-    """Call *message* with the level of each line, and *dropped* with a reason and a number of lines."""
+    """
+    Call *message* with the level of each line, and *dropped* with a reason and a number of lines.
+    """
     OUTPUT.count_message = message
     if OUTPUT.writer is not None:
         OUTPUT.writer.on_drop = dropped
 
 
 def reset() -> None:
-    """Undo `configure_structlog`, so that the next test, or an embedding program, finds what it left."""
+    """
+    Undo `configure_structlog`, so that the next test, or an embedding program, finds what it left.
+    """
     streams.release()
     hooks.uninstall()
     root = logging.getLogger()

@@ -1,9 +1,9 @@
 """
 What every line of a request says without being told: the fields bound around it.
 
-Fields live in one context variable, so threads, greenlets and tasks do not see each other's. A scope
-remembers the one around it and needs no token to leave: it can be left in any order, and in another
-context than it was entered in, without taking anybody else's fields along.
+Fields live in one context variable, so threads, greenlets and tasks do not see each other's. A
+scope remembers the one around it and needs no token to leave: it can be left in any order, and in
+another context than it was entered in, without taking anybody else's fields along.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ class Scope:
 class Exchange:
     """What is noted about the request being answered, for its access line."""
 
-    __slots__ = ("db_queries", "db_seconds", "exception", "notes", "request_id", "trace")
+    __slots__ = ("aborted", "db_queries", "db_seconds", "exception", "notes", "request_id", "trace")
 
     def __init__(self) -> None:
+        self.aborted = ""
         self.request_id = ""
         self.trace: TraceContext | None = None
         self.notes: dict[str, Any] | None = None
@@ -77,8 +78,9 @@ class RequestContext:
     """
     Binds fields to every line logged inside it.
 
-    A context manager and a decorator of functions, coroutine functions and generator functions (whose
-    fields hold while they run, not between two values). It may be used again, and inside itself.
+    A context manager and a decorator of functions, coroutine functions and generator functions
+    (whose fields hold while they run, not between two values). It may be used again, and inside
+    itself.
     """
 
     __slots__ = ("_fields",)
@@ -133,7 +135,9 @@ class RequestContext:
 
 
 def _step_through(generator: Any, fields: dict[str, Any]) -> Any:
-    """Run *generator* with *fields* bound while it runs: its consumer's lines are none of its own."""
+    """
+    Run *generator* with *fields* bound while it runs: its consumer's lines are none of its own.
+    """
     resume: Callable[[], Any] = functools.partial(next, generator)
     while True:
         try:
@@ -188,7 +192,10 @@ def note_query(seconds: float) -> None:
 
 
 def note_exception(error: BaseException) -> None:
-    """Name *error* as what the request being answered failed with, although it was turned into a response."""
+    """
+    Name *error* as what the request being answered failed with, although it was turned into a
+    response.
+    """
     exchange = CURRENT_EXCHANGE.get()
     if exchange is not None:
         exchange.exception = error
@@ -198,7 +205,8 @@ def outgoing_headers() -> dict[str, str]:
     """
     Return the headers that carry this request's ids to the service called next.
 
-    `X-Request-ID`, and `traceparent` with `tracestate` when there is a trace; empty outside of a request.
+    `X-Request-ID`, and `traceparent` with `tracestate` when there is a trace; empty outside of a
+    request.
     """
     headers: dict[str, str] = {}
     exchange = CURRENT_EXCHANGE.get()

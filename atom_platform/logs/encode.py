@@ -1,8 +1,8 @@
 """
 One line from any values: always valid JSON, always one line, never an exception.
 
-Ordinary values take one call of orjson. What it refuses (a tuple as a key, a lone surrogate, a circle, a
-huge number), what is too long, and what may hold a secret is taken apart piece by piece.
+Ordinary values take one call of orjson. What it refuses (a tuple as a key, a lone surrogate, a
+circle, a huge number), what is too long, and what may hold a secret is taken apart piece by piece.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ MAX_VALUE_BYTES: Final = 64 * 1024
 MAX_NODES: Final = 50_000
 MAX_DEPTH: Final = 100
 
-# A dataclass is shown by its repr, as every object is: orjson would write out fields that its repr hides.
+# A dataclass is shown by its repr, as every object is: orjson would write out fields that its repr
+# hides.
 _OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
@@ -35,8 +36,9 @@ def encode_line(line: dict[str, Any]) -> bytes:
     """
     Return *line* as a JSON object and a newline, secrets redacted.
 
-    Never raises: a value that JSON cannot hold is shown by its repr, NaN and the infinities as null. Past
-    `MAX_LINE_BYTES` the long values are cut, then the last fields left out, and `truncated` says so.
+    Never raises: a value that JSON cannot hold is shown by its repr, NaN and the infinities as
+    null. Past `MAX_LINE_BYTES` the long values are cut, then the last fields left out, and
+    `truncated` says so.
     """
     try:
         encoded = orjson.dumps(line, _text_of, _OPTIONS)
@@ -49,7 +51,10 @@ def encode_line(line: dict[str, Any]) -> bytes:
     except Exception as error:
         # Last resort: what is left is made of plain text only.
         head = {key: _plain(str(line.get(key))) for key in ("timestamp", "level", "logger")}
-        return orjson.dumps({**head, "event": "log_line_not_encodable", "error": type(error).__name__}) + b"\n"
+        return (
+            orjson.dumps({**head, "event": "log_line_not_encodable", "error": type(error).__name__})
+            + b"\n"
+        )
 
 
 def _encode_piece_by_piece(line: dict[str, Any]) -> bytes:
@@ -111,8 +116,8 @@ class _Cleaner:
             return self._text(_text_of(value))
 
     def _text(self, text: str) -> str:
-        # Cut before the search, or a text of many megabytes would hold up everybody; `_cut` then leaves
-        # out the end, where half a secret may stand.
+        # Cut before the search, or a text of many megabytes would hold up everybody; `_cut` then
+        # leaves out the end, where half a secret may stand.
         if len(text) > MAX_LINE_BYTES:
             text = text[:MAX_LINE_BYTES]
         return redact_text(_plain(text))

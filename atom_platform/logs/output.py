@@ -22,7 +22,9 @@ RESERVED: Final = frozenset({"timestamp", "level", "logger", "event"})
 def build_line(
     created: float, level: str, logger: str, event: str, *groups: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return a line: the four keys, then the *groups* of fields in order; of two the later one counts."""
+    """
+    Return a line: the four keys, then the *groups* of fields in order; of two the later one counts.
+    """
     line: dict[str, Any] = {
         "timestamp": timestamp(created),
         "level": level,

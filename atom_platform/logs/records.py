@@ -19,7 +19,12 @@ FIELDS: Final = "atom_fields"
 
 _LEVELS: Final = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
 #: What every record has, or gets from formatters; everything else on one came through `extra=`.
-_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", FIELDS}
+_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    FIELDS,
+}
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -34,7 +39,8 @@ def exception_text(exc_info: object) -> str | None:
     """
     Return the traceback of *exc_info* as one string; None when there is none.
 
-    Takes what loggers take: an exception, a tuple of three, or something true for the one being handled.
+    Takes what loggers take: an exception, a tuple of three, or something true for the one being
+    handled.
     """
     if not exc_info:
         return None
@@ -55,13 +61,13 @@ def exception_text(exc_info: object) -> str | None:
 class LineHandler(logging.Handler):
     """Writes records as lines. It needs no lock of its own, and never raises."""
 
-    def createLock(self) -> None:  # noqa: N802 — the standard library's name
+    def createLock(self) -> None:
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             level = level_name(record.levelno, record.levelname)
-            OUTPUT.emit(level, self._line(record, level))
+            OUTPUT.emit(level, self.line_of(record, level))
         except Exception as error:
             OUTPUT.emit("ERROR", self._confession(record, error))
 
@@ -72,7 +78,7 @@ class LineHandler(logging.Handler):
         return passed
 
     @staticmethod
-    def _line(record: logging.LogRecord, level: str) -> dict[str, Any]:
+    def line_of(record: logging.LogRecord, level: str) -> dict[str, Any]:
         attributes = record.__dict__
         fields: Mapping[str, Any] | None = attributes.get(FIELDS)
         if fields is None:

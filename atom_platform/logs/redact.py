@@ -1,5 +1,6 @@
 """
-Secrets never reach the log: not under a key that names one, not inside a URL, a header or a traceback.
+Secrets never reach the log: not under a key that names one, not inside a URL, a header or a
+traceback.
 
 A finished line is first searched for the few words that every secret comes with; only a line that
 holds one of them is taken apart.
@@ -16,8 +17,23 @@ REDACTED: Final = "[redacted]"
 
 #: A key is secret when one of its words, or its plural, is one of these …
 _WORDS: Final = frozenset(
-    "auth authorization cookie credential dsn jwt otp passcode passphrase passwd password pwd secret "
-    "session sessionid token".split()
+    {
+        "auth",
+        "authorization",
+        "cookie",
+        "credential",
+        "dsn",
+        "jwt",
+        "otp",
+        "passcode",
+        "passphrase",
+        "passwd",
+        "password",
+        "pwd",
+        "secret",
+        "session",
+        "token",
+    }
 )
 #: … or when it holds one of these, its words run together.
 _COMPOUNDS: Final = (
@@ -40,12 +56,31 @@ _COMPOUNDS: Final = (
 )
 #: With one of these words a number is a measurement, not a secret: `token_count=12`.
 _MEASURES: Final = frozenset(
-    "age bytes count duration expires length limit max min ms remaining seconds size tokens total ttl "
-    "usage used".split()
+    {
+        "age",
+        "bytes",
+        "count",
+        "duration",
+        "expires",
+        "length",
+        "limit",
+        "max",
+        "min",
+        "ms",
+        "remaining",
+        "seconds",
+        "size",
+        "tokens",
+        "total",
+        "ttl",
+        "usage",
+        "used",
+    }
 )
 _SPLIT: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-#: Lower-case bytes, one of which stands in every line that `redact_text` or `is_secret` would change.
+#: Lower-case bytes, one of which stands in every line that `redact_text` or `is_secret` would
+#: change.
 _NEEDLES: Final = (
     b"pass",
     b"pwd",
@@ -72,7 +107,9 @@ _PRIVATE_KEY: Final = re.compile(
 )
 # Greedy to the last @: an unescaped one in a password must not let half of it through. Bounded: a
 # text made of "a://b:" would otherwise take quadratic time.
-_URL: Final = re.compile(r"""([a-zA-Z][a-zA-Z0-9+.-]{0,31}://)([^\s:/?#@"'<>]{0,256}):([^\s"'<>]{0,512})@""")
+_URL: Final = re.compile(
+    r"""([a-zA-Z][a-zA-Z0-9+.-]{0,31}://)([^\s:/?#@"'<>]{0,256}):([^\s"'<>]{0,512})@"""
+)
 _URL_KEY: Final = re.compile(r"""([hH][tT][tT][pP][sS]?://)[^\s:/?#@"'<>]{1,512}@""")
 _PORT: Final = re.compile(r"[0-9]{1,5}(?:[/?#]|$)")
 _BEARER: Final = re.compile(r"(?i)\b(bearer|negotiate)(\s+)[\w.~+/-]{4,}=*")
@@ -117,7 +154,9 @@ def is_secret(key: str, value: Any) -> bool:
 
 
 def may_hold_secret(line: bytes) -> bool:
-    """Whether *line*, already encoded, must be looked at closely. Cheap; errs on the side of yes."""
+    """
+    Whether *line*, already encoded, must be looked at closely. Cheap; errs on the side of yes.
+    """
     if b"://" in line and b"@" in line:
         return True
     lowered = line.lower()

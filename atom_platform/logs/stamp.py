@@ -1,7 +1,8 @@
 """
 The timestamp of the contract: RFC 3339, UTC, milliseconds, `Z`.
 
-Formatting a date costs as much as encoding a whole line, so the part that changes once a second is kept.
+Formatting a date costs as much as encoding a whole line, so the part that changes once a second is
+kept.
 """
 
 from __future__ import annotations

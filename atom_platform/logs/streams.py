@@ -15,7 +15,10 @@ __all__ = ["LogStream", "capture", "release"]
 _LONGEST: Final = 64 * 1024
 _TRACEBACK: Final = "Traceback (most recent call last):"
 #: Lines that stand between two chained tracebacks.
-_CHAINS: Final = ("During handling of the above exception", "The above exception was the direct cause")
+_CHAINS: Final = (
+    "During handling of the above exception",
+    "The above exception was the direct cause",
+)
 
 
 class LogStream(io.TextIOBase):

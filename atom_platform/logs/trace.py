@@ -1,4 +1,7 @@
-"""W3C trace context: taken from a request if it is valid to the letter, and handed on to the next service."""
+"""
+W3C trace context: taken from a request if it is valid to the letter, and handed on to the next
+service.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,12 @@ from typing import Any, Final
 __all__ = ["TraceContext", "active_span", "parse_trace_context"]
 
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
-_STATE_KEY: Final = r"(?:[a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
-_STATE_MEMBER: Final = re.compile(rf"({_STATE_KEY})=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{{0,255}}[\x21-\x2b\x2d-\x3c\x3e-\x7e]")
+_STATE_KEY: Final = (
+    r"(?:[a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
+)
+_STATE_MEMBER: Final = re.compile(
+    rf"({_STATE_KEY})=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{{0,255}}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class TraceContext:
 
     def outgoing_headers(self) -> dict[str, str]:
         """Return the headers for a call of another service: the same trace, a new parent."""
-        span_id = f"{random.getrandbits(64) or 1:016x}"  # noqa: S311 — an id, not a secret
+        span_id = f"{random.getrandbits(64) or 1:016x}"
         # Of the flags only those are handed on whose meaning version 00 fixes.
         headers = {"traceparent": f"00-{self.trace_id}-{span_id}-{int(self.flags, 16) & 3:02x}"}
         if self.state:
@@ -46,7 +53,8 @@ def parse_trace_context(traceparent: str, tracestate: str = "") -> TraceContext 
     """
     Return what the two headers say, or None when *traceparent* is not valid.
 
-    An invalid *tracestate* is dropped alone. A version later than 00 counts if its beginning is that of 00.
+    An invalid *tracestate* is dropped alone. A version later than 00 counts if its beginning is
+    that of 00.
     """
     found = _TRACEPARENT.fullmatch(traceparent.strip(" \t"))
     if found is None:
@@ -70,7 +78,10 @@ def _valid_state(tracestate: str) -> str:
 
 
 def active_span() -> TraceContext | None:
-    """Return the ids of OpenTelemetry's active span, if somebody loaded OpenTelemetry and there is one."""
+    """
+    Return the ids of OpenTelemetry's active span, if somebody loaded OpenTelemetry and there is
+    one.
+    """
     opentelemetry: Any = sys.modules.get("opentelemetry.trace")
     if opentelemetry is None:
         return None
@@ -80,7 +91,12 @@ def active_span() -> TraceContext | None:
             return None
         state = context.trace_state.to_header() if context.trace_state else ""
         return TraceContext(
-            f"{context.trace_id:032x}", f"{context.span_id:016x}", f"{int(context.trace_flags):02x}", state
+            f"{context.trace_id:032x}",
+            f"{context.span_id:016x}",
+            f"{int(context.trace_flags):02x}",
+            state,
         )
-    except Exception:  # a half-imported or foreign module under that name is no reason to lose a line
+    except (
+        Exception
+    ):  # a half-imported or foreign module under that name is no reason to lose a line
         return None

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
-import mmap
 import os
-import select
 import sys
 import threading
 import time
@@ -22,14 +19,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from atom_platform.logs.shared import SharedOutput
+
 __all__ = ["Writer"]
 
 #: What one lock of the output carries at most: long enough to be cheap, short enough to be fair.
 BATCH_BYTES: Final = 256 * 1024
 #: A queue filled this far is written at once rather than at the end of the batching pause.
 _HURRY_LINES: Final = 1000
-#: A pipe that is writable at all takes this much without blocking (pipe(7)).
-_UNBLOCKING_BYTES: Final = 4096
 
 
 class Writer:
@@ -60,16 +57,13 @@ class Writer:
         on_tick: Callable[[], None] | None = None,
         describe_loss: Callable[[int], bytes] | None = None,
     ) -> None:
-        self.fd = fd
+        self._output = SharedOutput(fd)
         self.describe_loss = describe_loss
         self.on_drop = on_drop
         self.on_tick = on_tick
         self._max_lines = max_lines
         self._max_bytes = max_bytes
         self._batch_seconds = batch_seconds
-        # One byte in memory shared with every forked process: 1 while the last line in the output lacks its
-        # end. Whoever writes next ends it first, so that only a line whose writer died is lost.
-        self._torn = mmap.mmap(-1, 1)
         self._closed = False
         self._reset()
         _writers.add(self)
@@ -188,7 +182,8 @@ class Writer:
 
     def _take_batch(self) -> bytes:
         with self._lock:
-            queue, taken, size = self._queue, [], 0
+            queue, size = self._queue, 0
+            taken: list[bytes] = []
             while queue and (not taken or size + len(queue[0]) <= BATCH_BYTES):
                 line = queue.popleft()
                 taken.append(line)
@@ -210,7 +205,7 @@ class Writer:
             self._dropped("write_error", batch.count(b"\n"))
             return
         try:
-            written = self._write_locked(batch, deadline)
+            written = self._output.write(batch, deadline)
         finally:
             self._delivering.release()
         if written < len(batch):
@@ -219,66 +214,12 @@ class Writer:
             lost, self._lost = self._lost, 0
             self.write(self.describe_loss(lost))
 
-    def _write_locked(self, batch: bytes, deadline: float | None) -> int:
-        """Return how much of *batch* was written: all of it, unless the output failed."""
-        fd, was_torn, position = self.fd, self._torn[0], 0
-        data = b"\n" + batch if was_torn else batch
-        locked = False
-        try:
-            self._wait_writable(fd, deadline)
-            locked = self._lock_output(fd, deadline)
-            was_torn = self._torn[0]
-            data = b"\n" + batch if was_torn else batch
-            view = memoryview(data)
-            while position < len(data):
-                self._wait_writable(fd, deadline)
-                end = len(data) if deadline is None else position + _UNBLOCKING_BYTES
-                self._torn[0] = 1
-                with contextlib.suppress(BlockingIOError):  # the descriptor may be non-blocking
-                    position += os.write(fd, view[position:end])
-        except (OSError, ValueError):
-            pass  # the caller counts what is missing
-        finally:
-            if locked:
-                self._torn[0] = data[position - 1] != 0x0A if position else was_torn
-                with contextlib.suppress(OSError):
-                    fcntl.lockf(fd, fcntl.LOCK_UN)
-        return max(0, position - (len(data) - len(batch)))
-
-    def _lock_output(self, fd: int, deadline: float | None) -> bool:
-        """
-        Lock the output against the other processes.
-
-        A POSIX record lock belongs to a process and to what the descriptor leads to, so it works on a pipe
-        whose descriptor was inherited by all of them, and the kernel takes it from a process that dies.
-        """
-        while True:
-            try:
-                fcntl.lockf(fd, fcntl.LOCK_EX if deadline is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.001)
-            except OSError:
-                return False  # an output that cannot be locked still gets its lines
-            else:
-                return True
-
-    @staticmethod
-    def _wait_writable(fd: int, deadline: float | None) -> None:
-        poll = select.poll()
-        poll.register(fd, select.POLLOUT)
-        while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if poll.poll(None if left is None else left * 1000):
-                return
-            if left is not None and left <= 0:
-                raise TimeoutError
-
     def _dropped(self, reason: str, lines: int) -> None:
         self._lost += lines
         if self.on_drop is not None and lines:
-            with contextlib.suppress(Exception):  # a counter that fails costs no line and no request
+            with contextlib.suppress(
+                Exception
+            ):  # a counter that fails costs no line and no request
                 self.on_drop(reason, lines)
 
 

@@ -1,0 +1,174 @@
+"""
+What the log knows about a request: its ids when it begins, one line when it ends.
+
+The line is written for every request, so it takes a short way: no processors, no record.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import time
+from typing import Any, Final
+
+from atom_platform.logs.context import Exchange, Scope
+from atom_platform.logs.output import OUTPUT, RESERVED
+from atom_platform.logs.redact import redact_text
+from atom_platform.logs.stamp import timestamp
+from atom_platform.logs.trace import active_span, parse_trace_context
+
+__all__ = ["ACCESS_LOGGER", "AccessLog"]
+
+ACCESS_LOGGER: Final = "atom_platform.access"
+#: A longer path is cut: it is a client's text.
+MAX_PATH: Final = 1024
+
+_is_request_id = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
+_log: Final = logging.getLogger(ACCESS_LOGGER)
+
+
+class AccessLog:
+    """
+    Gives each request its ids, and writes its access line.
+
+    Args:
+        sample: Share of the successful requests that get a line; the others get one always.
+    """
+
+    def __init__(self, *, sample: float = 1.0) -> None:
+        self._sample = sample
+        self._paths: dict[str, str] = {}
+
+    def begin(self, exchange: Exchange, environ: dict[str, Any]) -> Scope:
+        """
+        Settle the request's ids, and return the scope that binds them to the lines of the request.
+        """
+        claimed = environ.get("HTTP_X_REQUEST_ID")
+        self._identify(
+            exchange, claimed, environ.get("HTTP_TRACEPARENT"), environ.get("HTTP_TRACESTATE")
+        )
+        environ["atom.request_id"] = exchange.request_id
+        trace = exchange.trace
+        if trace is None:
+            return Scope({"request_id": exchange.request_id}, None, None)
+        return Scope(
+            {
+                "request_id": exchange.request_id,
+                "trace_id": trace.trace_id,
+                "span_id": trace.span_id,
+            },
+            None,
+            None,
+        )
+
+    def write(
+        self,
+        exchange: Exchange,
+        method: str,
+        path: str,
+        endpoint: str,
+        status: int,
+        duration_seconds: float,
+        response_bytes: int,
+        remote_addr: str,
+    ) -> None:
+        """Write the line of a finished request, unless its level or the sample leaves it out."""
+        if status < 400:
+            number, level = (10, "DEBUG") if path.startswith("/health/") else (20, "INFO")
+        elif status < 500:
+            number, level = 20, "INFO"
+        elif status == 503 and path.startswith("/health/"):
+            number, level = 30, "WARNING"  # "not ready" is an answer, not a fault of this service
+        else:
+            number, level = 40, "ERROR"
+        if not _log.isEnabledFor(number):
+            return
+        sample = self._sample
+        if sample < 1.0 and status < 400 and random.random() >= sample:  # noqa: S311 — no secret
+            return
+        line: dict[str, Any] = {
+            "timestamp": timestamp(time.time()),
+            "level": level,
+            "logger": ACCESS_LOGGER,
+            "event": "http_request",
+            "request_id": exchange.request_id,
+        }
+        trace = active_span() or exchange.trace
+        if trace is not None:
+            line["trace_id"] = trace.trace_id
+            line["span_id"] = trace.span_id
+        line["method"] = method
+        line["path"] = self._paths.get(path) or self._clean(path)
+        line["endpoint"] = endpoint
+        line["status"] = status
+        line["duration_ms"] = round(duration_seconds * 1000, 3)
+        line["bytes"] = response_bytes
+        line["remote_addr"] = remote_addr
+        if exchange.db_queries:
+            line["db_queries"] = exchange.db_queries
+            line["db_ms"] = round(exchange.db_seconds * 1000, 3)
+        if exchange.exception is not None:
+            line["exception_type"] = type(exchange.exception).__name__
+        if exchange.aborted:
+            line["aborted"] = exchange.aborted
+        if sample < 1.0 and status < 400:
+            line["sample"] = sample
+        if exchange.notes is not None:
+            for key, value in exchange.notes.items():
+                line.setdefault(f"{key}_" if key in RESERVED else key, value)
+        OUTPUT.emit(level, line)
+
+    def observe(
+        self,
+        method: str,
+        path: str,
+        endpoint: str,
+        status: int,
+        duration_seconds: float,
+        response_bytes: int,
+        remote_addr: str,
+        request_id: str | None,
+        traceparent: str | None,
+        reason: str = "",
+    ) -> str | None:
+        """Write the line of a request answered outside of the application; return its trace id."""
+        exchange = Exchange()
+        self._identify(exchange, request_id, traceparent, None)
+        if reason:
+            exchange.notes = {"reason": reason}
+        self.write(
+            exchange,
+            method,
+            path,
+            endpoint,
+            status,
+            duration_seconds,
+            response_bytes,
+            remote_addr,
+        )
+        return exchange.trace.trace_id if exchange.trace else None
+
+    @staticmethod
+    def _identify(
+        exchange: Exchange, claimed: str | None, traceparent: str | None, tracestate: str | None
+    ) -> None:
+        if claimed is not None and _is_request_id(claimed):
+            exchange.request_id = claimed
+        else:
+            # Not uuid4, which costs as much as the rest of the middleware.
+            exchange.request_id = f"{random.getrandbits(128):032x}"
+        if traceparent:
+            exchange.trace = parse_trace_context(traceparent, tracestate or "")
+
+    def _clean(self, path: str) -> str:
+        """Return *path* as the client meant it, without secrets; remember the first thousand."""
+        text = path
+        if not text.isascii():  # WSGI hands bytes over as latin-1
+            text = text.encode("latin-1", "replace").decode("utf-8", "replace")
+        if len(text) > MAX_PATH:
+            text = f"{text[:MAX_PATH]}…"
+        text = redact_text(text)
+        if len(self._paths) < 1000:
+            self._paths[path] = text
+        return text
