@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from atom_platform.server.connection import Connection, WaitingRoom
 from atom_platform.server.drain import is_draining
-from atom_platform.server.heads import Kind, LiveRequest, judge, live_request
+from atom_platform.server.heads import Kind, LiveRequest, judge, known_live_request, live_request
 from atom_platform.server.liveness import LivenessAnswer
 from atom_platform.server.pool import ThreadPool
 
@@ -90,20 +90,43 @@ class Flow:
 
     # What the loop asks for.
 
-    def welcome(self, connection: Connection) -> bool:
+    def welcome(self, sock: socket.socket, client: Any, server: Any) -> bool:
         """Take in a new connection; return whether it has been answered already."""
-        if self._opaque:
-            self._wait(connection, self._silent)
+        data = b""
+        if not self._opaque:
+            try:
+                data = sock.recv(READ_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                pass
+            except OSError:
+                sock.close()
+                return True
+            else:
+                if not data or self._answered_at_once(sock, client, data):
+                    sock.close()
+                    return True
+        self._worker.nr_conns += 1
+        connection = Connection(self._worker.cfg, sock, client, server)
+        if data:
+            connection.received = data
+            return self._route(connection)
+        self._wait(connection, self._silent)
+        return False
+
+    def _answered_at_once(self, sock: socket.socket, client: Any, data: bytes) -> bool:
+        """
+        Answer a probe that has come before, byte for byte, and asks for no second request.
+
+        Most probes are like that, and none of what a connection needs to wait is made for them.
+        A client that asked for the end sends no more, and nothing unread is left: closing cannot
+        reset what it has not read yet.
+        """
+        request = known_live_request(data)
+        if request is None or request.keep_alive or self._liveness is None:
             return False
-        try:
-            if connection.receive(READ_BYTES):
-                return self._route(connection)
-        except BlockingIOError:
-            self._wait(connection, self._silent)
-            return False
-        except OSError:
-            pass
-        self._drop(connection)
+        answer = self._liveness.render(request, keep_alive=False, remote_addr=_address(client))
+        with contextlib.suppress(OSError):
+            sock.send(answer, socket.MSG_DONTWAIT)  # a new socket has room for it
         return True
 
     def seconds_to_deadlines(self, now: float) -> list[float]:
@@ -201,9 +224,8 @@ class Flow:
         """Answer liveness on the spot; return whether the connection goes on."""
         keep = request.keep_alive and self._worker.alive and not is_draining()
         keep = keep and bool(self._worker.cfg.keepalive)
-        client = connection.client
         answer = liveness.render(
-            request, keep_alive=keep, remote_addr=client[0] if isinstance(client, tuple) else client
+            request, keep_alive=keep, remote_addr=_address(connection.client)
         )
         try:
             whole = connection.sock.send(answer) == len(answer)
@@ -309,6 +331,11 @@ class Flow:
             self._leave(connection)
         self._worker.nr_conns -= 1
         connection.close()
+
+
+def _address(client: Any) -> str:
+    """As REMOTE_ADDR has it."""
+    return str(client[0]) if isinstance(client, tuple) else str(client)
 
 
 def _threads_busy_gauge() -> Callable[[int], Any]:

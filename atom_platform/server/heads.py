@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-__all__ = ["Kind", "LiveRequest", "Verdict", "judge", "live_request"]
+__all__ = ["Kind", "LiveRequest", "Verdict", "judge", "known_live_request", "live_request"]
 
 #: Waiting in memory costs no thread, but memory; past these a thread reads the rest, and is bounded
 #: by the socket's own timeout.
@@ -141,6 +141,11 @@ def _announced_body_bytes(head: bytes | bytearray) -> int:
 
 _known: dict[bytes, LiveRequest] = {}
 """Heads seen before. Probes send the same bytes each time; an identifier is never kept."""
+
+
+def known_live_request(data: bytes) -> LiveRequest | None:
+    """Return the liveness request that *data* is, if the same bytes have come before."""
+    return _known.get(data)
 
 
 def live_request(head: bytes) -> LiveRequest | None:

@@ -36,7 +36,7 @@ class LivenessAnswer:
         self._observe = observe
         self._failed = False
         self._second = -1
-        self._starts: dict[tuple[str, bool], str] = {}
+        self._starts: dict[tuple[str, bool, int], str] = {}
 
     @classmethod
     def of(cls, application: Any) -> LivenessAnswer | None:
@@ -52,11 +52,9 @@ class LivenessAnswer:
         """Return the whole answer; it is counted by then, as the next scrape may follow at once."""
         started = time.perf_counter()
         body = self._live_body()
-        request_id = request.request_id or f"{random.getrandbits(128):032x}"  # noqa: S311 — a name
-        head = (
-            f"{self._start(request.version, keep_alive)}{len(body)}\r\n"
-            f"X-Request-ID: {request_id}\r\n\r\n"
-        ).encode("ascii")
+        request_id = request.request_id or f"{random.getrandbits(128):032x}"
+        start = self._start(request.version, keep_alive, len(body))
+        head = f"{start}{request_id}\r\n\r\n".encode("ascii")
         if request.method == "HEAD":
             body = b""
         try:
@@ -77,20 +75,21 @@ class LivenessAnswer:
                 log.exception("liveness_not_observed")
         return head + body
 
-    def _start(self, version: str, keep_alive: bool) -> str:
+    def _start(self, version: str, keep_alive: bool, body_bytes: int) -> str:
         second = int(time.time())
         if second != self._second:
             self._second = second
             self._starts.clear()
-        start = self._starts.get((version, keep_alive))
+        start = self._starts.get((version, keep_alive, body_bytes))
         if start is None:
-            start = self._starts[version, keep_alive] = (
+            start = self._starts[version, keep_alive, body_bytes] = (
                 f"HTTP/{version} 200 OK\r\n"
                 f"Server: {SERVER}\r\n"
                 f"Date: {http_date(second)}\r\n"
                 f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n"
                 "Cache-Control: no-store\r\n"
                 "Content-Type: application/json\r\n"
-                "Content-Length: "
+                f"Content-Length: {body_bytes}\r\n"
+                "X-Request-ID: "
             )
         return start

@@ -19,7 +19,6 @@ from typing import Any, Final
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from atom_platform.server.connection import Connection
 from atom_platform.server.flow import Flow
 from atom_platform.server.pool import ThreadPool
 from atom_platform.server.turnstile import ASIDE_SECONDS, Turnstile
@@ -59,7 +58,7 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
 
     def run(self) -> None:
         self.flow = Flow(self)
-        self.names = {listener: listener.getsockname() for listener in self.sockets}
+        self.doors = {door: (door.sock.accept, door.getsockname()) for door in self.sockets}
         self.poller.register(
             self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks
         )
@@ -131,8 +130,9 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
         if self.nr_conns >= self.worker_connections and not self.flow.make_room():
             self.look_away(SHORT_OF_FILES_SECONDS)
             return None
+        accept, server = self.doors[listener]
         try:
-            sock, client = listener.accept()
+            sock, client = accept()
         except OSError as error:
             if error.errno in OUT_OF:
                 if not self.flow.make_room():
@@ -140,8 +140,7 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
             elif error.errno not in NOBODY_THERE:
                 raise
             return None
-        self.nr_conns += 1
-        return self.flow.welcome(Connection(self.cfg, sock, client, self.names[listener]))
+        return self.flow.welcome(sock, client, server)
 
     def look_away(self, seconds: float) -> None:
         """Take no connection for a while; the turns go on."""
