@@ -11,6 +11,7 @@ from uuid import UUID
 
 __all__ = [
     "Agent",
+    "AgentError",
     "AgentExists",
     "AgentInvalid",
     "AgentNotFound",
@@ -123,19 +124,23 @@ class Fault:
     message: str
 
 
-class AgentNotFound(Exception):
+class AgentError(Exception):
+    """What was asked of agents cannot be done."""
+
+
+class AgentNotFound(AgentError):
     """No agent has this id."""
 
 
-class AgentExists(Exception):
+class AgentExists(AgentError):
     """An agent has this id already."""
 
 
-class ExecutionNotFound(Exception):
+class ExecutionNotFound(AgentError):
     """No execution has this id."""
 
 
-class AgentInvalid(Exception):
+class AgentInvalid(AgentError):
     """An agent asks for what no skill can do; *faults* say where."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
@@ -143,7 +148,7 @@ class AgentInvalid(Exception):
         self.faults = faults
 
 
-class StoreUnavailable(Exception):
+class StoreUnavailable(AgentError):
     """The database cannot be used right now; what was asked for has not been done."""
 
 

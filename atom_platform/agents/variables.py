@@ -35,7 +35,7 @@ class EarlierStep:
 
 
 class EarlierSteps(list[EarlierStep]):
-    """The steps so far, by position and by skill: `steps["http-request"]` is the latest of those."""
+    """The steps so far, by position or by skill: `steps["http-request"]` is its latest."""
 
     def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, str):
