@@ -11,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from atom_platform.metrics.multiprocess.families import Exemplar
 from atom_platform.metrics.multiprocess.storage import STORAGE, ReentryError, Storage
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "exemplar_cell",
     "keep_any_exemplar",
     "keep_exemplar",
+    "read_exemplars",
     "trace_key",
 ]
 
@@ -78,3 +81,16 @@ def keep_any_exemplar(
         cell = exemplar_cell(bucket_key, storage)
         if cell is not None:
             keep_exemplar(cell, trace_id, value, timestamp or time.time())
+
+
+def read_exemplars(table: Any, places: Mapping[bytes, int]) -> Iterator[tuple[bytes, Exemplar]]:
+    """Yield bucket key and exemplar of each complete one in the file that *table* maps."""
+    integers = table.cast("B").cast("Q")
+    for key, at in places.items():
+        trace_at = places.get(trace_key(key))
+        if trace_at is None:
+            continue
+        timestamp, value = table[at + 1], table[at]
+        trace_id = f"{integers[trace_at]:016x}{integers[trace_at + 1]:016x}"
+        if timestamp > 0.0 and timestamp == table[at + 1]:
+            yield key, Exemplar(trace_id, value, timestamp)

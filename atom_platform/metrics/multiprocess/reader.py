@@ -11,7 +11,7 @@ import mmap
 import os
 import struct
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from atom_platform.metrics.multiprocess.format import (
     FIRST_ENTRY,
@@ -21,13 +21,15 @@ from atom_platform.metrics.multiprocess.format import (
     read_entries,
 )
 
-__all__ = ["FileReader", "FileName", "parse_name"]
+__all__ = ["FileName", "FileReader", "parse_name"]
 
 _INT: Final = struct.Struct("i")
 _MODES: Final = ("all", "min", "max", "sum", "mostrecent")
 _KINDS: Final = frozenset(
-    ("counter", "histogram", "summary", "exemplars")
-    + tuple(f"gauge_{live}{mode}" for live in ("", "live") for mode in _MODES)
+    [
+        *("counter", "histogram", "summary", "exemplars"),
+        *(f"gauge_{live}{mode}" for live in ("", "live") for mode in _MODES),
+    ]
 )
 
 
@@ -91,6 +93,11 @@ class FileReader:
         finally:
             os.close(fd)
         self.cells = memoryview(self._map).cast("d")
+
+    def is_same_file(self) -> bool:
+        """Return whether the name still leads to the file that is read, and not to a new one."""
+        status = self.path.stat()
+        return (status.st_dev, status.st_ino) == self.identity
 
     def refresh(self) -> int:
         """

@@ -93,6 +93,13 @@ class Storage:
         with self.lock, self._exclusive():
             return [key for file in self._opened(kind) for key in file.entries]
 
+    def take_place(self) -> Place | None:
+        """Take this process's place in the directory now rather than at its first cell."""
+        with self.lock:
+            if not self._busy:
+                self._settle()
+            return self._place
+
     def size(self, kind: str) -> int:
         """Return how many cells of *kind* this process has opened so far."""
         return sum(len(file.entries) for file in self._files.get(kind, ()))

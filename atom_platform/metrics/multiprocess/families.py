@@ -1,0 +1,45 @@
+"""What a scrape shows: families of samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["Exemplar", "FamilySamples", "Labels", "Sample"]
+
+#: Sorted by name.
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One observation of a bucket, and the trace it belongs to."""
+
+    trace_id: str
+    value: float
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One exposed line."""
+
+    name: str
+    labels: Labels
+    value: float
+    exemplar: Exemplar | None = None
+
+
+@dataclass(slots=True)
+class FamilySamples:
+    """
+    One metric family.
+
+    Attributes:
+        name: As prometheus_client knows it: a counter's has no `_total`.
+        kind: counter, gauge, histogram or summary.
+    """
+
+    name: str
+    kind: str
+    help: str
+    samples: list[Sample] = field(default_factory=list)

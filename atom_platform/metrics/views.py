@@ -1,0 +1,70 @@
+"""`GET /health/metrics`: what Prometheus scrapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from time import perf_counter
+
+from flask import Blueprint, Response, request
+
+from atom_platform.metrics.definitions import METRICS_COLLECT_DURATION
+from atom_platform.metrics.exposition import expose
+from atom_platform.metrics.multiprocess.families import FamilySamples
+from atom_platform.metrics.recording import HistogramFamily
+from atom_platform.metrics.scrape import Scrape
+
+__all__ = ["create_blueprint"]
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
+
+
+def create_blueprint(
+    *,
+    on_scrape: Callable[[], None] = lambda: None,
+    computed: Callable[[], Iterable[FamilySamples]] = lambda: (),
+) -> Blueprint:
+    """
+    Return the blueprint of `/health/metrics`.
+
+    Args:
+        on_scrape: Told that somebody is watching; must return at once.
+        computed: Families that are worked out at the scrape, from the system.
+    """
+    bp = Blueprint("metrics", __name__)
+    scrape = Scrape(computed)
+    durations = HistogramFamily(METRICS_COLLECT_DURATION)
+
+    @bp.route("/health/metrics", methods=_METHODS, provide_automatic_options=False)
+    @bp.route("/health/metrics/", methods=_METHODS, provide_automatic_options=False)
+    def metrics() -> Response:
+        if request.method not in ("GET", "HEAD"):
+            return _plain("only GET and HEAD\n", 405, Allow="GET, HEAD")
+        started_at = perf_counter()
+        on_scrape()
+        names = request.args.getlist("name[]")
+        exposition = expose(
+            scrape.families(),
+            accept=request.headers.get("Accept", ""),
+            accept_encoding=request.headers.get("Accept-Encoding", ""),
+            names=names,
+        )
+        durations.observe(perf_counter() - started_at)
+        if not exposition.body:
+            # Prometheus would take an empty 200 for a service that is up and has nothing to say.
+            return _plain("no metric to expose\n", 404 if names else 500)
+        response = Response(exposition.body, content_type=exposition.content_type)
+        if exposition.gzipped:
+            response.headers["Content-Encoding"] = "gzip"
+        return _uncached(response)
+
+    return bp
+
+
+def _plain(text: str, status: int, **headers: str) -> Response:
+    return _uncached(Response(text, status, headers, content_type="text/plain; charset=utf-8"))
+
+
+def _uncached(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Vary"] = "Accept, Accept-Encoding"
+    return response
