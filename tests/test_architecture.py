@@ -40,6 +40,7 @@ LEVELS = (
     ("*/views.py", 40),
     ("agents/*views.py", 40),
     ("metrics/http.py", 40),
+    ("metrics/answer.py", 40),
     ("logs/http.py", 40),
     ("agents/service.py", 35),
     ("health/registry.py", 35),

@@ -9,12 +9,13 @@ from typing import Final
 
 import structlog
 
-from atom_platform.logs import hooks, streams
 from atom_platform.logs.bound import PROCESSORS, BoundLogger, make_stdlib_logger
 from atom_platform.logs.console import render_for_terminal
 from atom_platform.logs.encode import encode_line
+from atom_platform.logs.hooks import install_hooks, remove_hooks
 from atom_platform.logs.output import OUTPUT
 from atom_platform.logs.records import LineHandler
+from atom_platform.logs.streams import capture_streams, release_streams
 from atom_platform.logs.writer import Writer
 
 __all__ = ["capture_output", "configure_structlog", "count_with", "reset"]
@@ -73,7 +74,7 @@ def configure_structlog(
         logger_factory=make_stdlib_logger,
         cache_logger_on_first_use=False,
     )
-    hooks.install()
+    install_hooks()
 
 
 def capture_output() -> None:
@@ -83,7 +84,7 @@ def capture_output() -> None:
     For the processes of the service; a script or a test keeps its standard output. What native code
     and child processes write to the descriptors passes by.
     """
-    streams.capture()
+    capture_streams()
 
 
 def count_with(
@@ -103,8 +104,8 @@ def reset() -> None:
     """
     Undo `configure_structlog`, so that the next test, or an embedding program, finds what it left.
     """
-    streams.release()
-    hooks.uninstall()
+    release_streams()
+    remove_hooks()
     root = logging.getLogger()
     root.removeHandler(_handler)
     for handler in _State.replaced:

@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO
 
 from atom_platform.logs.output import OUTPUT
 
-__all__ = ["install", "uninstall"]
+__all__ = ["install_hooks", "remove_hooks"]
 
 _crashes: Final = logging.getLogger("atom_platform.crash")
 _warnings: Final = logging.getLogger("py.warnings")
@@ -68,16 +68,16 @@ def _name_of(thing: object) -> str:
     return str(getattr(thing, "__qualname__", type(thing).__qualname__))
 
 
-def install() -> None:
+def install_hooks() -> None:
     """Send warnings and uncaught exceptions to the log."""
-    uninstall()
+    remove_hooks()
     _replace(warnings, "showwarning", _show_warning)
     _replace(sys, "excepthook", _uncaught)
     _replace(threading, "excepthook", _uncaught_in_thread)
     _replace(sys, "unraisablehook", _unraisable)
 
 
-def uninstall() -> None:
+def remove_hooks() -> None:
     """Put back what was there, unless somebody else has replaced ours since."""
     while _before:
         owner, name, previous = _before.pop()

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, TextIO
 
-__all__ = ["LogStream", "capture", "release"]
+__all__ = ["LogStream", "capture_streams", "release_streams"]
 
 #: A line that never ends is cut into pieces of this many characters.
 _LONGEST: Final = 64 * 1024
@@ -121,7 +121,7 @@ class _ByteStream(io.RawIOBase):
         return len(data)
 
 
-def capture() -> None:
+def capture_streams() -> None:
     """Replace `sys.stdout` and `sys.stderr`; again, do nothing."""
     if not isinstance(sys.stdout, LogStream) and sys.stdout is not None:
         sys.stdout = LogStream(sys.stdout, logging.getLogger("stdout").info)
@@ -129,7 +129,7 @@ def capture() -> None:
         sys.stderr = LogStream(sys.stderr, logging.getLogger("stderr").warning)
 
 
-def release() -> None:
+def release_streams() -> None:
     """Put the original streams back."""
     if isinstance(sys.stdout, LogStream):
         sys.stdout.finish()
