@@ -43,6 +43,7 @@ class Document:
             description=description,
             mode="strict",  # routes of the application that are not described here are left out
             annotations=False,
+            validation_error_model=ProblemAnswer,
             naming_strategy=lambda model: model.__name__,
             nested_naming_strategy=lambda parent, child: child,
         )

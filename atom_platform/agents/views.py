@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -12,6 +12,7 @@ from flask import Blueprint, Response, request
 from pydantic import BaseModel
 from werkzeug.exceptions import HTTPException
 
+from atom_platform import __version__
 from atom_platform.agents.bodies import MAX_BODY_BYTES, checked_body, is_json
 from atom_platform.agents.model import (
     AgentError,
@@ -24,10 +25,10 @@ from atom_platform.agents.model import (
 from atom_platform.agents.openapi import Document
 from atom_platform.agents.paging import page_of, wanted_page
 from atom_platform.agents.problems import PROBLEM_TYPE, BadBody, Problem, problem_of
+from atom_platform.agents.reference import views as reference_views
 from atom_platform.agents.routes import ROUTES
 from atom_platform.agents.schemas import AgentReplacement, ExecutionWish, NewAgent, StepWish
 from atom_platform.agents.service import AgentService
-from atom_platform.logs.context import log_request
 
 __all__ = ["create_blueprint"]
 
@@ -37,11 +38,22 @@ EXECUTION_ID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 Wish = TypeVar("Wish", bound=BaseModel)
 
 
+def _nothing(**fields: Any) -> None:
+    """Log nothing more: the default where no access line is written."""
+
+
 class AgentViews:
     """One method a route; its docstring is the route's text in the OpenAPI document."""
 
-    def __init__(self, service: AgentService) -> None:
+    def __init__(self, service: AgentService, log_request: Callable[..., None]) -> None:
         self._service = service
+        self._log_request = log_request
+
+    def _agent_id(self, text: str) -> str:
+        if not AGENT_ID.fullmatch(text):
+            raise AgentNotFound(text)
+        self._log_request(agent_id=text)
+        return text
 
     def list_agents(self) -> Response:
         """List the agents, in the order of their ids."""
@@ -61,34 +73,36 @@ class AgentViews:
         """
         wish = _wish(NewAgent)
         agent = self._service.create(wish.agent_id, wish.name, _steps(wish.steps))
-        log_request(agent_id=agent.agent_id)
+        self._log_request(agent_id=agent.agent_id)
         return _json(agent.as_dict(), 201, location=f"/api/v1/agents/{agent.agent_id}")
 
     def get_agent(self, agent_id: str) -> Response:
         """Return an agent."""
-        return _json(self._service.agent(_agent_id(agent_id)).as_dict())
+        return _json(self._service.agent(self._agent_id(agent_id)).as_dict())
 
     def replace_agent(self, agent_id: str) -> Response:
         """Give an agent a new name and new steps.
 
         It has to exist. A run under way goes on with the steps it began with.
         """
-        known_id, wish = _agent_id(agent_id), _wish(AgentReplacement)
+        known_id, wish = self._agent_id(agent_id), _wish(AgentReplacement)
         if wish.agent_id not in (None, known_id):
             raise AgentInvalid((Fault(("agent_id",), "An agent keeps its id: not as in the path"),))
         return _json(self._service.replace(known_id, wish.name, _steps(wish.steps)).as_dict())
 
     def delete_agent(self, agent_id: str) -> Response:
         """Delete an agent; what it did stays on record."""
-        self._service.delete(_agent_id(agent_id))
-        return Response(status=204)
+        self._service.delete(self._agent_id(agent_id))
+        answer = Response(status=204)
+        del answer.headers["Content-Type"]
+        return answer
 
     def list_executions(self, agent_id: str) -> Response:
         """List what an agent did, newest first.
 
         Also after it has been deleted.
         """
-        known_id = _agent_id(agent_id)
+        known_id = self._agent_id(agent_id)
         page = wanted_page(request.args, id_pattern=EXECUTION_ID)
         executions, cursor = page_of(
             page,
@@ -103,10 +117,10 @@ class AgentViews:
 
         The answer is 201 whatever came of the run: see its `status`.
         """
-        known_id = _agent_id(agent_id)
+        known_id = self._agent_id(agent_id)
         wish = _wish(ExecutionWish, may_be_empty=True)
         execution = self._service.run(known_id, wish.input)
-        log_request(execution_id=execution.execution_id)
+        self._log_request(execution_id=execution.execution_id)
         location = f"/api/v1/executions/{execution.execution_id}"
         return _json(execution.as_dict(), 201, location=location)
 
@@ -129,20 +143,26 @@ class AgentViews:
         return _json({"skills": skills})
 
 
-def create_blueprint(service: AgentService, *, version: str) -> Blueprint:
+def create_blueprint(
+    service: AgentService, *, log_request: Callable[..., None] = _nothing
+) -> Blueprint:
     """
-    Return the API under `/api`, with its document at `/api/openapi.json`.
+    Return the API under `/api`, with its document at `/api/openapi.json` and a page of it at
+    `/api/docs`.
 
     The blueprint also turns every HTTP error of the application under `/api/` into a problem: those
     that no view of it raised, such as 404 and 405, too. Other paths keep Flask's own answers.
+
+    Args:
+        log_request: Takes fields for the access line of the request being answered.
     """
     blueprint = Blueprint("agents", __name__, url_prefix="/api")
     document = Document(
         title="ATOM platform",
-        version=version,
+        version=__version__,
         description="Agents are stored lists of skill steps; running one makes an execution.",
     )
-    views = AgentViews(service)
+    views = AgentViews(service, log_request)
     for route in ROUTES:
         view = document.describe(getattr(views, route.view), route)
         blueprint.add_url_rule(route.path, view_func=view, methods=[route.method])
@@ -157,6 +177,7 @@ def create_blueprint(service: AgentService, *, version: str) -> Blueprint:
 
     blueprint.register_error_handler(AgentError, _on_agent_error)
     blueprint.app_errorhandler(HTTPException)(_on_http_error)
+    blueprint.register_blueprint(reference_views.create_blueprint(), url_prefix="/docs")
     return blueprint
 
 
@@ -201,13 +222,6 @@ def _wish(model: type[Wish], *, may_be_empty: bool = False) -> Wish:
     if not is_json(request.mimetype):
         raise BadBody(415, "The body has to be application/json.")
     return checked_body(content, model)
-
-
-def _agent_id(text: str) -> str:
-    if not AGENT_ID.fullmatch(text):
-        raise AgentNotFound(text)
-    log_request(agent_id=text)
-    return text
 
 
 def _steps(wishes: list[StepWish]) -> list[Step]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from atom_platform.skills.registry import Skill, SkillInput
 from atom_platform.skills.templates import Path, Templates, is_template
@@ -31,7 +32,7 @@ def input_faults(
     except ValidationError as error:
         for each in error.errors(include_url=False, include_context=False):
             if not _holds_template(_found(values, each["loc"])):
-                yield each["loc"], each["msg"]
+                yield each["loc"], _sentence(each)
 
 
 def checked_input(skill: Skill, values: Mapping[str, Any]) -> SkillInput:
@@ -46,7 +47,11 @@ def checked_input(skill: Skill, values: Mapping[str, Any]) -> SkillInput:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = "/".join(str(each) for each in first["loc"])
-        raise InputRefused(f"{where}: {first['msg']}") from None
+        raise InputRefused(f"{where}: {_sentence(first)}") from None
+
+
+def _sentence(error: ErrorDetails) -> str:
+    return error["msg"].removeprefix("Value error, ")  # pydantic's, before what our checks raise
 
 
 def _found(values: object, path: Path) -> object:

@@ -52,13 +52,13 @@ POLICY: Final = (
 
 def create_blueprint() -> Blueprint:
     """
-    Return the page under `/api/docs` and the files it needs.
+    Return the page and the files it needs, to be registered under `/api/docs`.
 
     Raises:
         ModuleNotFoundError: Swagger UI is not installed.
     """
     assets = _installed_assets()
-    blueprint = Blueprint("reference", __name__, url_prefix="/api/docs")
+    blueprint = Blueprint("reference", __name__)
 
     @blueprint.get("")
     @blueprint.get("/", endpoint="page_with_slash")
