@@ -1,0 +1,55 @@
+"""
+Commands beside the service: `python -m atom_platform COMMAND`.
+
+    probe live|ready|drain   ask the service, or drain it, from inside its container
+    migrate                  bring the database's schema up to date
+    doctor                   find out what is wrong, and say what to do
+
+Each command imports what it needs: a probe has to start fast on a throttled CPU.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command that *arguments* name, and return the exit status."""
+    command, *rest = arguments or ["help"]
+    if command == "probe":
+        from atom_platform.server import probe
+
+        return probe.main(rest)
+    if command == "migrate":
+        return migrate()
+    if command == "doctor":
+        from atom_platform.doctor import main as doctor
+
+        return doctor.main(rest)
+    print(__doc__, file=sys.stderr)
+    return 0 if command in ("help", "--help", "-h") else 2
+
+
+def migrate() -> int:
+    """Apply what is missing of the schema; safe when several replicas start at once."""
+    from atom_platform.database.engine import open_database
+    from atom_platform.database.migrate import upgrade
+    from atom_platform.logs import configure_structlog
+    from atom_platform.settings import Settings, SettingsError
+
+    try:
+        settings = Settings.from_environ()
+        configure_structlog(
+            level=settings.log_level, levels=settings.log_levels, format=settings.log_format
+        )
+        state = upgrade(open_database(settings))
+    except SettingsError as error:
+        print(f"atom-platform: {error}", file=sys.stderr)
+        return 2
+    return 0 if state == "current" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

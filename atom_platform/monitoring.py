@@ -1,0 +1,144 @@
+"""
+The public face: what an application needs to be monitored, importable as the guide writes it.
+
+    from atom_platform.monitoring import configure_structlog, get_logger
+
+`Monitoring(app)` gives any Flask application the health endpoints, the metrics and the logs in one
+line; the platform's own service is its first user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from flask import Flask
+
+from atom_platform.database.instrument import instrument_engine
+from atom_platform.health import views as health_views
+from atom_platform.health.checks.disk import disk_check
+from atom_platform.health.registry import HealthRegistry
+from atom_platform.health.result import Check
+from atom_platform.logs import (
+    RequestContext,
+    configure_structlog,
+    get_logger,
+    log_request,
+    propagate,
+)
+from atom_platform.logs.config import count_with
+from atom_platform.logs.http import AccessLog
+from atom_platform.metrics import instruments
+from atom_platform.metrics import views as metrics_views
+from atom_platform.metrics.http import ObservedWSGI
+from atom_platform.metrics.instruments import track_agent, track_query, track_skill
+from atom_platform.server.drain import is_draining
+from atom_platform.settings import Settings
+
+__all__ = [
+    "Monitoring",
+    "Platform",
+    "RequestContext",
+    "configure_structlog",
+    "get_logger",
+    "instrument_engine",
+    "log_request",
+    "propagate",
+    "track_agent",
+    "track_query",
+    "track_skill",
+]
+
+#: Where an application keeps what belongs to it.
+EXTENSION: Final = "atom"
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """
+    What `Monitoring` leaves in `app.extensions["atom"]`.
+
+    Attributes:
+        settings: The settings it was made with.
+        health: The readiness checks.
+        live_body: Makes the body of the liveness answer, for servers that give it themselves.
+        observe_request: Counts and logs a request that was answered outside of the application.
+    """
+
+    settings: Settings
+    health: HealthRegistry
+    live_body: Callable[[], bytes]
+    observe_request: Callable[..., None]
+
+
+class Monitoring:
+    """
+    Health endpoints, metrics, request ids and logs for a Flask application.
+
+    Args:
+        app: The application; or give it to `init_app` later.
+        settings: Read from the environment by default.
+        checks: Readiness checks by name, each with the settings' database deadline; `register` of
+            `health` takes more.
+
+    Raises:
+        SettingsError: The environment holds what a setting cannot take.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        settings: Settings | None = None,
+        checks: Mapping[str, Check] | None = None,
+    ) -> None:
+        self.settings = settings or Settings.from_environ()
+        configure_structlog(
+            level=self.settings.log_level,
+            levels=self.settings.log_levels,
+            format=self.settings.log_format,
+        )
+        instruments.configure(max_ids=self.settings.metrics_max_ids)
+        count_with(message=instruments.count_log_message, dropped=instruments.count_log_drop)
+        self.health = HealthRegistry(instruments.record_check)
+        for name, check in (checks or {}).items():
+            self.health.register(
+                name, check, timeout_seconds=self.settings.database_check_timeout_seconds
+            )
+        if app is not None:
+            self.init_app(app)
+
+    def watch_disk(self) -> None:
+        """Add the check of free disk space that the settings describe."""
+        self.health.register(
+            "disk",
+            disk_check(self.settings.disk_path, min_free_gb=self.settings.disk_min_free_gb),
+            timeout_seconds=self.settings.database_check_timeout_seconds,
+            measures=("free_gb",),
+        )
+
+    def init_app(self, app: Flask) -> None:
+        """
+        Give *app* the endpoints, and have its requests counted, timed and logged from now on.
+
+        Raises:
+            RuntimeError: The application is monitored already; each request would count twice.
+        """
+        if EXTENSION in app.extensions:
+            raise RuntimeError("this application is monitored already")
+        observed = ObservedWSGI(
+            app.wsgi_app,
+            app=app,
+            recorder=instruments,
+            access=AccessLog(sample=self.settings.log_access_sample),
+        )
+        app.wsgi_app = observed  # type: ignore[method-assign]  # Flask's documented way to wrap it
+        app.register_blueprint(health_views.create_blueprint(self.health, is_draining=is_draining))
+        app.register_blueprint(metrics_views.create_blueprint(on_scrape=self.health.wake))
+        app.extensions[EXTENSION] = Platform(
+            settings=self.settings,
+            health=self.health,
+            live_body=health_views.live_body,
+            observe_request=observed.observe,
+        )
