@@ -33,6 +33,9 @@ RV = TypeVar("RV")
 #: How often a long wait looks whether it has been given up on.
 GLANCE_SECONDS: Final = 0.25
 
+#: For the answer that is on its way when its connection is given up.
+GRACE_SECONDS: Final = 0.5
+
 #: For the server to take note that a query is cancelled, and again for the query to end.
 CANCEL_SECONDS: Final = 1.0
 
@@ -51,11 +54,15 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
 
     statement_seconds = math.inf
     busy_since: float | None = None
-    _given_up = False
+    _given_up_at: float | None = None
 
     def give_up(self) -> None:
-        """Break the connection, from any thread: its round trip ends within a moment."""
-        self._given_up = True
+        """
+        Break the connection, from any thread.
+
+        A round trip under way ends within a second, with its answer if that comes before.
+        """
+        self._given_up_at = time.monotonic()
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """
@@ -73,7 +80,7 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
                 try:
                     return super().wait(gen, interval, max(0.0, min(left, GLANCE_SECONDS)))
                 except errors._WaitTimeout:
-                    if self._given_up:
+                    if self._lost_patience():
                         raise self._broken("the connection was given up as dead") from None
                     if time.monotonic() < end:
                         continue
@@ -99,7 +106,7 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         likely a goodbye, or the connection has *rested* for so long that anything may have
         happened.
         """
-        if self.pgconn.status != pq.ConnStatus.OK or self._given_up:
+        if self.pgconn.status != pq.ConnStatus.OK or self.given_up:
             return False
         poller = select.poll()
         poller.register(self.pgconn.socket, select.POLLIN)
@@ -110,6 +117,10 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         except psycopg.Error:
             return False
         return True
+
+    def _lost_patience(self) -> bool:
+        since = self._given_up_at
+        return since is not None and time.monotonic() > since + GRACE_SECONDS
 
     def _broken(self, text: str) -> psycopg.OperationalError:
         self.pgconn.finish()

@@ -12,10 +12,11 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, exc
 
+from atom_platform.database.blame import Verdict
 from atom_platform.database.ping import Ping, PostgresPing, SqlitePing
+from atom_platform.database.pool import Pool, migration_engine
 from atom_platform.database.server import server_of
-from atom_platform.database.source import PostgresSource
-from atom_platform.database.sqlite import READ_ONLY, path_of, sqlite_engine
+from atom_platform.database.sqlite import READ_ONLY, path_of
 from atom_platform.settings import DEFAULT_DATABASE_URL, Settings, SettingsError
 
 __all__ = ["Database", "open_database"]
@@ -23,15 +24,6 @@ __all__ = ["Database", "open_database"]
 log = logging.getLogger("atom_platform.database")
 
 T = TypeVar("T")
-
-#: Longest the application waits for a new connection; beyond it the request is lost anyway.
-CONNECT_SECONDS: Final = 5.0
-
-#: The client ends an overdue query a little after the server should have.
-AFTER_SERVER_SECONDS: Final = 0.5
-
-#: Longest a migration may take, the wait for another one included.
-MIGRATION_SECONDS: Final = 3600.0
 
 #: What a child got from its parent: kept, because to collect it is to close it.
 _INHERITED: Final[list[object]] = []
@@ -57,7 +49,7 @@ def open_database(settings: Settings) -> Database:
 
 class Database:
     """
-    An engine and a ping, both opened at first use and in the process that uses them.
+    A pool and a ping, both opened at first use and in the process that uses them.
 
     A forked child never touches its parent's connections: it opens its own, and the parent's stay
     as they are.
@@ -72,46 +64,37 @@ class Database:
         url = settings.database_url
         self.url_is_embedded = url == DEFAULT_DATABASE_URL
         self.is_sqlite = url.startswith("sqlite")
+        self._path = path_of(url) if self.is_sqlite else None
         self._settings = settings
         self._lock = threading.RLock()
-        self._engine: Engine | None = None
-        self._source: PostgresSource | None = None
+        self._pool: Pool | None = None
         self._on_open: list[Callable[[Engine], None]] = []
-        check_seconds = settings.database_check_timeout_seconds
+        self._ping_works = True
+        self._end_worker: Callable[[], None] = lambda: None
+        seconds = settings.database_check_timeout_seconds
         self.ping: Ping
         if self.is_sqlite:
-            self._path = path_of(url)
-            self.ping = SqlitePing(
-                self._path, timeout_seconds=check_seconds, recovered=self.after_outage
-            )
+            self.ping = SqlitePing(self._path, timeout_seconds=seconds, told=self._ping_told)
         else:
-            self.ping = PostgresPing(
-                server_of(url, statement_timeout_seconds=check_seconds),
-                timeout_seconds=check_seconds,
-                recovered=self.after_outage,
-            )
+            server = server_of(url, statement_timeout_seconds=seconds)
+            self.ping = PostgresPing(server, timeout_seconds=seconds, told=self._ping_told)
         _databases.add(self)
 
     @property
     def engine(self) -> Engine:
         """The engine of this process; its connections are made when work needs them."""
-        engine = self._engine
-        if engine is None:
-            with self._lock:
-                engine = self._engine
-                if engine is None:
-                    engine = self._open()
-                    for prepare in self._on_open:
-                        prepare(engine)
-                    self._engine = engine
-        return engine
+        return self._open_pool().engine
 
     def on_open(self, prepare: Callable[[Engine], None]) -> None:
         """Have *prepare* called with each process's engine when it is opened."""
         with self._lock:
             self._on_open.append(prepare)
-            if self._engine is not None:
-                prepare(self._engine)
+            if self._pool is not None:
+                prepare(self._pool.engine)
+
+    def when_wedged(self, end_worker: Callable[[], None]) -> None:
+        """Have *end_worker* called, in the ping's thread, when the pool is beyond repair."""
+        self._end_worker = end_worker
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -120,16 +103,16 @@ class Database:
 
         Each statement is a transaction of its own, which on PostgreSQL saves two round trips.
         """
-        options: dict[str, Any] = {READ_ONLY: True}
-        if not self.is_sqlite:
-            options["isolation_level"] = "AUTOCOMMIT"
-        with self.engine.connect().execution_options(**options) as connection:
-            yield connection
+        with self._connect() as connection:
+            options: dict[str, Any] = {READ_ONLY: True}
+            if not self.is_sqlite:
+                options["isolation_level"] = "AUTOCOMMIT"
+            yield connection.execution_options(**options)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Yield a connection in a transaction, committed at the end unless there is an error."""
-        with self.engine.begin() as connection:
+        with self._connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -139,21 +122,11 @@ class Database:
 
         It is not one of the pool's. SQLite's file is made, with its directory, if it is missing.
         """
-        if self.is_sqlite:
-            if self._path is None:
-                with self.write() as connection:
-                    yield connection
-                return
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            engine = sqlite_engine(
-                self._path,
-                pool_size=1,
-                pool_timeout_seconds=1,
-                statement_seconds=MIGRATION_SECONDS,
-                create=True,
-            )
-        else:
-            engine = self._postgres(MIGRATION_SECONDS).engine(pool_size=1, pool_timeout_seconds=1)
+        if self.is_sqlite and self._path is None:  # in memory, there is no second connection
+            with self.write() as connection:
+                yield connection
+            return
+        engine = migration_engine(self._settings, path=self._path)
         try:
             with engine.begin() as connection:
                 yield connection
@@ -183,57 +156,54 @@ class Database:
         with begin() as connection:
             return work(connection)
 
-    def after_outage(self) -> None:
-        """
-        Free what still waits for answers that the outage has swallowed.
-
-        Called when the ping has an answer again after a failure.
-        """
-        self.reset_pool()
-
-    def reset_pool(self) -> None:
-        """Replace every connection of the pool; who waits on one gets an error at once."""
-        with self._lock:
-            engine, source = self._engine, self._source
-        if engine is None:
-            return
-        busy = source.give_up() if source is not None else 0
-        log.warning("database_pool_reset", extra={"busy": busy})
-
     def dispose(self) -> None:
         """Close what this process has opened; the next use opens it anew."""
         with self._lock:
-            engine, self._engine, self._source = self._engine, None, None
-        if engine is not None:
-            engine.dispose()
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.engine.dispose()
         self.ping.close()
 
-    def _open(self) -> Engine:
-        settings = self._settings
-        if self.is_sqlite:
-            return sqlite_engine(
-                self._path,
-                pool_size=settings.database_pool_size,
-                pool_timeout_seconds=settings.database_pool_timeout_seconds,
-                statement_seconds=settings.database_query_timeout_seconds,
-            )
-        self._source = self._postgres(settings.database_query_timeout_seconds)
-        return self._source.engine(
-            pool_size=settings.database_pool_size,
-            pool_timeout_seconds=settings.database_pool_timeout_seconds,
-        )
+    def _open_pool(self) -> Pool:
+        pool = self._pool
+        if pool is None:
+            with self._lock:
+                pool = self._pool
+                if pool is None:
+                    pool = Pool(self._settings, path=self._path)
+                    for prepare in self._on_open:
+                        prepare(pool.engine)
+                    self._pool = pool
+        return pool
 
-    def _postgres(self, statement_seconds: float) -> PostgresSource:
-        return PostgresSource(
-            server_of(self._settings.database_url, statement_timeout_seconds=statement_seconds),
-            connect_seconds=CONNECT_SECONDS,
-            statement_seconds=statement_seconds + AFTER_SERVER_SECONDS,
-        )
+    def _connect(self) -> Connection:
+        pool = self._open_pool()
+        try:
+            return pool.engine.connect()
+        except exc.TimeoutError:
+            pool.blame.pool_exhausted()
+            raise
+
+    def _ping_told(self, works: bool) -> None:
+        """Mend the pool by what a ping has found; runs in the ping's thread."""
+        worked, self._ping_works = self._ping_works, works
+        pool = self._pool
+        if pool is None:
+            return
+        if not works:
+            pool.blame.ping_failed()
+            return
+        if not worked:
+            pool.renew(self.ping)
+        if pool.weigh(self.ping) is Verdict.END_WORKER:
+            log.critical("database_pool_beyond_repair")
+            self._end_worker()
 
     def _forget_parent(self) -> None:
-        _INHERITED.append((self._engine, self._source, self._lock))
+        _INHERITED.append((self._pool, self._lock))
         self._lock = threading.RLock()
-        self._engine = self._source = None
+        self._pool = None
+        self._ping_works = True
         self.ping.forget_parent()
 
 

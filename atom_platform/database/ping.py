@@ -12,7 +12,7 @@ import errno
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -32,6 +32,9 @@ AFTER_WATCHDOG_SECONDS: Final = 0.25
 
 #: A locked file is told as such, rather than as a timeout.
 LOCK_SECONDS: Final = 1.0
+
+#: Longest the server may take to say who works on what.
+ACTIVE_SECONDS: Final = 1.0
 
 #: What a child got from its parent: kept, because to collect it is to close it.
 _INHERITED: Final[list[object]] = []
@@ -54,6 +57,9 @@ class Ping(Protocol):
     def close(self) -> None:
         """Give the connection back; the next run makes a new one."""
 
+    def active(self, backends: Collection[int]) -> set[int]:
+        """Return which of the server's processes work on a query; empty if it cannot be told."""
+
     def forget_parent(self) -> None:
         """Leave the connection alone, in a forked child: it is its parent's."""
 
@@ -65,7 +71,7 @@ class PostgresPing:
     Args:
         server: Where to connect.
         timeout_seconds: What a run may take, all hosts and tries together.
-        recovered: Called when an answer comes after a failure.
+        told: Called after each run with whether there was an answer; in the run's thread.
 
     A run that waits for a silent resolver ends in time too, but the resolver's thread stays until
     the system gives up.
@@ -76,14 +82,13 @@ class PostgresPing:
         server: Server,
         *,
         timeout_seconds: float,
-        recovered: Callable[[], None],
+        told: Callable[[bool], None],
     ) -> None:
         self._server = server
         self._timeout_seconds = timeout_seconds
-        self._recovered = recovered
+        self._told = told
         self._waker = Waker()
         self._connection: PGconn | None = None
-        self._failed = False
 
     def __call__(self) -> None:
         self._waker.reset()
@@ -96,9 +101,7 @@ class PostgresPing:
         except psycopg.Error as error:
             self._fail()
             raise CheckFailed(sentence_for(error)) from error
-        if self._failed:
-            self._failed = False
-            self._recovered()
+        self._told(True)
 
     def cancel(self) -> None:
         self._waker.wake()
@@ -108,10 +111,21 @@ class PostgresPing:
         if connection is not None:
             connection.finish()
 
+    def active(self, backends: Collection[int]) -> set[int]:
+        if self._connection is None or not backends:
+            return set()
+        pids = ",".join(map(str, backends))
+        query = f"SELECT pid FROM pg_stat_activity WHERE state = 'active' AND pid IN ({pids})"  # noqa: S608 — numbers
+        try:
+            [result] = postgres.ask(self._connection, query.encode(), Deadline(ACTIVE_SECONDS))
+        except psycopg.Error:
+            self.close()
+            return set()
+        return {int(result.get_value(row, 0) or 0) for row in range(result.ntuples)}
+
     def forget_parent(self) -> None:
         _INHERITED.append((self._connection, self._waker))
         self._connection, self._waker = None, Waker()
-        self._failed = False
 
     def _ask(self, deadline: Deadline) -> None:
         if self._connection is not None:
@@ -125,8 +139,8 @@ class PostgresPing:
         postgres.ask(self._connection, b"SELECT 1", deadline)
 
     def _fail(self) -> None:
-        self._failed = True
         self.close()
+        self._told(False)
 
 
 class SqlitePing:
@@ -138,31 +152,28 @@ class SqlitePing:
     Args:
         path: The file; None for a database in memory.
         timeout_seconds: What a run may take.
-        recovered: Called when an answer comes after a failure.
+        told: Called after each run with whether there was an answer; in the run's thread.
     """
 
     def __init__(
-        self, path: Path | None, *, timeout_seconds: float, recovered: Callable[[], None]
+        self, path: Path | None, *, timeout_seconds: float, told: Callable[[bool], None]
     ) -> None:
         self._path = path
         self._timeout_seconds = timeout_seconds
-        self._recovered = recovered
+        self._told = told
         self._connection: sqlite.TimedConnection | None = None
         self._file: tuple[int, int] | None = None
-        self._failed = False
 
     def __call__(self) -> None:
         try:
             self._ask()
         except (sqlite3.Error, OSError) as error:
-            self._failed = True
             self.close()
+            self._told(False)
             if getattr(error, "sqlite_errorname", None) == "SQLITE_INTERRUPT":
                 raise CheckFailed(f"Database timeout after {self._timeout_seconds:.1f}s") from error
             raise CheckFailed(sentence_for(error)) from error
-        if self._failed:
-            self._failed = False
-            self._recovered()
+        self._told(True)
 
     def cancel(self) -> None:
         connection = self._connection
@@ -175,9 +186,12 @@ class SqlitePing:
         if connection is not None:
             connection.close()
 
+    def active(self, backends: Collection[int]) -> set[int]:
+        return set()
+
     def forget_parent(self) -> None:
         _INHERITED.append(self._connection)
-        self._connection, self._file, self._failed = None, None, False
+        self._connection, self._file = None, None
 
     def _ask(self) -> None:
         if self._path is not None:

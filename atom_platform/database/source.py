@@ -6,6 +6,7 @@ import math
 import threading
 import time
 import weakref
+from collections.abc import Collection
 from typing import Any, Final
 
 import psycopg
@@ -109,13 +110,20 @@ class PostgresSource:
             # The others have likely gone the same way: they are not worth a second each.
             raise exc.InvalidatePoolError
 
-    def rest(self, _connection: BoundedConnection | None, record: Any) -> None:
+    def rest(self, connection: BoundedConnection | None, record: Any) -> None:
         """Note when a connection came back to the pool (a `checkin` event)."""
         record.info["rested_since"] = time.monotonic()
+        if connection is not None and connection.given_up:
+            record.invalidate()
 
-    def give_up(self) -> int:
+    def busy(self) -> set[int]:
+        """Return the server's processes that are to answer something."""
+        with self._lock:
+            return {each.pgconn.backend_pid for each in self._alive if each.busy_since is not None}
+
+    def give_up(self, *, but: Collection[int] = ()) -> None:
         """
-        Break every connection, busy or not; return how many were busy.
+        Break every connection whose server process is not one of *but*.
 
         Who waits for an answer on one gets an error within a moment; who waits for a new one starts
         anew, for what was sent into a fault may never be answered.
@@ -124,10 +132,9 @@ class PostgresSource:
             connections = list(self._alive)
             for waker in self._connecting:
                 waker.wake()
-        busy = sum(connection.busy_since is not None for connection in connections)
         for connection in connections:
-            connection.give_up()
-        return busy
+            if connection.busy_since is None or connection.pgconn.backend_pid not in but:
+                connection.give_up()
 
     def _connect(self, waker: Waker) -> PGconn:
         end = time.monotonic() + self._connect_seconds
