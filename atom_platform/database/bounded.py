@@ -64,6 +64,11 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         """
         self._given_up_at = time.monotonic()
 
+    @property
+    def given_up(self) -> bool:
+        """Whether somebody has given it up."""
+        return self._given_up_at is not None
+
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """
         Run one round trip; see psycopg.
