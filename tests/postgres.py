@@ -59,13 +59,11 @@ class PostgreSQL:
 
     def freeze(self) -> None:
         """Stop every process of the server where it stands: it accepts, ACKs, and says nothing."""
-        for process in self._processes():
-            process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Undo `freeze`."""
-        for process in self._processes():
-            process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def execute(self, statement: str) -> None:
         """Run one statement as the superuser."""
@@ -91,6 +89,11 @@ class PostgreSQL:
             self.stop("immediate")
             wait_until(lambda: not self.running, seconds=10)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._processes():
+            with contextlib.suppress(psutil.NoSuchProcess):  # a session that has just ended
+                process.send_signal(number)
 
     def _processes(self) -> list[psutil.Process]:
         """Return the postmaster and its children, parent first."""
