@@ -1,0 +1,157 @@
+"""
+What the kernel knows of the service: CPU, memory and files of the arbiter and its workers together.
+
+Read from /proc at the scrape. Without an arbiter the service is this one process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from atom_platform.metrics.cells import family
+from atom_platform.metrics.definitions import (
+    GUNICORN_BACKLOG,
+    PROCESS_CPU,
+    PROCESS_OPEN_FDS,
+    PROCESS_RESIDENT_MEMORY,
+    PROCESS_START_TIME,
+    Definition,
+)
+from atom_platform.metrics.multiprocess import directory as directories
+from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
+from atom_platform.metrics.multiprocess.ownership import read_owner
+
+__all__ = ["Processes"]
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+#: A worker may be reaped between two readings; under a storm of deaths the last reading must do.
+_READINGS_AT_MOST: Final = 20
+#: Where the kernel says how many connections wait to be accepted (struct tcp_info, of a listener).
+_TCPI_UNACKED: Final = slice(24, 28)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    """The CPU time of one process, and of the children it has reaped, in clock ticks."""
+
+    own: int
+    reaped: int
+    started: int
+
+
+class Processes:
+    """
+    The computed families of the metric table.
+
+    Args:
+        listeners: Returns the sockets that the service accepts connections on.
+        proc: Where the kernel's process table is.
+    """
+
+    def __init__(
+        self,
+        *,
+        listeners: Callable[[], Iterable[socket.socket]] = lambda: (),
+        proc: Path = Path("/proc"),
+    ) -> None:
+        self._listeners = listeners
+        self._proc = proc
+        self._cpu_floor = 0
+
+    def families(self) -> list[FamilySamples]:
+        """Return the families; what cannot be read is left out."""
+        arbiters, started_at = self._service()
+        pids, ticks = self._consistent(arbiters)
+        found: list[FamilySamples] = []
+        with contextlib.suppress(OSError, ValueError):
+            found.append(_family(PROCESS_START_TIME, started_at or self._started_at(pids[0])))
+        if ticks is not None:
+            # Ticks of a tree that was read across a death may lack that process's; the next
+            # reading has them, and a counter must not show the difference.
+            self._cpu_floor = max(self._cpu_floor, ticks)
+            found.append(_family(PROCESS_CPU, self._cpu_floor / _TICKS))
+        found.append(_family(PROCESS_RESIDENT_MEMORY, sum(map(self._resident_bytes, pids))))
+        found.append(_family(PROCESS_OPEN_FDS, sum(map(self._open_fds, pids))))
+        backlogs = [size for size in map(_backlog, self._listeners()) if size is not None]
+        if backlogs:
+            found.append(_family(GUNICORN_BACKLOG, sum(backlogs)))
+        return found
+
+    def _service(self) -> tuple[list[int], float | None]:
+        """Return the pids at the root of the service, and when it started if that was noted."""
+        prepared = directories.prepared()
+        if prepared is None:
+            return [os.getpid()], None
+        owner = (read_owner(prepared.path) if prepared.path else None) or prepared.owner
+        living = [pid for pid in owner.arbiters if (self._proc / str(pid)).exists()]
+        return living or [os.getpid()], owner.started_at
+
+    def _consistent(self, roots: list[int]) -> tuple[list[int], int | None]:
+        """
+        Return the service's pids, and the CPU ticks of all of them, dead workers' included.
+
+        A worker's ticks move to its arbiter's when it is reaped. Read again until none was in
+        between, or they would be counted twice or not at all.
+        """
+        pids, ticks = roots, None
+        for _ in range(_READINGS_AT_MOST):
+            try:
+                before = [self._stat(pid) for pid in roots]
+                children = {child for pid in roots for child in self._children(pid)} - set(roots)
+                pids = [*roots, *sorted(children)]
+                stats = before + [self._stat(pid) for pid in pids[len(roots) :]]
+                ticks = sum(stat.own + stat.reaped for stat in stats)
+                if [stat.reaped for stat in map(self._stat, roots)] == [s.reaped for s in before]:
+                    break
+            except (OSError, ValueError, IndexError):
+                continue
+        return pids, ticks
+
+    def _stat(self, pid: int) -> _Stat:
+        text = (self._proc / str(pid) / "stat").read_bytes()
+        # The name may hold anything, spaces and brackets included; numbers follow its last bracket.
+        fields = text[text.rindex(b")") + 2 :].split()
+        own, reaped = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
+        return _Stat(own, reaped, int(fields[19]))
+
+    def _children(self, pid: int) -> list[int]:
+        if pid == os.getpid() and directories.prepared() is None:
+            return []
+        text = (self._proc / str(pid) / "task" / str(pid) / "children").read_text()
+        return [int(child) for child in text.split()]
+
+    def _resident_bytes(self, pid: int) -> int:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            return int((self._proc / str(pid) / "statm").read_text().split()[1]) * _PAGE_BYTES
+        return 0
+
+    def _open_fds(self, pid: int) -> int:
+        with contextlib.suppress(OSError):
+            return len(os.listdir(self._proc / str(pid) / "fd"))  # noqa: PTH208 — names suffice
+        return 0
+
+    def _started_at(self, pid: int) -> float:
+        for line in (self._proc / "stat").read_text().splitlines():
+            if line.startswith("btime "):
+                return int(line.split()[1]) + self._stat(pid).started / _TICKS
+        raise ValueError("the kernel does not say when it booted")
+
+
+def _family(definition: Definition, value: float) -> FamilySamples:
+    samples = [Sample(definition.name, (), float(value))]
+    return FamilySamples(family(definition), definition.kind, definition.help, samples)
+
+
+def _backlog(listener: socket.socket) -> int | None:
+    try:
+        info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    except OSError:
+        return None  # not a TCP socket
+    return int.from_bytes(info[_TCPI_UNACKED], "little")

@@ -1,0 +1,75 @@
+"""Every test counts from nothing, and in no directory unless it asks for one."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import values
+
+from atom_platform.metrics import caps
+from atom_platform.metrics.multiprocess.collector import Collector
+from atom_platform.metrics.multiprocess.storage import STORAGE
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_storage() -> Iterator[None]:
+    """The process's storage is one per process: nothing of one test may be another's."""
+    value_class = values.ValueClass
+    STORAGE.use(None)
+    caps.configure(max_ids=1000)
+    yield
+    STORAGE.use(None)
+    caps.configure(max_ids=1000)
+    values.ValueClass = value_class
+
+
+@pytest.fixture(name="directory")
+def _directory(tmp_path: Path) -> Path:
+    """A metrics directory that this process counts in."""
+    path = tmp_path / "metrics"
+    path.mkdir()
+    STORAGE.use(path)
+    return path
+
+
+@pytest.fixture
+def collected() -> Callable[[], Samples]:
+    """Return a function that reads back what all processes have counted."""
+    collector = Collector()
+
+    def read() -> Samples:
+        return {
+            (sample.name, sample.labels): sample.value
+            for family in collector.collect()
+            for sample in family.samples
+        }
+
+    return read
+
+
+@pytest.fixture(name="fork")
+def _fork() -> Iterator[Callable[[Callable[[], None]], int]]:
+    """Return a function that runs another in a forked process, and waits for its end."""
+
+    def fork(function: Callable[[], None]) -> int:
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                function()
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        return pid
+
+    yield fork

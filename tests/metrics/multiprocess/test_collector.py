@@ -1,0 +1,134 @@
+"""What the collector reads is what prometheus_client's own collector reads, to the last bit."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, values
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from atom_platform.metrics.multiprocess.collector import Collector
+from atom_platform.metrics.multiprocess.storage import STORAGE
+
+MODES = ("all", "liveall", "min", "livemin", "max", "livemax", "sum", "livesum")
+RECENT = ("mostrecent", "livemostrecent")
+
+numbers = st.floats(allow_nan=False, width=64)
+amounts = st.floats(min_value=0, max_value=1e300, allow_nan=False)
+label_values = st.text(st.characters(codec="utf-8"), max_size=8)
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("counter"), st.integers(0, 3), label_values, amounts),
+        st.tuples(st.just("summary"), st.integers(0, 1), label_values, numbers),
+        st.tuples(st.just("histogram"), st.integers(0, 1), label_values, numbers),
+        *(
+            st.tuples(st.just(f"gauge_{mode}"), st.integers(0, 1), label_values, numbers)
+            for mode in (*MODES, *RECENT)
+        ),
+    ),
+    max_size=12,
+)
+#: Rounds of what each process does before a scrape.
+histories = st.lists(st.lists(operations, min_size=1, max_size=3), min_size=1, max_size=3)
+
+
+class PlainProcess:
+    """One process that knows only prometheus_client, played by a value class of its own."""
+
+    def __init__(self, identifier: str) -> None:
+        self.value_class = values.MultiProcessValue(lambda: identifier)
+        self.registry = CollectorRegistry()
+        self.metrics: dict[tuple[str, int], Any] = {}
+
+    def do(self, kind: str, number: int, label: str, amount: float) -> None:
+        values.ValueClass = self.value_class
+        metric = self.metrics.get((kind, number))
+        if metric is None:
+            metric = self.metrics[kind, number] = self._made(kind, number)
+        child = metric.labels(label, "b")
+        if kind == "counter":
+            child.inc(amount)
+        elif kind in ("histogram", "summary"):
+            child.observe(amount)
+        else:
+            child.set(amount)
+
+    def _made(self, kind: str, number: int) -> Any:
+        name, labels = f"{kind}_{number}", ["first", "second"]
+        if kind == "counter":
+            return Counter(name, "Counts.", labels, registry=self.registry)
+        if kind == "summary":
+            return Summary(name, "Sums.", labels, registry=self.registry)
+        if kind == "histogram":
+            bounds = (-1.5, 0, 1e-3, 1, 10.0, 1e6, 1.5e7)
+            return Histogram(name, "Spreads.", labels, registry=self.registry, buckets=bounds)
+        mode: Any = kind.removeprefix("gauge_")
+        return Gauge(name, "Shows.", labels, registry=self.registry, multiprocess_mode=mode)
+
+    def end(self) -> None:
+        self.value_class.close_all_files()
+
+
+def bits(value: float) -> bytes:
+    return struct.pack("d", value)
+
+
+def theirs(paths: Sequence[Path]) -> dict[Any, Any]:
+    merged = MultiProcessCollector.merge([str(path) for path in paths])
+    return {
+        (metric.name, metric.type, metric.documentation): {
+            (sample.name, tuple(sorted(sample.labels.items())), bits(sample.value))
+            for sample in metric.samples
+        }
+        for metric in merged
+    }
+
+
+def ours(collector: Collector) -> dict[Any, Any]:
+    return {
+        (family.name, family.kind, family.help): {
+            (sample.name, tuple(sorted(sample.labels)), bits(sample.value))
+            for sample in family.samples
+        }
+        for family in collector.collect()
+    }
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["kept-tables", "cold"])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(history=histories)
+def test_same_samples_as_the_stock_collector(fresh: bool, history: list[list[Any]]) -> None:
+    """Whatever processes count, in whichever order, between scrapes: the same bits."""
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PROMETHEUS_MULTIPROC_DIR", name)
+            STORAGE.use(directory)
+            collector = Collector(is_alive=lambda pid: True)
+            processes: dict[int, PlainProcess] = {}
+            for step in history:
+                for number, operations_of_one in enumerate(step):
+                    if number not in processes:
+                        processes[number] = PlainProcess(str(1000 + number))
+                    for operation in operations_of_one:
+                        processes[number].do(*operation)
+                if fresh:
+                    collector = Collector(is_alive=lambda pid: True)
+
+                expected = theirs(sorted(directory.glob("*.db")))
+
+                assert ours(collector) == expected
+            for process in processes.values():
+                process.end()
+            STORAGE.use(None)
