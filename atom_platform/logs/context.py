@@ -19,12 +19,13 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 from atom_platform.logs.trace import TraceContext, active_span
 
 __all__ = [
-    "CURRENT_EXCHANGE",
     "CURRENT_SCOPE",
+    "NOTHING",
     "Exchange",
     "RequestContext",
     "Scope",
     "bound_fields",
+    "current_exchange",
     "log_request",
     "note_exception",
     "note_query",
@@ -35,7 +36,7 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Scope:
@@ -49,14 +50,32 @@ class Scope:
         self.owner = owner
 
 
-class Exchange:
-    """What is noted about the request being answered, for its access line."""
+class Exchange(Scope):
+    """
+    What is noted about a request for its access line; also the outermost scope of its lines.
 
-    __slots__ = ("aborted", "db_queries", "db_seconds", "exception", "notes", "request_id", "trace")
+    Attributes:
+        request_id: The client's or our own; empty when requests get no ids.
+        trace: The caller's place in a trace.
+        notes: What `log_request` added.
+        db_queries: How often the database was asked, which took *db_seconds*.
+        exception: What no handler turned into a response.
+        aborted: Why the response was cut off; empty when it was not.
+    """
+
+    __slots__ = (
+        "aborted",
+        "db_queries",
+        "db_seconds",
+        "exception",
+        "notes",
+        "request_id",
+        "trace",
+    )
 
     def __init__(self) -> None:
-        self.aborted = ""
-        self.request_id = ""
+        super().__init__(NOTHING, None, None)
+        self.request_id = self.aborted = ""
         self.trace: TraceContext | None = None
         self.notes: dict[str, Any] | None = None
         self.db_queries = 0
@@ -65,13 +84,20 @@ class Exchange:
 
 
 CURRENT_SCOPE: Final[ContextVar[Scope | None]] = ContextVar("atom_log_scope", default=None)
-CURRENT_EXCHANGE: Final[ContextVar[Exchange | None]] = ContextVar("atom_exchange", default=None)
+
+
+def current_exchange() -> Exchange | None:
+    """Return the request being answered right here, if any."""
+    scope = CURRENT_SCOPE.get()
+    while scope is not None and not isinstance(scope, Exchange):
+        scope = scope.around
+    return scope
 
 
 def bound_fields() -> Mapping[str, Any]:
     """Return the fields that lines logged right here carry."""
     scope = CURRENT_SCOPE.get()
-    return _NOTHING if scope is None else scope.fields
+    return NOTHING if scope is None else scope.fields
 
 
 class RequestContext:
@@ -175,7 +201,7 @@ def propagate(function: Callable[P, R]) -> Callable[P, R]:
 
 def log_request(**fields: Any) -> None:
     """Add *fields* to the access line of the request being answered; outside of one, do nothing."""
-    exchange = CURRENT_EXCHANGE.get()
+    exchange = current_exchange()
     if exchange is not None:
         if exchange.notes is None:
             exchange.notes = fields
@@ -185,7 +211,7 @@ def log_request(**fields: Any) -> None:
 
 def note_query(seconds: float) -> None:
     """Add a database query to the access line of the request being answered."""
-    exchange = CURRENT_EXCHANGE.get()
+    exchange = current_exchange()
     if exchange is not None:
         exchange.db_queries += 1
         exchange.db_seconds += seconds
@@ -196,7 +222,7 @@ def note_exception(error: BaseException) -> None:
     Name *error* as what the request being answered failed with, although it was turned into a
     response.
     """
-    exchange = CURRENT_EXCHANGE.get()
+    exchange = current_exchange()
     if exchange is not None:
         exchange.exception = error
 
@@ -209,7 +235,7 @@ def outgoing_headers() -> dict[str, str]:
     request.
     """
     headers: dict[str, str] = {}
-    exchange = CURRENT_EXCHANGE.get()
+    exchange = current_exchange()
     trace = active_span()
     if exchange is not None:
         headers["X-Request-ID"] = exchange.request_id

@@ -1,7 +1,7 @@
 """
 One line from any values: always valid JSON, always one line, never an exception.
 
-Ordinary values take one call of orjson. What it refuses (a tuple as a key, a lone surrogate, a
+Plain values take one call of orjson. What it would refuse (a tuple as a key, a lone surrogate, a
 circle, a huge number), what is too long, and what may hold a secret is taken apart piece by piece.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from atom_platform.logs.redact import REDACTED, is_secret, may_hold_secret, redact_text
+from atom_platform.logs.redact import REDACTED, is_plain, is_secret, redact_text
 
 __all__ = ["MAX_LINE_BYTES", "MAX_VALUE_BYTES", "encode_line"]
 
@@ -40,12 +40,13 @@ def encode_line(line: dict[str, Any]) -> bytes:
     null. Past `MAX_LINE_BYTES` the long values are cut, then the last fields left out, and
     `truncated` says so.
     """
-    try:
-        encoded = orjson.dumps(line, _text_of, _OPTIONS)
-    except Exception:
-        encoded = b""
-    if encoded and len(encoded) <= MAX_LINE_BYTES and not may_hold_secret(encoded):
-        return encoded
+    if is_plain(line):
+        try:
+            encoded = orjson.dumps(line, None, _OPTIONS)
+        except Exception:
+            encoded = b""
+        if encoded and len(encoded) <= MAX_LINE_BYTES:
+            return encoded
     try:
         return _encode_piece_by_piece(line)
     except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -58,13 +57,21 @@ class Output:
 
     def emit(self, level: str, line: dict[str, Any]) -> None:
         """Write *line*, whose level is *level*; before the configuration, do nothing."""
+        if self.writer is not None:
+            self.write(level, self.render(line))
+
+    def write(self, level: str, line: bytes) -> None:
+        """Write *line*, rendered already."""
         writer = self.writer
         if writer is None:
             return
-        writer.write(self.render(line), urgent=level == "CRITICAL")
-        if self.count_message is not None:
-            with contextlib.suppress(Exception):  # a counter that fails costs no line
-                self.count_message(level)
+        writer.write(line, level == "CRITICAL")
+        count = self.count_message
+        if count is not None:
+            try:
+                count(level)
+            except Exception:  # it would fail for the next line too
+                self.count_message = None
 
     def describe_loss(self, lines: int) -> bytes:
         """Return the line that says that *lines* lines are missing before it."""

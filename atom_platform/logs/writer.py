@@ -81,7 +81,7 @@ class Writer:
         self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def write(self, line: bytes, *, urgent: bool = False) -> None:
+    def write(self, line: bytes, urgent: bool = False) -> None:
         """
         Queue *line*, which ends in a newline. Never blocks and never raises.
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 
-from atom_platform.logs.context import CURRENT_EXCHANGE, CURRENT_SCOPE, Exchange, Scope
+from atom_platform.logs.context import CURRENT_SCOPE, NOTHING, Exchange, Scope
 
 __all__ = ["Answer", "Observer"]
 
@@ -46,6 +46,7 @@ class Answer(Exchange):
     __slots__ = (
         "_body",
         "_finished",
+        "_first",
         "_length",
         "_next",
         "_observer",
@@ -57,17 +58,19 @@ class Answer(Exchange):
         "duration_seconds",
         "endpoint",
         "environ",
-        "scope",
         "status",
     )
+
+    _first: bytes | None
 
     def __init__(
         self, observer: Observer, environ: Environ, start_response: Callable[..., Any]
     ) -> None:
         self._started = time.perf_counter()
-        # Not super().__init__(): a call more, for every request.
+        # Not super().__init__(): another call for every request.
+        self.fields = NOTHING
+        self.around = self.owner = self.trace = self.notes = self.exception = self._first = None
         self.request_id = self.aborted = self.endpoint = ""
-        self.trace = self.notes = self.exception = self.scope = None
         self.db_queries = self.body_bytes = self.status = 0
         self.db_seconds = 0.0
         self.environ = environ
@@ -76,24 +79,29 @@ class Answer(Exchange):
         self._length = _UNKNOWN
         self._finished = self._under_way = False
 
-    scope: Scope | None
-
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], Any]:
         """Stand in for the server's function of that name."""
-        self.status = int(status[:3]) if status[:3].isdigit() else 500  # the server refuses others
+        code = status[:3]
+        self.status = int(code) if code.isdigit() else 500  # the server refuses others
         # Now, because Flask forgets the request before the body is read.
-        self.endpoint = self._observer.endpoint_of(self.environ)
+        try:
+            self.endpoint = self.environ["werkzeug.request"].url_rule.rule
+        except (KeyError, AttributeError):
+            self.endpoint = self._observer.endpoint_of(self.environ)
+        request_id = self.request_id
         self._length = _UNKNOWN
         for name, value in headers:
             # Lengths first: cheaper than the comparison, and this runs for every header.
-            if len(name) == 14 and name.lower() == "content-length" and value.isdigit():
-                self._length = int(value)
-            elif len(name) == 12 and self.request_id and name.lower() == "x-request-id":
+            size = len(name)
+            if size == 14:
+                if name.lower() == "content-length" and value.isdigit():
+                    self._length = int(value)
+            elif size == 12 and request_id and name.lower() == "x-request-id":
                 headers = [pair for pair in headers if pair[0].lower() != "x-request-id"]
-        if self.request_id:
-            headers = [*headers, ("X-Request-ID", self.request_id)]
+        if request_id:
+            headers = [*headers, ("X-Request-ID", request_id)]
         if exc_info is None:
             self._server_write = self._server_start(status, headers)
         else:
@@ -106,7 +114,7 @@ class Answer(Exchange):
         return self._server_write(data)
 
     def take(self, body: Iterable[bytes]) -> Iterable[bytes]:
-        """Return *body* as the server is to get it."""
+        """Return *body* as the server is to get it. Called with the request's scope in place."""
         if type(body) is tuple or type(body) is list:
             if self.status:
                 self.body_bytes += sum(map(len, body))
@@ -116,27 +124,42 @@ class Answer(Exchange):
             type(body) is self.environ.get("wsgi.file_wrapper") and self._length > SMALL_FILE_BYTES
         ):
             return self._leave_to_server(body)
-        self._body = body
         self._next = iter(body).__next__
-        return self
+        self._body = body
+        if self._length == _UNKNOWN:
+            return self
+        # A body of known length is mostly one piece. Taken now, it needs no further look at it.
+        try:
+            first = self._next()
+        except StopIteration:
+            first = b""
+        if self.body_bytes + len(first) < self._length:
+            self._first = first
+            return self
+        self.body_bytes += len(first)
+        self._finish()
+        return Whole(first, body, self)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        scope = CURRENT_SCOPE.set(self.scope)
-        current = CURRENT_EXCHANGE.set(self)
-        try:
-            chunk = self._next()
-        except StopIteration:
-            self._finish()
-            raise
-        except BaseException as error:
-            self.fail(error)
-            raise
-        finally:
-            CURRENT_SCOPE.reset(scope)
-            CURRENT_EXCHANGE.reset(current)
+        first = self._first
+        if first:
+            self._first = None
+            chunk = first
+        else:
+            scope = CURRENT_SCOPE.set(self)
+            try:
+                chunk = self._next()
+            except StopIteration:
+                self._finish()
+                raise
+            except BaseException as error:
+                self.fail(error)
+                raise
+            finally:
+                CURRENT_SCOPE.reset(scope)
         self.body_bytes += len(chunk)
         if self.body_bytes >= self._length:
             self._finish()
@@ -147,16 +170,7 @@ class Answer(Exchange):
         """End it; the server calls this in any case, also when the client has gone."""
         if not self._finished:
             self._cut_off()
-        close = getattr(self._body, "close", None)
-        if close is None:
-            return
-        scope = CURRENT_SCOPE.set(self.scope)
-        current = CURRENT_EXCHANGE.set(self)
-        try:
-            close()
-        finally:
-            CURRENT_SCOPE.reset(scope)
-            CURRENT_EXCHANGE.reset(current)
+        close_within(self, self._body)
 
     def fail(self, error: BaseException) -> None:
         """Account for *error* on its way to the server: a 500, or a body cut off in the middle."""
@@ -201,3 +215,29 @@ class Answer(Exchange):
             self._finished = True
             self.duration_seconds = time.perf_counter() - self._started
             self._observer.record(self)
+
+
+class Whole(list[bytes]):
+    """A body in one piece, which the server reads without any more of our code."""
+
+    __slots__ = ("_body", "_scope")
+
+    def __init__(self, piece: bytes, body: Iterable[bytes], scope: Scope) -> None:
+        self.append(piece)
+        self._body = body
+        self._scope = scope
+
+    def close(self) -> None:
+        """Close the application's body."""
+        close_within(self._scope, self._body)
+
+
+def close_within(scope: Scope, body: Iterable[bytes]) -> None:
+    """Close *body*, if it wants to be, with the lines of that carrying the fields of *scope*."""
+    close = getattr(body, "close", None)
+    if close is not None:
+        around = CURRENT_SCOPE.set(scope)
+        try:
+            close()
+        finally:
+            CURRENT_SCOPE.reset(around)

@@ -17,13 +17,7 @@ from flask import Flask, got_request_exception
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, RequestRedirect
 
-from atom_platform.logs.context import (
-    CURRENT_EXCHANGE,
-    CURRENT_SCOPE,
-    Exchange,
-    Scope,
-    note_exception,
-)
+from atom_platform.logs.context import CURRENT_SCOPE, Exchange, note_exception
 from atom_platform.metrics.answer import Answer
 from atom_platform.metrics.queue_time import queue_seconds
 
@@ -55,7 +49,7 @@ class Recorder(Protocol):
 class AccessLine(Protocol):
     """What logs: `atom_platform.logs.http.AccessLog`."""
 
-    def begin(self, exchange: Exchange, environ: Environ) -> Scope: ...
+    def begin(self, exchange: Exchange, environ: Environ) -> None: ...
     def write(
         self,
         exchange: Exchange,
@@ -122,17 +116,15 @@ class ObservedWSGI:
             if waited is not None:
                 self._recorder.observe_queue(waited)
         if self._access is not None:
-            answer.scope = self._access.begin(answer, environ)
-        scope = CURRENT_SCOPE.set(answer.scope)
-        current = CURRENT_EXCHANGE.set(answer)
+            self._access.begin(answer, environ)
+        around = CURRENT_SCOPE.set(answer)
         try:
             return answer.take(self.wsgi_app(environ, answer.start_response))
         except BaseException as error:
             answer.fail(error)
             raise
         finally:
-            CURRENT_SCOPE.reset(scope)
-            CURRENT_EXCHANGE.reset(current)
+            CURRENT_SCOPE.reset(around)
 
     def observe(
         self,
