@@ -18,9 +18,6 @@ __all__ = ["TooExpensive", "charge", "metered", "turns", "weighed"]
 
 #: Characters and elements that all the values made for one step may hold together.
 FUEL: Final = 2**22
-#: Processor time of one step's templates, in seconds. Not time on the wall: a busy machine would
-#: refuse what an idle one takes.
-MAX_CPU_SECONDS: Final = 2.0
 
 Value = TypeVar("Value")
 
@@ -32,18 +29,24 @@ class TooExpensive(Exception):
 class _Meter:
     __slots__ = ("deadline", "fuel")
 
-    def __init__(self) -> None:
+    def __init__(self, cpu_seconds: float) -> None:
         self.fuel = FUEL
-        self.deadline = time.thread_time() + MAX_CPU_SECONDS
+        self.deadline = time.thread_time() + cpu_seconds
 
 
 _meter: ContextVar[_Meter] = ContextVar("template_meter")
 
 
 @contextmanager
-def metered() -> Iterator[None]:
-    """Give all that is rendered inside one allowance; a nested one is an allowance of its own."""
-    token = _meter.set(_Meter())
+def metered(*, cpu_seconds: float) -> Iterator[None]:
+    """
+    Give all that is rendered inside one allowance.
+
+    Args:
+        cpu_seconds: Processor time of this thread. Not time on the wall: a busy machine would
+            refuse what an idle one takes.
+    """
+    token = _meter.set(_Meter(cpu_seconds))
     try:
         yield
     finally:

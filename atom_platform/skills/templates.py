@@ -38,9 +38,13 @@ class Templates:
 
     A rendered value is always text: `"{{ input.count }}"` becomes `"3"`, and the skill's input
     model turns that into a number where it wants one.
+
+    Args:
+        cpu_seconds: Processor time that all the templates of one step may take together.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, cpu_seconds: float = 2.0) -> None:
+        self._cpu_seconds = cpu_seconds
         self._environment = BoundedEnvironment()
         self._compiled = lru_cache(maxsize=64)(self._compile)
 
@@ -59,7 +63,7 @@ class Templates:
         Raises:
             TemplateFailed: One of them does not compile, raises, or costs more than it may.
         """
-        with metered():
+        with metered(cpu_seconds=self._cpu_seconds):
             return self._render(value, variables, ())
 
     def _render(self, value: Any, variables: Mapping[str, object], path: Path) -> Any:
