@@ -1,0 +1,1 @@
+"""Deployment files, held against the figures of the service that they start."""

@@ -1,0 +1,223 @@
+"""Does a running service answer its probes, rightly and in time?"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from atom_platform.doctor.advice import advice_for
+from atom_platform.doctor.finding import Finding, note, ok, trouble, warning
+from atom_platform.doctor.scrape import check_scrape
+
+__all__ = ["Reply", "check_service"]
+
+AREA = "service"
+
+TIMEOUT_SECONDS = 5.0
+ATTEMPTS = 5
+MOST_BYTES = 256 * 1024**2
+
+#: The guide's table: target, acceptable, critical, in milliseconds.
+TARGETS_MS = {
+    "/health/live": (10, 50, 100),
+    "/health/ready": (100, 250, 500),
+    "/health/metrics": (50, 100, 200),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer, and how long it took."""
+
+    status: int
+    body: bytes
+    milliseconds: float
+
+    def json(self) -> dict[str, Any]:
+        """Return the body if it is a JSON object, else an empty one."""
+        try:
+            value = json.loads(self.body)
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+def check_service(url: str, *, expected: bool) -> Iterator[Finding]:
+    """
+    Yield what is to be said about the service at *url*.
+
+    Args:
+        expected: Whether somebody said that there is one.
+
+    Raises:
+        ValueError: *url* is none of HTTP.
+    """
+    get = _getter(url)
+    try:
+        live = get("/health/live")
+    except (OSError, http.client.HTTPException) as error:
+        refused = isinstance(error, ConnectionRefusedError)
+        if refused and not expected:
+            yield note(AREA, "service-absent", f"No service runs at {url}")
+            return
+        yield trouble(
+            AREA,
+            "service-unreachable",
+            f"{url} does not answer: {_reason(error)}",
+            why="Liveness fails, and the orchestrator replaces the container.",
+            do="Start the service, or read the last lines of its log.",
+        )
+        return
+    if live.status != 200:
+        yield trouble(
+            AREA,
+            "live-wrong",
+            f"/health/live answers {live.status}",
+            why="Liveness fails, and the orchestrator replaces the container.",
+            do="Check that the URL is that of the service, and no proxy's.",
+        )
+        return
+    for look in (_startup, _readiness, _scrape):
+        try:
+            yield from look(get)
+        except (OSError, http.client.HTTPException) as error:
+            yield trouble(
+                AREA,
+                "service-silent",
+                f"{look.__name__.strip('_')} does not answer: {_reason(error)}",
+                why="Probes and Prometheus see no answer either.",
+                do="Read the last lines of the service's log.",
+            )
+            return
+    for path in TARGETS_MS:
+        yield _latency(path, get)
+
+
+def _getter(url: str) -> Callable[[str], Reply]:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("the URL must start with http:// or https:// and name a host")
+    host, port, prefix = parts.hostname, parts.port, parts.path.rstrip("/")
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+
+    def get(path: str) -> Reply:
+        # A connection of its own each time, as a probe has; and no proxy in between.
+        connection = kind(host, port, timeout=TIMEOUT_SECONDS)
+        start = time.perf_counter()
+        try:
+            connection.request("GET", prefix + path, headers={"Connection": "close"})
+            response = connection.getresponse()
+            body = response.read(MOST_BYTES)
+            return Reply(response.status, body, (time.perf_counter() - start) * 1000)
+        finally:
+            connection.close()
+
+    return get
+
+
+def _startup(get: Callable[[str], Reply]) -> Iterator[Finding]:
+    reply = get("/health/startup")
+    if reply.status == 200:
+        yield ok(AREA, "started", "A worker says it has started")
+        return
+    message = str(reply.json().get("message", f"status {reply.status}"))
+    yield trouble(
+        AREA,
+        "not-started",
+        f"/health/startup answers {reply.status}: {message}",
+        why="The startup probe fails until it does not.",
+        do=advice_for(message),
+    )
+
+
+def _readiness(get: Callable[[str], Reply]) -> Iterator[Finding]:
+    reply = get("/health/ready?verbose")
+    body = reply.json()
+    checks = body.get("checks")
+    if reply.status not in (200, 503) or not isinstance(checks, dict):
+        yield trouble(
+            AREA,
+            "ready-wrong",
+            f"/health/ready answers {reply.status} without checks",
+            why="Readiness fails, and the service gets no traffic.",
+            do="Check that the URL is that of the service, and no proxy's.",
+        )
+        return
+    if body.get("status") == "draining":
+        yield note(AREA, "draining", "The service drains: it is on its way out")
+    elif reply.status == 200:
+        yield ok(AREA, "ready", "A worker is ready")
+    for name, check in checks.items():
+        if isinstance(check, dict) and check.get("healthy") is not True:
+            yield _unhealthy(str(name), check)
+
+
+def _unhealthy(name: str, check: dict[str, Any]) -> Finding:
+    message = str(check.get("message", ""))
+    critical = check.get("critical") is not False
+    make = trouble if critical else warning
+    return make(
+        AREA,
+        "check-unhealthy",
+        f"{name}: {message} (since {check.get('since') or 'the start'}, last success "
+        f"{check.get('last_success') or 'never'})",
+        why="Readiness answers 503 and the service gets no traffic."
+        if critical
+        else "It is not critical: the service goes on getting traffic.",
+        do=advice_for(message),
+    )
+
+
+def _scrape(get: Callable[[str], Reply]) -> Iterator[Finding]:
+    first = get("/health/metrics")
+    if first.status in (401, 403):
+        yield note(
+            AREA, "metrics-guarded", f"/health/metrics answers {first.status}: it is guarded"
+        )
+        return
+    if first.status != 200:
+        yield trouble(
+            AREA,
+            "metrics-wrong",
+            f"/health/metrics answers {first.status}",
+            why="Prometheus gets nothing, and no alert can fire but that the target is down.",
+            do="Look for lines of the logger `atom_platform.metrics` in the log.",
+        )
+        return
+    get("/health/live")
+    yield from check_scrape(first.body, get("/health/metrics").body)
+
+
+def _latency(path: str, get: Callable[[str], Reply]) -> Finding:
+    milliseconds = statistics.median(get(path).milliseconds for _ in range(ATTEMPTS))
+    target, acceptable, critical = TARGETS_MS[path]
+    what = f"{path} answers in {milliseconds:.1f} ms; the target is {target} ms"
+    code = f"latency-{path.rsplit('/', 1)[1]}"
+    if milliseconds < target:
+        return ok(AREA, code, what)
+    if milliseconds < acceptable:
+        return note(AREA, code, what)
+    make = trouble if milliseconds > critical else warning
+    return make(
+        AREA,
+        code,
+        what,
+        why="Probes that take long are answered too late under load.",
+        do="Look at the processor limit first (`gunicorn_threads_busy`, throttling), then for "
+        "metrics at the number of samples.",
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Say what happened, without the addresses that some errors spell out."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT_SECONDS:g} s"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
