@@ -248,7 +248,6 @@ class TestRedirects:
             "file:///etc/passwd",
             "http://a:b@127.0.0.1/",
             "http://[::1/",
-            "http:///x",
         ],
     )
     def test_to_what_is_no_web_page_are_not(self, server: Server, location: str) -> None:

@@ -133,7 +133,7 @@ UNENCRYPTED = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requir
 
 def authenticator(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> Any:
     good = isinstance(data, LoginPassword) and data == LoginPassword(b"atom", b"p@ss:word")
-    return AuthResult(success=good)
+    return AuthResult(success=good, handled=False)
 
 
 @pytest.fixture(name="guarded")
