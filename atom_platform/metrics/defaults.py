@@ -5,60 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import product
 
-from prometheus_client.utils import floatToGoString as go_text
-
-from atom_platform.metrics.cells import family
+from atom_platform.metrics.cells import family, keys_of
 from atom_platform.metrics.definitions import DEFINITIONS, Definition
-from atom_platform.metrics.multiprocess.families import FamilySamples, Labels, Sample
+from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
+from atom_platform.metrics.multiprocess.series import SeriesTable
 
-__all__ = ["completed"]
+__all__ = ["completed_gauges", "seed"]
 
 
-def completed(families: Iterable[FamilySamples]) -> list[FamilySamples]:
+def seed(table: SeriesTable) -> None:
     """
-    Return *families* with what the metric table adds, sorted by name.
+    Give *table* every counter and histogram of the metric table.
 
-    A family of the table is there even without a sample, and a label set whose every value is known
-    starts at 0: a ratio is then 0 and not absent, and the first event is an increase.
+    A label set whose every value is known starts at 0: a ratio is then 0 and not absent, and the
+    first event is an increase.
     """
-    found = {each.name: each for each in families}
+    for definition in DEFINITIONS:
+        if definition.kind != "gauge" and not definition.computed:
+            table.family(family(definition), definition.kind, definition.help)
+            for values in _known_label_sets(definition):
+                for key, _, _ in keys_of(definition, values):
+                    table.number(definition.kind, key)
+
+
+def completed_gauges(gauges: Iterable[FamilySamples]) -> list[FamilySamples]:
+    """Return *gauges* and the metric table's other ones, those without labels at 0."""
+    found = {each.name: each for each in gauges}
     for definition in DEFINITIONS:
         name = family(definition)
-        known = found.setdefault(name, FamilySamples(name, definition.kind, definition.help))
-        if known.kind != definition.kind or definition.computed:
-            continue
-        present = {sample.labels for sample in known.samples if not sample.name.endswith("_bucket")}
-        zeros = [labels for labels in _known_label_sets(definition) if labels not in present]
-        if zeros:
-            known.samples = _sorted([*known.samples, *_zeros(definition, zeros)])
-    return sorted(found.values(), key=lambda each: each.name)
+        if name not in found and (definition.kind == "gauge" or definition.computed):
+            zeros = [] if definition.labels or definition.computed else [Sample(name, (), 0.0)]
+            found[name] = FamilySamples(name, definition.kind, definition.help, zeros)
+    return list(found.values())
 
 
-def _known_label_sets(definition: Definition) -> list[Labels]:
+def _known_label_sets(definition: Definition) -> list[tuple[str, ...]]:
     if any(label not in definition.values for label in definition.labels):
         return []
-    return [
-        tuple(sorted(zip(definition.labels, values, strict=True)))
-        for values in product(*(definition.values[label] for label in definition.labels))
-    ]
-
-
-def _zeros(definition: Definition, label_sets: list[Labels]) -> list[Sample]:
-    if definition.kind != "histogram":
-        return [Sample(definition.name, labels, 0.0) for labels in label_sets]
-    name = definition.name
-    bounds = [*map(go_text, definition.buckets), "+Inf"]
-    return [
-        sample
-        for labels in label_sets
-        for sample in (
-            *(Sample(f"{name}_bucket", (*labels, ("le", bound)), 0.0) for bound in bounds),
-            Sample(f"{name}_count", labels, 0.0),
-            Sample(f"{name}_sum", labels, 0.0),
-        )
-    ]
-
-
-def _sorted(samples: list[Sample]) -> list[Sample]:
-    # Stable, so that the samples of one label set of a histogram keep their order.
-    return sorted(samples, key=lambda sample: [item for item in sample.labels if item[0] != "le"])
+    return list(product(*(definition.values[label] for label in definition.labels)))

@@ -1,7 +1,7 @@
 """
 The body of a scrape, in the format that the scraper asks for.
 
-The negotiation is prometheus_client's own, and so is the text of what we do not write faster.
+The negotiation is prometheus_client's own, and so is the text of whatever we do not write faster.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 from prometheus_client.samples import Exemplar as ClientExemplar
 from prometheus_client.samples import Sample as ClientSample
 
+from atom_platform.metrics.multiprocess.collector import Collection
 from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
+from atom_platform.metrics.multiprocess.series import AddedFamily
 from atom_platform.metrics.recording import ERRORS
+from atom_platform.metrics.text import EndOfFile, added_lines, head, is_plain, sample_lines
 
-__all__ = ["Exposition", "expose"]
+__all__ = ["Exposition", "Format", "expose", "negotiated"]
 
 #: Level 1: a fifth of the time of level 6, for text that any level makes small.
 _GZIP_LEVEL: Final = 1
+#: Escaping schemes that leave names as they are when every character of them is plain.
+_LEAVING_PLAIN_NAMES: Final = ("", "underscores", "allow-utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +44,77 @@ class Exposition:
     gzipped: bool
 
 
-def expose(
-    families: Iterable[FamilySamples],
+@dataclass(frozen=True, slots=True)
+class Format:
+    """
+    What a scraper asked for.
+
+    Attributes:
+        names: The families or samples to restrict it to, as `name[]` does; none for everything.
+    """
+
+    content_type: str
+    gzipped: bool
+    names: frozenset[str]
+
+
+def negotiated(*, accept: str = "", accept_encoding: str = "", names: Sequence[str] = ()) -> Format:
+    """Return the format for these headers; whatever they hold, it is one."""
+    _, content_type = _chosen(accept)
+    return Format(content_type, _accepts_gzip(accept_encoding), frozenset(names))
+
+
+def expose(collection: Collection, wanted: Format) -> Exposition:
+    """Return *collection* in the format *wanted*."""
+    openmetrics = wanted.content_type.startswith("application/openmetrics-text")
+    families: list[AddedFamily | FamilySamples] = [*collection.table.families.values()]
+    families += collection.gauges
+    lines: list[str] = []
+    for family in sorted(families, key=lambda each: each.name):
+        lines += _family_lines(family, collection, wanted, openmetrics=openmetrics)
+    if lines and openmetrics:
+        lines.append(EndOfFile)
+    body = "".join(lines).encode()
+    if body and wanted.gzipped:
+        body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+    return Exposition(body, wanted.content_type, wanted.gzipped)
+
+
+def _family_lines(
+    family: AddedFamily | FamilySamples,
+    collection: Collection,
+    wanted: Format,
     *,
-    accept: str = "",
-    accept_encoding: str = "",
-    names: Sequence[str] = (),
-) -> Exposition:
-    """
-    Return *families* in the format that the headers ask for; whatever they hold, it is one.
-
-    Args:
-        names: The families or samples to restrict it to, as `name[]` does.
-    """
-    encoder, content_type = _negotiated(accept)
-    chosen = _restricted(families, frozenset(names)) if names else list(families)
-    if not chosen:
-        return Exposition(b"", content_type, gzipped=False)
-    body = encoder(_Registry(chosen))
-    if _accepts_gzip(accept_encoding):
-        return Exposition(gzip.compress(body, _GZIP_LEVEL, mtime=0), content_type, gzipped=True)
-    return Exposition(body, content_type, gzipped=False)
+    openmetrics: bool,
+) -> list[str]:
+    whole = not wanted.names or bool(wanted.names & {family.name, f"{family.name}_total"})
+    exemplars = collection.exemplars if openmetrics else {}
+    escaping = wanted.content_type.partition("escaping=")[2]
+    if whole and escaping in _LEAVING_PLAIN_NAMES and is_plain(family):
+        first = head(family.name, family.kind, family.help, openmetrics=openmetrics)
+        if isinstance(family, AddedFamily):
+            return [first, *added_lines(family, collection.totals, exemplars)]
+        return [first, *sample_lines(family.samples)]
+    samples = collection.samples(family)
+    if not whole:
+        samples = [sample for sample in samples if sample.name in wanted.names]
+        if not samples:
+            return []
+    return [_left_to_client(family, samples, wanted.content_type)]
 
 
-def _negotiated(accept: str) -> tuple[Callable[[Any], bytes], str]:
+def _left_to_client(
+    family: AddedFamily | FamilySamples, samples: Iterable[Sample], content_type: str
+) -> str:
+    encoder, _ = _chosen(content_type)
+    metric = Metric("unnamed", family.help, family.kind)
+    metric.name = family.name
+    metric.samples = [_client_sample(each) for each in samples]
+    text: str = encoder(_Registry(metric)).decode()
+    return text.removesuffix(EndOfFile)
+
+
+def _chosen(accept: str) -> tuple[Callable[[Any], bytes], str]:
     try:
         return choose_encoder(accept)
     except Exception:  # it trips over versions that are no numbers
@@ -75,34 +127,21 @@ def _accepts_gzip(accept_encoding: str) -> bool:
         coding, _, parameters = each.partition(";")
         if coding.strip().lower() in ("gzip", "*"):
             quality = parameters.strip().lower().removeprefix("q=")
-            return quality.strip(" 0.") != "" or not parameters
+            return not parameters or quality.strip(" 0.") != ""
     return False
 
 
-def _restricted(families: Iterable[FamilySamples], names: frozenset[str]) -> list[FamilySamples]:
-    chosen = []
-    for family in families:
-        if names & {family.name, f"{family.name}_total"}:
-            chosen.append(family)
-        elif samples := [sample for sample in family.samples if sample.name in names]:
-            chosen.append(FamilySamples(family.name, family.kind, family.help, samples))
-    return chosen
-
-
 class _Registry:
-    """The families as prometheus_client's encoders want them."""
+    """One family, as prometheus_client's encoders want it."""
 
-    def __init__(self, families: Iterable[FamilySamples]) -> None:
-        self._families = families
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
 
     def collect(self) -> Iterable[Metric]:
-        for family in self._families:
-            metric = Metric(family.name, family.help, family.kind)
-            metric.samples = [_sample(each) for each in family.samples]
-            yield metric
+        return [self._metric]
 
 
-def _sample(sample: Sample) -> ClientSample:
+def _client_sample(sample: Sample) -> ClientSample:
     exemplar = sample.exemplar
     return ClientSample(
         sample.name,

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from time import perf_counter_ns
 
-from atom_platform.metrics.defaults import completed
-from atom_platform.metrics.multiprocess.collector import Collector
+from atom_platform.metrics.defaults import completed_gauges, seed
+from atom_platform.metrics.exposition import Exposition, Format, expose
+from atom_platform.metrics.multiprocess.collector import Collection, Collector
 from atom_platform.metrics.multiprocess.families import FamilySamples
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.recording import count_problems
 
 __all__ = ["Scrape"]
-
-Source = Callable[[], Iterable[FamilySamples]]
 
 
 class Scrape:
@@ -25,24 +26,45 @@ class Scrape:
     result older than the request would make counters go backwards between two workers.
 
     Args:
-        computed: Families that are worked out at the scrape.
+        computed: Returns the families that are worked out at the scrape.
     """
 
-    def __init__(self, computed: Source = lambda: ()) -> None:
-        self._collector = Collector()
+    def __init__(self, computed: Callable[[], Iterable[FamilySamples]] = lambda: ()) -> None:
         self._computed = computed
         self._lock = threading.Lock()
         self._started_at = -1
-        self._result: list[FamilySamples] = []
+        self._collection: Collection | None = None
+        self._answers: dict[Format, Exposition] = {}
+        self._restart()
+        os.register_at_fork(after_in_child=self._restart)
 
-    def families(self) -> list[FamilySamples]:
-        """Return every family, sorted by name; treat it as frozen, others may hold it too."""
+    def answer(self, wanted: Format) -> Exposition:
+        """Return everything in the format *wanted*."""
         arrived_at = perf_counter_ns()
+        STORAGE.heartbeat()
         with self._lock:
-            if self._started_at <= arrived_at:
-                STORAGE.heartbeat()
+            if self._collection is None or self._started_at <= arrived_at:
                 self._started_at = perf_counter_ns()
-                self._result = completed([*self._collector.collect(), *self._computed()])
-            result = self._result
+                self._collection = self._collected()
+                self._answers.clear()
+            if wanted not in self._answers:
+                self._answers[wanted] = expose(self._collection, wanted)
+            answer = self._answers[wanted]
         count_problems()
-        return result
+        return answer
+
+    def _collected(self) -> Collection:
+        collection = self._collector.collect()
+        computed = list(self._computed())
+        known = {each.name for each in computed}
+        gauges = [each for each in collection.gauges if each.name not in known]
+        return replace(collection, gauges=completed_gauges([*computed, *gauges]))
+
+    def _restart(self) -> None:
+        """Begin with nothing kept, and with a lock that no thread of a parent process holds."""
+        self._lock = threading.Lock()
+        self._started_at = -1
+        self._collection = None
+        self._answers = {}
+        self._collector = Collector()
+        seed(self._collector.table)

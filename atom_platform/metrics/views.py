@@ -8,7 +8,7 @@ from time import perf_counter
 from flask import Blueprint, Response, request
 
 from atom_platform.metrics.definitions import METRICS_COLLECT_DURATION
-from atom_platform.metrics.exposition import expose
+from atom_platform.metrics.exposition import negotiated
 from atom_platform.metrics.multiprocess.families import FamilySamples
 from atom_platform.metrics.recording import HistogramFamily
 from atom_platform.metrics.scrape import Scrape
@@ -42,11 +42,12 @@ def create_blueprint(
         started_at = perf_counter()
         on_scrape()
         names = request.args.getlist("name[]")
-        exposition = expose(
-            scrape.families(),
-            accept=request.headers.get("Accept", ""),
-            accept_encoding=request.headers.get("Accept-Encoding", ""),
-            names=names,
+        exposition = scrape.answer(
+            negotiated(
+                accept=request.headers.get("Accept", ""),
+                accept_encoding=request.headers.get("Accept-Encoding", ""),
+                names=names,
+            )
         )
         durations.observe(perf_counter() - started_at)
         if not exposition.body:

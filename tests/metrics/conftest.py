@@ -46,7 +46,7 @@ def collected() -> Callable[[], Samples]:
     def read() -> Samples:
         return {
             (sample.name, sample.labels): sample.value
-            for family in collector.collect()
+            for family in collector.collect().families()
             for sample in family.samples
         }
 

@@ -8,140 +8,209 @@ case.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from operator import add
 from pathlib import Path
 
 from atom_platform.metrics.multiprocess.exemplars import EXEMPLARS_KIND, read_exemplars
-from atom_platform.metrics.multiprocess.families import FamilySamples
+from atom_platform.metrics.multiprocess.families import Exemplar, FamilySamples, Labels, Sample
 from atom_platform.metrics.multiprocess.format import CorruptFileError, Key, parse_key
-from atom_platform.metrics.multiprocess.merge import Merge
-from atom_platform.metrics.multiprocess.ownership import spill_directory
-from atom_platform.metrics.multiprocess.reader import FileName, FileReader, parse_name
+from atom_platform.metrics.multiprocess.gauges import Gauges
+from atom_platform.metrics.multiprocess.listing import counting_files, is_alive
+from atom_platform.metrics.multiprocess.reader import FileName, FileReader
+from atom_platform.metrics.multiprocess.rows import Row
+from atom_platform.metrics.multiprocess.series import AddedFamily, SeriesTable, without_bound
 from atom_platform.metrics.multiprocess.storage import STORAGE, Storage
 
-__all__ = ["Collector"]
+__all__ = ["Collection", "Collector"]
+
+Exemplars = dict[tuple[str, Labels], dict[float, Exemplar]]
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """
+    What all processes had counted at one moment.
+
+    Attributes:
+        table: The families that are added up, whose series hold the places of their totals.
+        totals: By number of the table.
+        gauges: The families of gauges.
+        exemplars: The latest of each bucket, by family and labels.
+    """
+
+    table: SeriesTable
+    totals: list[float]
+    gauges: list[FamilySamples]
+    exemplars: Exemplars = field(default_factory=dict)
+
+    def families(self) -> list[FamilySamples]:
+        """Return every family with its samples one by one, sorted by name."""
+        added = [
+            FamilySamples(family.name, family.kind, family.help, self.samples(family))
+            for family in self.table.families.values()
+        ]
+        return sorted([*added, *self.gauges], key=lambda family: family.name)
+
+    def samples(self, family: AddedFamily | FamilySamples) -> list[Sample]:
+        """Return the samples of *family*, which is one of the collection's."""
+        if isinstance(family, FamilySamples):
+            return family.samples
+        return [
+            sample
+            for series in family.in_order()
+            for sample in series.samples(
+                self.totals, self.exemplars.get((family.name, series.labels))
+            )
+        ]
 
 
 class Collector:
     """
     Reads what all processes of the service have counted.
 
-    Not safe for several threads at once.
+    One thread at a time may collect, and use what it got.
 
     Args:
         storage: This process's own; its directory is what is read.
-        is_alive: Whether the process behind a plain prometheus_client file still runs.
+        alive: Whether the process behind a plain prometheus_client file still runs.
     """
 
     def __init__(
-        self, storage: Storage = STORAGE, *, is_alive: Callable[[str], bool] | None = None
+        self, storage: Storage = STORAGE, *, alive: Callable[[str], bool] = is_alive
     ) -> None:
+        self.table = SeriesTable()
         self._storage = storage
-        self._is_alive = is_alive or _is_alive
+        self._alive = alive
+        self._rows: dict[Path, Row] = {}
+        self._tables: dict[Path, dict[bytes, int]] = {}
         self._readers: dict[Path, FileReader] = {}
         self._keys: dict[bytes, Key] = {}
+        self._last: list[tuple[Row, tuple[float, ...]]] = []
+        self._totals: list[float] = []
 
-    def collect(self) -> list[FamilySamples]:
-        """Return everything, family by family, in no order. Never raises for what it reads."""
-        self._storage.take_place()  # without one there is no telling whose live gauges are alive
-        merge = Merge()
-        for reader in self._current():
-            try:
-                reader.refresh()
-                cells, keys = reader.cells, self._keys
-                if reader.name.kind == EXEMPLARS_KIND:
-                    for key, exemplar in read_exemplars(cells, dict(reader.entries)):
-                        merge.add_exemplar(keys[key], exemplar)
+    def collect(self) -> Collection:
+        """Return everything. Never raises for what it reads."""
+        gauges, exemplars = Gauges(), Exemplars()
+        rows = []
+        for path, name in self._listed():
+            with self._tolerating(path):
+                reader = self._reader(path, name)
+                if reader is None:
                     continue
-                merge.add(
-                    reader.name.kind,
-                    reader.name.writer,
-                    [(keys[key], cells[at], cells[at + 1]) for key, at in reader.entries],
-                )
-            except (CorruptFileError, OSError, ValueError) as error:
-                self._skip(reader.path, error)
-        for kind, table in self._storage.in_memory():
-            if kind != EXEMPLARS_KIND:
-                with self._storage.lock:
-                    values = table.values()
-                writer = f"slot{self._storage.place.slot}" if self._storage.place else "memory"
-                merge.add(kind, writer, [(parse_key(key), v, t) for key, v, t in values])
-        return merge.families()
+                if name.kind == EXEMPLARS_KIND:
+                    self._read_exemplars(reader, exemplars)
+                elif name.kind.startswith("gauge"):
+                    cells = reader.cells
+                    entries = self._entries(reader).items()
+                    gauges.add(
+                        name.kind,
+                        name.writer,
+                        [(self._key(key), cells[at], cells[at + 1]) for key, at in entries],
+                    )
+                else:
+                    row = self._rows.get(path)
+                    if row is None or row.reader is not reader:
+                        row = self._rows[path] = Row(reader, self.table)
+                    row.learn()
+                    rows.append(row)
+        totals = self._added(rows)
+        self._add_memory(totals, gauges)
+        return Collection(self.table, totals, self._shown(gauges), exemplars)
 
-    def _current(self) -> list[FileReader]:
-        """Return the readers of the files that count now, always in the same order."""
-        directory = self._storage.directory
-        if directory is None:
+    def _listed(self) -> list[tuple[Path, FileName]]:
+        storage = self._storage
+        # Without a place of its own it could not ask whose live gauges are alive.
+        place = storage.take_place()
+        if storage.directory is None:
             return []
-        found: dict[Path, FileName] = {}
-        for parent in (directory, spill_directory(directory, create=False)):
-            if parent is not None:
-                found.update(self._listed(parent))
-        found = {path: name for path, name in found.items() if self._counts(name)}
-        for path in [path for path in self._readers if path not in found]:
-            del self._readers[path]
-        readers = []
-        # A sum of the same numbers in another order may differ in its last bit, and a counter that
-        # seems to go back by that much looks like a restart. With one order it never goes back.
-        for path, name in sorted(found.items(), key=lambda item: _order(*item)):
-            reader = self._reader(path, name)
-            if reader is not None:
-                readers.append(reader)
-        return readers
-
-    def _counts(self, name: FileName) -> bool:
-        """Return whether a file's numbers are those of a process that they still describe."""
-        if not name.is_live_gauge:
-            return True
-        if name.slot is None:
-            return self._is_alive(name.writer)
-        # Whoever is live has removed its predecessor's file by now, and files are looked up by name
-        # after this: what is then found under the name is the holder's own.
-        place = self._storage.place
-        return place is not None and (
-            name.slot == place.slot or place.slots.live_holder(name.slot) is not None
-        )
-
-    def _listed(self, parent: Path) -> dict[Path, FileName]:
         try:
-            with os.scandir(parent) as entries:
-                names = [entry.name for entry in entries]
+            found = counting_files(storage.directory, place, alive=self._alive)
         except OSError as error:
-            self._skip(parent, error)
-            return {}
-        return {parent / each: name for each in names if (name := parse_name(each)) is not None}
+            self._skip(storage.directory, error)
+            return []
+        for path in self._readers.keys() - {path for path, _ in found}:
+            self._drop(path)
+        return found
 
     def _reader(self, path: Path, name: FileName) -> FileReader | None:
         reader = self._readers.get(path)
         try:
             if reader is None or not reader.is_same_file():
-                reader = self._readers[path] = FileReader(path, name, self._keys)
+                self._drop(path)
+                reader = self._readers[path] = FileReader(path, name)
         except FileNotFoundError:
-            self._readers.pop(path, None)  # gone since the listing
-            return None
-        except (CorruptFileError, OSError, ValueError) as error:
-            self._skip(path, error)
+            self._drop(path)  # gone since it was listed
             return None
         return reader
 
+    def _added(self, rows: list[Row]) -> list[float]:
+        """Return the totals of *rows*, the same list as before if no number has changed."""
+        read = []
+        for row in rows:
+            with self._tolerating(row.reader.path):
+                read.append((row, row.read()))
+        if read == self._last and len(self._totals) == self.table.size:
+            return list(self._totals)
+        totals = [0.0] * self.table.size
+        for row, values in read:
+            totals = list(map(add, totals, values))
+            for number, value in zip(row.extras, values[self.table.size :], strict=False):
+                totals[number] += value
+        self._last, self._totals = read, totals
+        return list(totals)
+
+    def _add_memory(self, totals: list[float], gauges: Gauges) -> None:
+        place = self._storage.place
+        writer = f"slot{place.slot}" if place else "memory"
+        with self._storage.lock:
+            tables = [(kind, table.values()) for kind, table in self._storage.in_memory()]
+        for kind, values in tables:
+            if kind.startswith("gauge"):
+                gauges.add(kind, writer, [(self._key(key), v, t) for key, v, t in values])
+            elif kind != EXEMPLARS_KIND:
+                for key, value, _ in values:
+                    number = self.table.number(kind, key)
+                    totals += [0.0] * (self.table.size - len(totals))
+                    totals[number] += value
+
+    def _read_exemplars(self, reader: FileReader, exemplars: Exemplars) -> None:
+        for key, exemplar in read_exemplars(reader.cells, self._entries(reader)):
+            labels, bound = without_bound(self._key(key))
+            if bound is not None:
+                known = exemplars.setdefault((self._key(key).family, labels), {})
+                if bound not in known or known[bound].timestamp < exemplar.timestamp:
+                    known[bound] = exemplar
+
+    def _shown(self, gauges: Gauges) -> list[FamilySamples]:
+        # Of two metrics with one name only one can be exposed.
+        return [each for each in gauges.families() if each.name not in self.table.families]
+
+    def _entries(self, reader: FileReader) -> dict[bytes, int]:
+        entries = self._tables.setdefault(reader.path, {})
+        entries.update(reader.appended())
+        return entries
+
+    def _key(self, key: bytes) -> Key:
+        parsed = self._keys.get(key)
+        if parsed is None:
+            parsed = self._keys[key] = parse_key(key)
+        return parsed
+
+    @contextmanager
+    def _tolerating(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except (CorruptFileError, OSError, ValueError, IndexError) as error:
+            self._skip(path, error)
+
     def _skip(self, path: Path, error: Exception) -> None:
-        self._readers.pop(path, None)
+        self._drop(path)
         self._storage.problems.note("read", "metrics_file_skipped", path, error)
 
-
-def _order(path: Path, name: FileName) -> tuple[str, bool, int, str, str]:
-    number = name.slot if name.slot is not None else -1
-    return name.kind, name.slot is None, number, name.writer, str(path.parent)
-
-
-def _is_alive(pid: str) -> bool:
-    if not (pid.isascii() and pid.isdigit()):
-        return True  # not a pid: some other identifier of prometheus_client's choosing
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True
+    def _drop(self, path: Path) -> None:
+        self._readers.pop(path, None)
+        self._rows.pop(path, None)
+        self._tables.pop(path, None)

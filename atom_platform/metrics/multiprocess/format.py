@@ -34,14 +34,12 @@ class Key:
         sample: The name of the exposed line.
         labels: Sorted by name.
         help: The family's help text.
-        bound: A bucket's upper bound, from its label `le`.
     """
 
     family: str
     sample: str
     labels: tuple[tuple[str, str], ...]
     help: str
-    bound: float | None = None
 
 
 def encode_entry(key: bytes) -> tuple[bytes, int]:
@@ -86,14 +84,12 @@ def parse_key(key: bytes) -> Key:
             raise CorruptFileError("a key that is not made of texts")
         for text in texts:
             text.encode()  # a lone surrogate would make every exposition fail
-        bound = float(labels["le"]) if "le" in labels else None
     except UnicodeEncodeError:
         items = [(_clean(name), _clean(value)) for name, value in items]
         family, sample, help_text = map(_clean, (family, sample, help_text))
-        bound = None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFileError("a key that is not a key") from error
-    return Key(family, sample, tuple(items), help_text, bound)
+    return Key(family, sample, tuple(items), help_text)
 
 
 def _clean(text: str) -> str:

@@ -16,8 +16,6 @@ from typing import Final
 from atom_platform.metrics.multiprocess.format import (
     FIRST_ENTRY,
     CorruptFileError,
-    Key,
-    parse_key,
     read_entries,
 )
 
@@ -76,11 +74,9 @@ class FileReader:
         CorruptFileError: It is not a metrics file.
     """
 
-    def __init__(self, path: Path, name: FileName, keys: dict[bytes, Key]) -> None:
+    def __init__(self, path: Path, name: FileName) -> None:
         self.path = path
         self.name = name
-        self._keys = keys
-        self.entries: list[tuple[bytes, int]] = []
         self._used = FIRST_ENTRY
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
@@ -99,11 +95,12 @@ class FileReader:
         status = self.path.stat()
         return (status.st_dev, status.st_ino) == self.identity
 
-    def refresh(self) -> int:
+    def appended(self) -> list[tuple[bytes, int]]:
         """
-        Learn the entries that were appended, and return how many there are now.
+        Return key and cell number of each entry appended since the last call.
 
         Raises:
+            OSError: It has grown and cannot be opened again.
             CorruptFileError: The file is not, or no longer, what it should be.
         """
         size = self._map.size() // 8 * 8
@@ -111,17 +108,16 @@ class FileReader:
             # Reading beyond the end would be a SIGBUS, not an exception.
             raise CorruptFileError(f"cut to {size} bytes")
         (used,) = _INT.unpack_from(self._map, 0)
-        if used == self._used or used == 0:
-            return len(self.entries)
+        if used in (
+            self._used,
+            0,
+        ):  # 0: made by prometheus_client, which writes its first bytes next
+            return []
         if used > len(self._map) and size > len(self._map):
             self._remap(size)
         entries = read_entries(self._map, self._used, used)
-        for key, _ in entries:
-            if key not in self._keys:
-                self._keys[key] = parse_key(key)
-        self.entries += entries
         self._used = used
-        return len(self.entries)
+        return entries
 
     def _remap(self, size: int) -> None:
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

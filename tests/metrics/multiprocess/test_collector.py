@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -97,7 +97,7 @@ def ours(collector: Collector) -> dict[Any, Any]:
             (sample.name, tuple(sorted(sample.labels)), bits(sample.value))
             for sample in family.samples
         }
-        for family in collector.collect()
+        for family in collector.collect().families()
     }
 
 
@@ -115,7 +115,7 @@ def test_same_samples_as_the_stock_collector(fresh: bool, history: list[list[Any
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PROMETHEUS_MULTIPROC_DIR", name)
             STORAGE.use(directory)
-            collector = Collector(is_alive=lambda pid: True)
+            collector = Collector(alive=lambda pid: True)
             processes: dict[int, PlainProcess] = {}
             for step in history:
                 for number, operations_of_one in enumerate(step):
@@ -124,7 +124,7 @@ def test_same_samples_as_the_stock_collector(fresh: bool, history: list[list[Any
                     for operation in operations_of_one:
                         processes[number].do(*operation)
                 if fresh:
-                    collector = Collector(is_alive=lambda pid: True)
+                    collector = Collector(alive=lambda pid: True)
 
                 expected = theirs(sorted(directory.glob("*.db")))
 

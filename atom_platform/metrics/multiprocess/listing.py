@@ -1,0 +1,72 @@
+"""Which files of a metrics directory count at this moment, and in which order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from atom_platform.metrics.multiprocess.ownership import spill_directory
+from atom_platform.metrics.multiprocess.place import Place
+from atom_platform.metrics.multiprocess.reader import FileName, parse_name
+
+__all__ = ["counting_files", "is_alive", "reading_order"]
+
+
+def counting_files(
+    directory: Path, place: Place | None, *, alive: Callable[[str], bool]
+) -> list[tuple[Path, FileName]]:
+    """
+    Return path and name of each file whose numbers describe something, always in the same order.
+
+    Args:
+        place: This process's own, for the locks that say whose live gauges are alive.
+        alive: Whether the process behind a plain prometheus_client file still runs.
+
+    Raises:
+        OSError: The directory cannot be listed.
+    """
+    found = []
+    for parent in (directory, spill_directory(directory, create=False)):
+        if parent is None:
+            continue
+        with os.scandir(parent) as entries:
+            names = [entry.name for entry in entries]
+        for each in names:
+            name = parse_name(each)
+            if name is not None and _counts(name, place, alive):
+                found.append((parent / each, name))
+    # A sum of the same numbers in another order may differ in its last bit, and a counter that
+    # seems to go back by that much looks like a restart. In one order, it never goes back.
+    return sorted(found, key=lambda item: reading_order(*item))
+
+
+def reading_order(path: Path, name: FileName) -> tuple[str, bool, int, str, str]:
+    """Return the sorting key of a file."""
+    number = name.slot if name.slot is not None else -1
+    return name.kind, name.slot is None, number, name.writer, str(path.parent)
+
+
+def is_alive(writer: str) -> bool:
+    """Return whether the process that named its files *writer* runs."""
+    if not (writer.isascii() and writer.isdigit()):
+        return True  # not a pid but some other identifier that a library chose
+    try:
+        os.kill(int(writer), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _counts(name: FileName, place: Place | None, alive: Callable[[str], bool]) -> bool:
+    if not name.is_live_gauge:
+        return True
+    if name.slot is None:
+        return alive(name.writer)
+    # Whoever is live has removed its predecessor's file by now, and files are opened by name after
+    # this: what is then found under the name is the holder's own.
+    return place is not None and (
+        name.slot == place.slot or place.slots.live_holder(name.slot) is not None
+    )

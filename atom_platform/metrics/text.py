@@ -1,0 +1,82 @@
+"""
+The text formats, written from totals: only series whose numbers changed are written anew.
+
+What stands here is what prometheus_client's encoders write for the same samples; names that need
+escaping, which nothing of ours has, are left to them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from atom_platform.metrics.multiprocess.families import Exemplar, FamilySamples, Labels, Sample
+from atom_platform.metrics.multiprocess.series import (
+    AddedFamily,
+    Series,
+    label_text,
+    value_text,
+)
+
+__all__ = ["EndOfFile", "added_lines", "head", "is_plain", "sample_lines"]
+
+#: How an OpenMetrics exposition ends; one that does not was cut off.
+EndOfFile: Final = "# EOF\n"
+
+_PLAIN_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_PLAIN_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+def is_plain(family: AddedFamily | FamilySamples) -> bool:
+    """Return whether every name in *family* can be written as it is."""
+    if not _PLAIN_NAME.fullmatch(family.name):
+        return False
+    if isinstance(family, AddedFamily):
+        names = family.label_names
+    else:
+        names = {name for sample in family.samples for name, _ in sample.labels}
+    return all(map(_PLAIN_LABEL.fullmatch, names))
+
+
+def head(name: str, kind: str, help_text: str, *, openmetrics: bool) -> str:
+    """Return the lines that come before a family's first sample."""
+    help_text = help_text.replace("\\", r"\\").replace("\n", r"\n")
+    if openmetrics:
+        help_text = help_text.replace('"', r"\"")
+    elif kind == "counter":
+        name += "_total"
+    return f"# HELP {name} {help_text}\n# TYPE {name} {kind}\n"
+
+
+def added_lines(
+    family: AddedFamily,
+    totals: list[float],
+    exemplars: Mapping[tuple[str, Labels], dict[float, Exemplar]],
+) -> list[str]:
+    """Return the text of each series of *family*; exemplars only if there are any given."""
+    series = family.in_order()
+    if not exemplars:
+        return [each.text(totals) for each in series]
+    return [
+        _with_exemplars(each, totals, found)
+        if (found := exemplars.get((family.name, each.labels)))
+        else each.text(totals)
+        for each in series
+    ]
+
+
+def sample_lines(samples: Iterable[Sample]) -> list[str]:
+    """Return the line of each sample."""
+    return [f"{each.name}{label_text(each.labels)} {value_text(each.value)}\n" for each in samples]
+
+
+def _with_exemplars(series: Series, totals: list[float], exemplars: dict[float, Exemplar]) -> str:
+    lines = series.text(totals).splitlines()
+    for at, bound in enumerate(series.bounds()):
+        exemplar = exemplars.get(bound)
+        if exemplar is not None:
+            value = value_text(exemplar.value)
+            lines[at] += f' # {{trace_id="{exemplar.trace_id}"}} {value} {exemplar.timestamp}'
+    lines.append("")
+    return "\n".join(lines)
