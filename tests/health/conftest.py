@@ -38,3 +38,11 @@ def _hanging(make_registry: object) -> Iterator[Hanging]:
     check = Hanging()
     yield check
     check.release()
+
+
+@pytest.fixture(name="closing")
+def _closing(make_registry: object) -> Iterator[Hanging]:
+    """A `cancel` that hangs until the end of the test."""
+    close = Hanging()
+    yield close
+    close.release()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -9,9 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from atom_platform.health import prober
+from atom_platform.health import prober, run
+from atom_platform.health.guard import GuardedCheck
+from atom_platform.health.registration import Registration
 from atom_platform.health.registry import HealthRegistry
 from atom_platform.health.report import CheckReport
+from atom_platform.health.result import CheckResult
 from tests.health.parts import Changing, Hanging, health_threads
 from tests.polling import wait_until
 
@@ -70,6 +76,26 @@ def test_what_a_late_run_returns_is_no_result(
     assert hanging.entered >= 2
     assert told[0] is False
     assert all(told[1:])
+
+
+def test_a_late_run_is_late_even_if_nobody_looked(hanging: Hanging) -> None:
+    """The watchdog may get no time itself; what took too long is unhealthy all the same."""
+    guard = GuardedCheck(
+        Registration(name="database", check=hanging, timeout_seconds=0.05, measures_latency=True),
+        period_seconds=60,
+        changed=lambda: None,
+        on_result=None,
+    )
+    deadline = guard.tick(time.monotonic(), may_start=True)
+    wait_until(lambda: time.monotonic() > deadline)
+
+    hanging.release()
+    wait_until(lambda: guard.outcome is not None)
+    guard.stop()
+
+    assert guard.outcome is not None
+    assert guard.outcome.result.message == "Database timeout after 0.1s"
+    assert (guard.outcome.result.details["latency_ms"] or 0) >= 50
 
 
 def test_a_hang_holds_up_no_other_check(registry: HealthRegistry, hanging: Hanging) -> None:
@@ -141,7 +167,7 @@ class TestCancel:
         registry.register("database", hanging, timeout_seconds=0.2, cancel=hanging.cancel)
         registry.report()
 
-        wait_until(lambda: hanging.entered >= 4, seconds=10)
+        wait_until(lambda: hanging.entered >= 4, seconds=2.5)
 
         assert hanging.cancels >= 3
         assert hanging.most_inside == 1
@@ -191,25 +217,82 @@ class TestCancel:
         wait_until(lambda: registry.report().ready)
 
     def test_may_hang_and_holds_up_nothing(
-        self, registry: HealthRegistry, hanging: Hanging
+        self, registry: HealthRegistry, hanging: Hanging, closing: Hanging
     ) -> None:
-        """Closing a connection can block as well as using it."""
-        closing = Hanging()
+        """Closing a connection can block as well as using it. One thread does, not one a second."""
         registry.register("database", hanging, timeout_seconds=0.1, cancel=closing)
         registry.register("disk", Changing(), timeout_seconds=5)
         registry.report()
         wait_until(lambda: closing.entered == 1)
-        try:
-            disk = report_on(registry, "disk")
-            wait_until(lambda: report_on(registry, "disk").confirmed_at > disk.confirmed_at)
-            assert "health-database-cancel" in health_threads()
+        disk = report_on(registry, "disk")
 
-            hanging.release()
+        wait_until(lambda: report_on(registry, "disk").confirmed_at > disk.confirmed_at + 2.2)
 
-            wait_until(lambda: registry.report().ready)
-            assert closing.most_inside == 1
-        finally:
-            closing.release()
+        assert closing.entered == 1
+        assert health_threads().count("health-database-cancel") == 1
+        hanging.release()
+        wait_until(lambda: registry.report().ready)
+
+    def test_the_next_run_waits_for_it_a_moment(
+        self, registry: HealthRegistry, hanging: Hanging, closing: Hanging
+    ) -> None:
+        """Or it would close the connection that the next run has opened."""
+        registry.register("database", hanging, timeout_seconds=0.1, cancel=closing)
+        registry.report()
+        wait_until(lambda: closing.entered == 1)
+        start = time.monotonic()
+
+        hanging.release()
+        wait_until(lambda: hanging.entered == 2)
+
+        assert 0.5 < time.monotonic() - start < 3
+
+    def test_what_stays_silent_is_given_up_sooner_the_second_time(
+        self, registry: HealthRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A connection made during the silence never speaks; one made after it does."""
+        monkeypatch.setattr(run, "RETRY_SECONDS", 0.2)
+        check = HalfOpen()
+        registry.register("database", check, timeout_seconds=2, cancel=check.cancel)
+        wait_until(lambda: "timeout" in report_on(registry, "database").result.message)
+        attempts = check.attempts
+        wait_until(lambda: check.attempts > attempts)
+
+        check.silent = False
+        start = time.monotonic()
+        wait_until(lambda: registry.report().ready)
+
+        assert time.monotonic() - start < 1.2
+
+        check.takes_seconds = 0.5  # slower than the second chance, and well within the deadline
+        confirmed_at = report_on(registry, "database").confirmed_at
+        wait_until(lambda: report_on(registry, "database").confirmed_at > confirmed_at + 1.5)
+        outcome = report_on(registry, "database").outcome
+        assert outcome is not None
+        assert outcome.consecutive_failures == 0
+        assert outcome.duration_seconds > 0.4
+
+
+class HalfOpen:
+    """A dependency whose connections, made while it is silent, stay silent until closed."""
+
+    def __init__(self) -> None:
+        self.silent = True
+        self.takes_seconds = 0.0
+        self.attempts = 0
+        self._closed = threading.Event()
+
+    def __call__(self) -> CheckResult:
+        self._closed.clear()
+        self.attempts += 1
+        if self.silent:
+            self._closed.wait(60)
+            raise OSError("connection closed")
+        self._closed.wait(self.takes_seconds)
+        return CheckResult(healthy=True, message="Dependency answers")
+
+    def cancel(self) -> None:
+        self._closed.set()
 
 
 class TestStale:
@@ -287,6 +370,48 @@ def stop_watching(registry: HealthRegistry) -> None:
         watched._condition.notify_all()
     assert watched._thread is not None
     watched._thread.join(5)
+
+
+STOPPED = """
+import sys, threading
+from atom_platform.health import prober
+from atom_platform.health.registry import HealthRegistry
+from atom_platform.health.result import CheckResult
+
+prober.TRUST_SECONDS, prober.REVIVE_SECONDS = 0.3, 0.5
+
+def check():
+    threading.Event().wait(0.1)
+    return CheckResult(healthy=True, message="Dependency answers")
+
+registry = HealthRegistry(period_seconds=0.2)
+registry.register("database", check, timeout_seconds=0.5)
+for _ in sys.stdin:
+    print(registry.report().checks[0].result.message, flush=True)
+"""
+
+
+def test_a_process_that_was_stopped_waits_for_news_instead_of_refusing() -> None:
+    """As on a laptop that slept, or in a container that was frozen: nothing is wrong with it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "Dependency answers\n"
+            process.send_signal(signal.SIGSTOP)
+            process.stdin.write("\n")  # asked the moment it goes on
+            process.stdin.flush()
+            stopped_at = time.monotonic()
+            wait_until(lambda: time.monotonic() > stopped_at + 2)
+            process.send_signal(signal.SIGCONT)
+
+            assert process.stdout.readline() == "Dependency answers\n"
+        finally:
+            process.kill()
 
 
 class TestThreads:
