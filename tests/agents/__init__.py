@@ -1,0 +1,1 @@
+"""Agents, from their tables to their HTTP API."""
