@@ -17,7 +17,7 @@ worker_connections = 10_000  # they wait in the poller; past it the longest idle
 worker_tmp_dir = configuration.worker_tmp_dir()  # a read-only root has no other writable place
 preload_app = False  # pools and threads must be born after the fork
 proc_name = "atom-platform"
-logger_class = configuration.logger_class()
+logger_class = "atom_platform.logs.gunicorn.GunicornLogger"
 
 timeout = 30  # of the accept loop, not of a request: those run in threads
 graceful_timeout = 30  # terminationGracePeriodSeconds > ATOM_DRAIN_SECONDS + this

@@ -13,14 +13,12 @@ import logging
 import os
 import signal
 import time
-from typing import Any, Final
+from typing import Any
 
 from atom_platform.server.board import BOARD
+from atom_platform.server.runfile import DRAIN_SIGNAL
 
-__all__ = ["REQUEST_SIGNAL", "Drain", "is_draining", "start_draining"]
-
-#: Sent by `probe drain`; gunicorn has no use for it, and its default would end the process.
-REQUEST_SIGNAL: Final = signal.SIGRTMIN
+__all__ = ["Drain", "is_draining", "start_draining"]
 
 log = logging.getLogger("atom_platform.server")
 
@@ -55,7 +53,7 @@ class Drain:
         arbiter.handle_term = self.handle_term
         arbiter.handle_rtmin = self.handle_request
         arbiter.handle_alrm = self.handle_end
-        for number in (signal.SIGTERM, REQUEST_SIGNAL, signal.SIGALRM):
+        for number in (signal.SIGTERM, DRAIN_SIGNAL, signal.SIGALRM):
             signal.signal(number, self._on_signal)
 
     def handle_term(self) -> None:
@@ -92,7 +90,7 @@ class Drain:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
-        begins = number == REQUEST_SIGNAL or (number == signal.SIGTERM and self._seconds > 0)
+        begins = number == DRAIN_SIGNAL or (number == signal.SIGTERM and self._seconds > 0)
         if begins and self._began is None and not self._is_relieved():
             self._began = time.monotonic()
             start_draining()

@@ -2,7 +2,7 @@
 Why workers end.
 
 gunicorn tells its `child_exit` hook which worker ended, but not how. The status is read where the
-arbiter reaps its children; what only the worker knows, that it planned to go, it leaves on the board.
+arbiter reaps its children; that it planned to go only the worker knows, and leaves on the board.
 """
 
 from __future__ import annotations

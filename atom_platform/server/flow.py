@@ -1,24 +1,24 @@
 """
-The way of a connection through a worker: wait, be read, be answered, wait again or go.
+The way of a request through a worker: its bytes are read by the accept loop until it is whole, then
+it is answered on the spot or given to a thread.
 
-A connection is either in a waiting room, and then registered with the poller, or with a thread.
+A connection either waits in the lobby or is with a thread, never both.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import selectors
 import socket
-import time
-from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
-from atom_platform.server.connection import Connection, WaitingRoom
+from gunicorn.http.errors import LimitRequestHeaders
+
+from atom_platform.metrics.instruments import set_threads_busy
+from atom_platform.server.connection import Connection
 from atom_platform.server.drain import is_draining
 from atom_platform.server.heads import Kind, LiveRequest, judge, known_live_request, live_request
 from atom_platform.server.liveness import LivenessAnswer
+from atom_platform.server.lobby import Lobby
 from atom_platform.server.pool import ThreadPool
 
 __all__ = ["Flow"]
@@ -26,39 +26,29 @@ __all__ = ["Flow"]
 READ_BYTES: Final = 65_536
 HEALTH_THREADS: Final = 8
 
-SILENT_SECONDS: Final = 30.0  # connected, and not a byte
-HALF_SENT_SECONDS: Final = 10.0  # for the whole of a head; between two pieces of a body
-LINGER_SECONDS: Final = 2.0  # answered and half closed: closing early would cut the answer off
-
 #: Pipelined liveness requests answered in one turn; a flood of them must not stop the loop.
 MOST_IN_A_ROW: Final = 16
-
-TIMEOUT_ANSWER: Final = (
-    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-)
-
-log = logging.getLogger("atom_platform.server")
 
 
 class Flow:
     """
-    All connections of one worker.
+    All requests of one worker.
 
     Attributes:
+        lobby: Where connections wait.
         busy: Ordinary requests that have a thread or wait for one.
     """
 
     def __init__(self, worker: Any) -> None:
         cfg = worker.cfg
         self._worker = worker
-        self._poller = worker.poller
         self._defer = worker.method_queue.defer
+        self.lobby = Lobby(worker, on_readable=self._read)
         self.busy = 0
-        health = ThreadPool(HEALTH_THREADS, name="health")
         self._requests: ThreadPool = worker.tpool
         self._pools = {
             Kind.LIVENESS: ThreadPool(1, name="liveness"),
-            Kind.HEALTH: health,
+            Kind.HEALTH: ThreadPool(HEALTH_THREADS, name="health"),
             Kind.ORDINARY: self._requests,
         }
         #: Bytes that only gunicorn can make sense of are read by gunicorn, in a thread.
@@ -68,27 +58,7 @@ class Flow:
             or cfg.proxy_protocol != "off"
             or cfg.http2_cleartext in ("prior-knowledge", "both")
         )
-        logs_itself = (
-            cfg.accesslog or cfg.statsd_host
-        )  # gunicorn's own access log sees threads only
-        self._liveness = None if logs_itself else LivenessAnswer.of(worker.wsgi)
-        self.set_threads_busy = _threads_busy_gauge()
-
-        self._silent = WaitingRoom(SILENT_SECONDS, on_expiry=self._drop)
-        self._idle = WaitingRoom(cfg.keepalive, on_expiry=self._drop)
-        self._half_heads = WaitingRoom(HALF_SENT_SECONDS, on_expiry=self._give_up)
-        self._half_bodies = WaitingRoom(HALF_SENT_SECONDS, on_expiry=self._give_up)
-        self._lingering = WaitingRoom(LINGER_SECONDS, on_expiry=self._drop)
-        #: In the order in which they make room.
-        self._rooms = (
-            self._lingering,
-            self._silent,
-            self._idle,
-            self._half_heads,
-            self._half_bodies,
-        )
-
-    # What the loop asks for.
+        self._liveness = LivenessAnswer.of(worker.wsgi)
 
     def welcome(self, sock: socket.socket, client: Any, server: Any) -> bool:
         """Take in a new connection; return whether it has been answered already."""
@@ -110,64 +80,18 @@ class Flow:
         if data:
             connection.received = data
             return self._route(connection)
-        self._wait(connection, self._silent)
-        return False
-
-    def _answered_at_once(self, sock: socket.socket, client: Any, data: bytes) -> bool:
-        """
-        Answer a probe that has come before, byte for byte, and asks for no second request.
-
-        Most probes are like that, and none of what a connection needs to wait is made for them.
-        A client that asked for the end sends no more, and nothing unread is left: closing cannot
-        reset what it has not read yet.
-        """
-        request = known_live_request(data)
-        if request is None or request.keep_alive or self._liveness is None:
-            return False
-        answer = self._liveness.render(request, keep_alive=False, remote_addr=_address(client))
-        with contextlib.suppress(OSError):
-            sock.send(answer, socket.MSG_DONTWAIT)  # a new socket has room for it
-        return True
-
-    def seconds_to_deadlines(self, now: float) -> list[float]:
-        waits = (room.seconds_to_next(now) for room in self._rooms)
-        return [wait for wait in waits if wait is not None]
-
-    def expire(self, now: float) -> None:
-        """See out whoever has waited long enough."""
-        for room in self._rooms:
-            room.expire(now)
-
-    def hurry(self, due: float) -> None:
-        """Let nobody who may have nothing to say wait beyond *due*."""
-        self._silent.shorten(due)
-        self._idle.shorten(due)
-
-    def make_room(self) -> bool:
-        """Close the connection that is most likely of no use; return whether there was one."""
-        for room in self._rooms:
-            connection = room.longest_waiting()
-            if connection is not None:
-                self._drop(connection)
-                return True
+        self.lobby.wait(connection, self.lobby.silent)
         return False
 
     def close(self) -> None:
         """Close whatever waits, and let the threads go."""
-        for room in self._rooms:
-            for connection in room:
-                self._drop(connection)
+        self.lobby.close()
         for pool in self._pools.values():
             pool.shutdown()
 
     # Reading.
 
-    def _on_readable(self, connection: Connection, _socket: Any) -> None:
-        if connection.room is None:
-            return  # dropped earlier in the same batch of events
-        if connection.room is self._lingering:
-            self._discard(connection)
-            return
+    def _read(self, connection: Connection) -> None:
         if self._opaque:
             self._submit(connection, self._requests)
             return
@@ -179,23 +103,27 @@ class Flow:
             return
         except OSError:
             pass
-        self._drop(connection)
+        self.lobby.drop(connection)
 
     def _route(self, connection: Connection) -> bool:
-        """Send the connection where its bytes belong; return whether it was answered on the spot."""
+        """Send a connection where its bytes belong; return whether it was answered on the spot."""
+        lobby = self.lobby
         for _ in range(MOST_IN_A_ROW):
             if len(connection.received) < connection.wanted:
-                self._wait(connection, self._half_bodies)
+                lobby.wait(connection, lobby.half_bodies)
                 return False
             kind, length = judge(connection.received, scanned=connection.scanned)
             if kind is Kind.HALF_HEAD:
                 connection.scanned = len(connection.received)
-                if connection.room is not self._half_heads:  # more bytes, no more time
-                    self._wait(connection, self._half_heads)
+                if connection.room is not lobby.half_heads:  # more bytes, no more time
+                    lobby.wait(connection, lobby.half_heads)
                 return False
             if kind is Kind.HALF_BODY:
                 connection.wanted = length
-                self._wait(connection, self._half_bodies)
+                lobby.wait(connection, lobby.half_bodies)
+                return False
+            if kind is Kind.ENDLESS_HEAD:
+                self._refuse(connection)
                 return False
             request = None
             if kind is Kind.LIVENESS and self._liveness is not None:
@@ -205,12 +133,12 @@ class Flow:
                 return False
             connection.received = connection.received[length:]
             connection.scanned = 0
-            if not self._answer(connection, request, self._liveness):
+            if not self._answered(connection, request, self._liveness):
                 return True
             if not connection.received:
-                self._wait(connection, self._idle)
+                lobby.wait(connection, lobby.idle)
                 return True
-        self._wait(connection, self._half_heads)
+        lobby.wait(connection, lobby.half_heads)
         self._defer(self._resume, connection)
         return True
 
@@ -218,37 +146,57 @@ class Flow:
         if connection.room is not None:
             self._route(connection)
 
-    def _answer(
+    def _refuse(self, connection: Connection) -> None:
+        """Answer 431 as gunicorn does, counted and logged; it would read on, in a thread."""
+        try:
+            raise LimitRequestHeaders("the head does not end")
+        except LimitRequestHeaders as error:  # the logger asks for what is being handled
+            self._worker.handle_error(None, connection.sock, connection.client, error)
+        self.lobby.linger(connection)
+
+    # Answering on the spot.
+
+    def _answered_at_once(self, sock: socket.socket, client: Any, data: bytes) -> bool:
+        """
+        Answer a probe that has come before, byte for byte, and asks for no second request.
+
+        Most probes are like that, and nothing of what a waiting connection needs is made for them.
+        A client that asked for the end sends no more, and nothing unread is left: closing cannot
+        reset what it has not read yet.
+        """
+        request = known_live_request(data)
+        if request is None or request.keep_alive or self._liveness is None:
+            return False
+        answer = self._liveness.render(request, keep_alive=False, remote_addr=_address(client))
+        with contextlib.suppress(OSError):
+            sock.send(answer, socket.MSG_DONTWAIT)  # a new socket has room for it
+        return True
+
+    def _answered(
         self, connection: Connection, request: LiveRequest, liveness: LivenessAnswer
     ) -> bool:
-        """Answer liveness on the spot; return whether the connection goes on."""
+        """Answer liveness on a connection; return whether that goes on."""
         keep = request.keep_alive and self._worker.alive and not is_draining()
         keep = keep and bool(self._worker.cfg.keepalive)
-        answer = liveness.render(
-            request, keep_alive=keep, remote_addr=_address(connection.client)
-        )
+        answer = liveness.render(request, keep_alive=keep, remote_addr=_address(connection.client))
         try:
             whole = connection.sock.send(answer) == len(answer)
         except OSError:
             whole = False
-        if not whole:
-            self._drop(connection)  # it sends without reading
-            return False
-        if not keep:
-            # A client that asked for the end sends no more, and nothing unread is left: closing
-            # cannot reset what it has not read yet.
-            done = not request.keep_alive and not connection.received
-            self._drop(connection) if done else self._linger(connection)
-        return keep
+        if whole and keep:
+            return True
+        if not whole or not (request.keep_alive or connection.received):
+            self.lobby.drop(connection)  # it sends without reading; or as in _answered_at_once
+        else:
+            self.lobby.linger(connection)
+        return False
 
     # Threads.
 
     def _submit(self, connection: Connection, pool: ThreadPool) -> None:
-        if connection.room is not None:
-            self._leave(connection)
+        self.lobby.leave(connection)
         if pool is self._requests:
-            self.busy += 1
-            self._worker.busy_changed()
+            self._count(+1)
         pool.submit(self._serve, connection, pool)
 
     def _serve(self, connection: Connection, pool: ThreadPool) -> None:
@@ -264,17 +212,16 @@ class Flow:
             self._defer(self._served, connection, pool, keep)
 
     def _served(self, connection: Connection, pool: ThreadPool, keep: bool) -> None:
-        """Back on the loop."""
+        """Back on the loop: the connection waits for its next request, or goes."""
         if pool is self._requests:
-            self.busy -= 1
-            self._worker.busy_changed()
+            self._count(-1)
         if not keep:
-            self._linger(connection)
+            self.lobby.linger(connection)
             return
         try:
             connection.sock.setblocking(False)
         except OSError:
-            self._drop(connection)
+            self.lobby.drop(connection)
             return
         ahead = connection.parser.unreader.take_buffered()
         if self._opaque and ahead:
@@ -284,63 +231,14 @@ class Flow:
             connection.received = ahead
             self._route(connection)
         else:
-            self._wait(connection, self._idle)
+            self.lobby.wait(connection, self.lobby.idle)
 
-    # Waiting and going.
-
-    def _wait(self, connection: Connection, room: WaitingRoom) -> None:
-        if connection.room is None:
-            self._poller.register(
-                connection.sock, selectors.EVENT_READ, partial(self._on_readable, connection)
-            )
-        room.enter(connection, time.monotonic())
-
-    def _leave(self, connection: Connection) -> None:
-        self._poller.unregister(connection.sock)
-        if connection.room is not None:
-            connection.room.leave(connection)
-
-    def _linger(self, connection: Connection) -> None:
-        """Close once the client has, or after a while; gunicorn waits for that on the loop."""
-        try:
-            connection.sock.setblocking(False)
-            connection.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._drop(connection)
-            return
-        self._wait(connection, self._lingering)
-        self._discard(connection)
-
-    def _discard(self, connection: Connection) -> None:
-        try:
-            if connection.sock.recv(READ_BYTES):
-                return
-        except BlockingIOError:
-            return
-        except OSError:
-            pass
-        self._drop(connection)
-
-    def _give_up(self, connection: Connection) -> None:
-        with contextlib.suppress(OSError):
-            connection.sock.send(TIMEOUT_ANSWER)
-        self._drop(connection)
-
-    def _drop(self, connection: Connection) -> None:
-        if connection.room is not None:
-            self._leave(connection)
-        self._worker.nr_conns -= 1
-        connection.close()
+    def _count(self, change: int) -> None:
+        self.busy += change
+        set_threads_busy(min(self.busy, self._worker.cfg.threads))
+        self._worker.busy_changed()
 
 
 def _address(client: Any) -> str:
     """As REMOTE_ADDR has it."""
     return str(client[0]) if isinstance(client, tuple) else str(client)
-
-
-def _threads_busy_gauge() -> Callable[[int], Any]:
-    try:
-        from atom_platform.metrics.instruments import set_threads_busy
-    except ImportError:
-        return lambda busy: None
-    return set_threads_busy

@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 __all__ = ["Kind", "LiveRequest", "Verdict", "judge", "known_live_request", "live_request"]
 
-#: Waiting in memory costs no thread, but memory; past these a thread reads the rest, and is bounded
-#: by the socket's own timeout.
+#: A head is gathered in memory until it ends; a longer one is refused.
 MOST_HEAD_BYTES: Final = 65_536
+#: So is a body up to this; of a longer one a thread reads the rest, bounded by the socket's timeout.
 MOST_BODY_BYTES: Final = 65_536
 
 HEALTH: Final = (b"GET /health/", b"HEAD /health/")
@@ -55,6 +55,7 @@ class Kind(enum.Enum):
     """Where a request goes once enough of it is there."""
 
     HALF_HEAD = enum.auto()
+    ENDLESS_HEAD = enum.auto()
     HALF_BODY = enum.auto()
     LIVENESS = enum.auto()
     HEALTH = enum.auto()
@@ -92,6 +93,7 @@ class LiveRequest:
 
 
 HALF_HEAD: Final = Verdict(Kind.HALF_HEAD, 0)
+ENDLESS_HEAD: Final = Verdict(Kind.ENDLESS_HEAD, 0)
 UNREADABLE: Final = Verdict(Kind.ORDINARY, 0)
 
 
@@ -105,9 +107,10 @@ def judge(data: bytes | bytearray, *, scanned: int = 0) -> Verdict:
     """
     end = data.find(b"\r\n\r\n", max(0, scanned - 3))
     if end < 0:
-        if len(data) > MOST_HEAD_BYTES or _has_bare_newline(data, scanned):
-            return UNREADABLE  # the parser refuses it at once
-        return HALF_HEAD
+        if len(data) > MOST_HEAD_BYTES:
+            return ENDLESS_HEAD
+        # The parser refuses a bare newline at once; waiting for its end would take for ever.
+        return UNREADABLE if _has_bare_newline(data, scanned) else HALF_HEAD
     end += 4
     head = data[:end].lower()
     if not any(name in head for name in BODY_HEADERS):
@@ -121,7 +124,7 @@ def judge(data: bytes | bytearray, *, scanned: int = 0) -> Verdict:
 
 
 def _has_bare_newline(data: bytes | bytearray, scanned: int) -> bool:
-    """Return whether a line of the head ends without CR: then its end will never be found."""
+    """Return whether a line of the head ends without CR."""
     if data.find(b"\n", scanned) < 0:
         return False
     tail = data[max(0, scanned - 1) :]

@@ -3,7 +3,7 @@ gunicorn's hooks: the life of the arbiter and of its workers, told to the rest o
 
 Standard library only when imported: gunicorn.conf.py does that before the metrics directory exists.
 An exception in `child_exit`, `pre_fork`, `post_fork`, `when_ready` or `nworkers_changed` would end
-the whole server, so none leaves this module. Hooks named like gunicorn's settings are those settings.
+the whole server, so none leaves this module.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ import platform
 import signal
 import socket
 import struct
+import time
 from collections.abc import Callable
 from typing import Any, Final, ParamSpec
 
+from atom_platform import __version__
+from atom_platform.metrics.multiprocess import directory
 from atom_platform.server import exits, runfile
 from atom_platform.server.board import BOARD
 from atom_platform.server.configuration import prepare
-from atom_platform.server.drain import REQUEST_SIGNAL, Drain, is_draining
+from atom_platform.server.drain import Drain, is_draining
 
 __all__ = [
     "child_exit",
@@ -47,6 +50,7 @@ WRITE_TIMEOUT_SECONDS: Final = 30
 log = logging.getLogger("atom_platform.server")
 
 _reported: set[str] = set()
+_beaten_at = 0.0
 
 
 def guarded(hook: Callable[P, None]) -> Callable[P, None]:
@@ -74,9 +78,14 @@ def _report(name: str) -> None:
 
 @guarded
 def on_starting(server: Any) -> None:
-    """Watch how workers end, from the first one on."""
+    """The log exists, and this process is the arbiter for good (`--daemon` has forked)."""
     server.atom_exits = exits.ExitWatch(server)
     server.atom_exits.install()
+    directory.adopt()
+    from atom_platform.metrics import instruments
+
+    if prepared := directory.prepared():
+        instruments.report_directory(prepared)
 
 
 @guarded
@@ -103,7 +112,7 @@ def post_fork(server: Any, worker: Any) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
-    signal.signal(REQUEST_SIGNAL, signal.SIG_IGN)
+    signal.signal(runfile.DRAIN_SIGNAL, signal.SIG_IGN)
 
 
 @guarded
@@ -113,8 +122,11 @@ def post_worker_init(worker: Any) -> None:
         _bound_reads(worker.sockets)
     from atom_platform.metrics import instruments
 
+    instruments.worker_started()
     instruments.set_threads(worker.cfg.threads)
-    instruments.set_app_info(_version(), platform.python_version(), prepare().revision)
+    instruments.set_app_info(__version__, platform.python_version(), prepare().revision)
+    extension = getattr(worker.wsgi, "extensions", {}).get("atom")
+    worker.log.observe_request = getattr(extension, "observe_request", None)
 
 
 @guarded
@@ -122,6 +134,8 @@ def pre_request(worker: Any, request: Any) -> None:
     """While draining, every answer says `Connection: close`, whatever the worker class."""
     if is_draining() and worker.cfg.keepalive:
         worker.cfg.set("keepalive", 0)
+    if not hasattr(worker, "turnstile"):  # the health lane's loop sees to it by itself
+        _heartbeat()
 
 
 @guarded
@@ -153,14 +167,24 @@ def pre_exec(server: Any) -> None:
 
     gunicorn starts the new arbiter with the environment as it was before its configuration ran.
     """
-    variable = "PROMETHEUS_MULTIPROC_DIR"
-    if variable in os.environ:
-        server.cfg.env_orig[variable] = os.environ[variable]
+    if directory.VARIABLE in os.environ:
+        server.cfg.env_orig[directory.VARIABLE] = os.environ[directory.VARIABLE]
 
 
 @guarded
 def on_exit(server: Any) -> None:
     runfile.withdraw(getattr(server, "atom_ports", ()))
+
+
+def _heartbeat() -> None:
+    """Once a second at most, for worker classes whose loop is gunicorn's own."""
+    global _beaten_at
+    now = time.monotonic()
+    if now - _beaten_at >= 1:
+        _beaten_at = now
+        from atom_platform.metrics import instruments
+
+        instruments.heartbeat()
 
 
 def _ports(listeners: list[Any]) -> list[int]:
@@ -188,13 +212,3 @@ def _warn_without_health_lane(server: Any) -> None:
                 "consequence": "probes wait behind requests: a busy service may be restarted",
             },
         )
-
-
-@functools.cache
-def _version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("atom-platform")
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -9,11 +9,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
-__all__ = ["Arbiter", "announce", "find", "withdraw"]
+__all__ = ["DRAIN_SIGNAL", "Arbiter", "announce", "find", "withdraw"]
+
+#: Asks an arbiter to drain. gunicorn has no use for it; whoever does not know it ends by it.
+DRAIN_SIGNAL: Final = signal.SIGRTMIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ def announce(ports: Iterable[int], *, drain_seconds: float) -> None:
     Raises:
         OSError: No directory takes the file; only `probe drain` is the poorer for it.
     """
+    _remove_stale()
     pid = os.getpid()
     text = json.dumps(asdict(Arbiter(pid, started_at(pid) or 0, drain_seconds)))
     for port in ports:
@@ -66,8 +72,12 @@ def withdraw(ports: Iterable[int]) -> None:
 
 def find(port: int) -> Arbiter | None:
     """Return the living arbiter of *port*, if this user runs one."""
+    return _read(_path(port))
+
+
+def _read(path: Path) -> Arbiter | None:
     try:
-        handle = os.open(_path(port), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(handle) as file:
             if os.fstat(file.fileno()).st_uid != os.geteuid():
                 return None
@@ -87,10 +97,26 @@ def started_at(pid: int) -> int | None:
     return int(stat.rpartition(b")")[2].split()[19])
 
 
+def _remove_stale() -> None:
+    """Clear up behind arbiters that were killed."""
+    for path in _directory().glob(f"{_prefix()}*.json"):
+        with contextlib.suppress(OSError):
+            if path.lstat().st_uid == os.geteuid() and _read(path) is None:
+                path.unlink()
+
+
 def _path(port: int) -> Path:
+    return _directory() / f"{_prefix()}{port}.json"
+
+
+def _prefix() -> str:
+    return f"atom-platform-{os.geteuid()}-"
+
+
+def _directory() -> Path:
     """Memory before disk: in a container the root file system is often read-only."""
     directories = (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm", "/tmp")  # noqa: S108 — see announce
     for directory in directories:
         if directory and os.access(directory, os.W_OK | os.X_OK):
-            return Path(directory, f"atom-platform-{os.geteuid()}-{port}.json")
-    return Path(f"atom-platform-{os.geteuid()}-{port}.json")
+            return Path(directory)
+    return Path()

@@ -1,75 +1,31 @@
-"""A small application with what the worker looks for, and with views that misbehave on request."""
+"""A small monitored application whose views misbehave on request."""
 
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import signal
 import threading
 import time
-from types import SimpleNamespace
-from typing import Any
 
 from flask import Flask, Response, request
+
+from atom_platform.monitoring import Monitoring
 
 __all__ = ["app"]
 
 app = Flask(__name__)
-observed: list[dict[str, Any]] = []
-
-
-BODY = json.dumps({"status": "alive"}).encode()
-
-
-def live_body() -> bytes:
-    return BODY
-
-
-def observe_request(
-    method: str,
-    path: str,
-    endpoint: str,
-    status: int,
-    duration_seconds: float,
-    response_bytes: int,
-    remote_addr: str,
-    request_id: str,
-    traceparent: str | None,
-) -> None:
-    observed.append({**locals(), "thread": threading.current_thread().name})
-    del observed[:-100]
-
-
-app.extensions["atom"] = SimpleNamespace(live_body=live_body, observe_request=observe_request)
-
-
-def _health(body: bytes) -> Response:
-    return Response(body, mimetype="application/json", headers={"Cache-Control": "no-store"})
-
-
-@app.get("/health/live", strict_slashes=False)
-def live() -> Response:
-    response = _health(live_body())
-    response.headers["X-Request-ID"] = request.headers.get("X-Request-ID", "0" * 32)
-    return response
-
-
-@app.get("/health/ready")
-@app.get("/health/startup")
-@app.get("/health/metrics")
-def ready() -> Response:
-    return _health(json.dumps({"thread": threading.current_thread().name}).encode())
-
-
-@app.get("/observed")
-def observations() -> Response:
-    return Response(json.dumps(observed), mimetype="application/json")
+Monitoring(app)
 
 
 @app.get("/pid")
 def pid() -> str:
     return str(os.getpid())
+
+
+@app.get("/thread")
+def thread() -> str:
+    return threading.current_thread().name
 
 
 @app.get("/sleep/<float:seconds>")
@@ -93,6 +49,12 @@ def echo() -> bytes:
     return request.get_data()
 
 
+@app.post("/ignore")
+def ignore() -> str:
+    """Answer without reading the body."""
+    return "ignored"
+
+
 @app.get("/stream/<int:pieces>")
 def stream(pieces: int) -> Response:
     return Response((b"x" * 65_536 for _ in range(pieces)), mimetype="text/plain")
@@ -106,11 +68,15 @@ def end(how: str) -> str:
     elif how == "status":
         os._exit(7)
     elif how == "hang":
-        ctypes.PyDLL(None).sleep(60)  # a C call that keeps the interpreter lock: nothing runs
-    elif how == "memory":
-        hoard = []
-        while True:
-            hoard.append(bytearray(os.urandom(1 << 20)))
+        ctypes.PyDLL(None).sleep(60)  # a C call that keeps the interpreter's lock: nothing runs
     elif how == "exit":
         raise SystemExit(0)
     return ""
+
+
+@app.get("/hoard")
+def hoard() -> str:
+    """Take memory until the kernel has had enough."""
+    pieces = []
+    while True:
+        pieces.append(os.urandom(1 << 20))
