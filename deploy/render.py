@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from deploy.grafana.render import render_dashboards
 from deploy.prometheus.render import render_rules
 
 __all__ = ["rendered"]
@@ -11,7 +12,7 @@ __all__ = ["rendered"]
 
 def rendered() -> dict[Path, str]:
     """Return what each made file should hold."""
-    return render_rules()
+    return render_rules() | render_dashboards()
 
 
 def main() -> None:

@@ -82,6 +82,7 @@ def _links(values: dict[str, Any]) -> Any:
 def _budget(values: dict[str, Any]) -> Any:
     def budget(slo: str) -> float:
         """The share of requests that may be bad: `1 - objective`, without its binary dust."""
-        return round(1 - values["slo"][slo]["objective"], 9)
+        objective: float = values["slo"][slo]["objective"]
+        return round(1 - objective, 9)
 
     return budget
