@@ -83,20 +83,18 @@ def check_service(url: str, *, expected: bool) -> Iterator[Finding]:
             do="Check that the URL is that of the service, and no proxy's.",
         )
         return
-    for look in (_startup, _readiness, _scrape):
+    for look in (_startup, _readiness, _scrape, _latencies):
         try:
             yield from look(get)
         except (OSError, http.client.HTTPException) as error:
             yield trouble(
                 AREA,
                 "service-silent",
-                f"{look.__name__.strip('_')} does not answer: {_reason(error)}",
+                f"{url} has stopped answering: {_reason(error)}",
                 why="Probes and Prometheus see no answer either.",
                 do="Read the last lines of the service's log.",
             )
             return
-    for path in TARGETS_MS:
-        yield _latency(path, get)
 
 
 def _getter(url: str) -> Callable[[str], Reply]:
@@ -194,24 +192,33 @@ def _scrape(get: Callable[[str], Reply]) -> Iterator[Finding]:
     yield from check_scrape(first.body, get("/health/metrics").body)
 
 
-def _latency(path: str, get: Callable[[str], Reply]) -> Finding:
-    milliseconds = statistics.median(get(path).milliseconds for _ in range(ATTEMPTS))
+def _latencies(get: Callable[[str], Reply]) -> Iterator[Finding]:
+    for path in TARGETS_MS:
+        yield from _latency(path, get)
+
+
+def _latency(path: str, get: Callable[[str], Reply]) -> Iterator[Finding]:
+    replies = [get(path) for _ in range(ATTEMPTS)]
+    if any(reply.status not in (200, 503) for reply in replies):
+        return  # told already; how fast a wrong answer is says nothing
+    milliseconds = statistics.median(reply.milliseconds for reply in replies)
     target, acceptable, critical = TARGETS_MS[path]
     what = f"{path} answers in {milliseconds:.1f} ms; the target is {target} ms"
     code = f"latency-{path.rsplit('/', 1)[1]}"
     if milliseconds < target:
-        return ok(AREA, code, what)
-    if milliseconds < acceptable:
-        return note(AREA, code, what)
-    make = trouble if milliseconds > critical else warning
-    return make(
-        AREA,
-        code,
-        what,
-        why="Probes that take long are answered too late under load.",
-        do="Look at the processor limit first (`gunicorn_threads_busy`, throttling), then for "
-        "metrics at the number of samples.",
-    )
+        yield ok(AREA, code, what)
+    elif milliseconds < acceptable:
+        yield note(AREA, code, what)
+    else:
+        make = trouble if milliseconds > critical else warning
+        yield make(
+            AREA,
+            code,
+            what,
+            why="Probes that take long are answered too late under load.",
+            do="Look at the processor limit first (`gunicorn_threads_busy`, throttling), then for "
+            "metrics at the number of samples.",
+        )
 
 
 def _reason(error: Exception) -> str:

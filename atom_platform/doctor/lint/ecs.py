@@ -12,19 +12,31 @@ from atom_platform.doctor.lint.image import check_image
 from atom_platform.doctor.lint.secrets import COMMAND_LINE, check_plain_text
 from atom_platform.doctor.lint.shape import at, items, mapping, number, text
 
-__all__ = ["check_task_definition", "find_task_definition"]
+__all__ = ["check_task_definition", "find_task_definitions"]
 
 #: What ECS takes for stopTimeout, and the most that Fargate allows.
 STOP_SECONDS = 30
 MOST_STOP_SECONDS = 120
 
 
-def find_task_definition(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the task definition that *document* is, or holds as the command line prints it."""
-    for candidate in (document, mapping(document.get("taskDefinition"))):
-        if "containerDefinitions" in candidate:
-            return candidate
-    return None
+def find_task_definitions(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the task definitions in *document*: its own, one as `aws ecs` prints it, a stack's."""
+    candidates = [document, mapping(document.get("taskDefinition"))]
+    for resource in mapping(document.get("Resources")).values():
+        if mapping(resource).get("Type") == "AWS::ECS::TaskDefinition":
+            candidates.append(mapping(_as_json_has_it(mapping(resource).get("Properties"))))
+    return [candidate for candidate in candidates if "containerDefinitions" in candidate]
+
+
+def _as_json_has_it(value: Any) -> Any:
+    """CloudFormation writes every key with a capital."""
+    if isinstance(value, dict):
+        return {
+            f"{key[:1].lower()}{key[1:]}": _as_json_has_it(each)
+            for key, each in value.items()
+            if isinstance(key, str)
+        }
+    return [_as_json_has_it(each) for each in value] if isinstance(value, list) else value
 
 
 def check_task_definition(path: str, task: dict[str, Any]) -> Iterator[Finding]:

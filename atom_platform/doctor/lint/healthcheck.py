@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from atom_platform.doctor.finding import Finding, note, trouble, warning
@@ -12,6 +13,9 @@ from atom_platform.doctor.lint.figures import Figures
 from atom_platform.doctor.lint.shape import mapping, number, text
 
 __all__ = ["Subject", "check_health"]
+
+#: What the image is made of, where the doctor runs in the source.
+DOCKERFILES = (Path("Dockerfile"), Path(__file__).resolve().parents[3] / "Dockerfile")
 
 #: What ECS allows, and takes when nothing is said.
 RANGES = {
@@ -66,14 +70,7 @@ def check_health(subject: Subject) -> Iterator[Finding]:
     if found := re.search(r"\b(curl|wget)\b", command):
         tool = found.group()
         limit = r"--max-time|\s-[a-zA-Z]*m\s*[0-9]" if tool == "curl" else r"--timeout|\s-T\s*[0-9]"
-        yield warning(
-            subject.area,
-            "health-command-binary",
-            f"The healthCheck runs {tool} inside of the container",
-            why=f"Slim images have no {tool}; a command that is not there is an unhealthy task.",
-            do="Use the command CMD, python, -m, atom_platform, probe, live, which comes with the "
-            f"service; or keep {tool} in the image, as its Dockerfile does.",
-        )
+        yield _binary(subject.area, tool)
         if not re.search(limit, command):
             yield warning(
                 subject.area,
@@ -93,6 +90,21 @@ def check_health(subject: Subject) -> Iterator[Finding]:
             do="Write 127.0.0.1.",
         )
     yield from _health_times(subject, health)
+
+
+def _binary(area: str, tool: str) -> Finding:
+    what = f"The healthCheck runs {tool} inside of the container"
+    for dockerfile in DOCKERFILES:
+        if dockerfile.is_file() and re.search(rf"\b{tool}\b", dockerfile.read_text()):
+            return note(area, "health-command-binary", f"{what}; the Dockerfile here has it")
+    return warning(
+        area,
+        "health-command-binary",
+        what,
+        why=f"Slim images have no {tool}; a command that is not there is an unhealthy task.",
+        do=f"Use the command CMD, python, -m, atom_platform, probe, live; or put {tool} into the "
+        "image.",
+    )
 
 
 def _health_times(subject: Subject, health: dict[str, Any]) -> Iterator[Finding]:

@@ -40,6 +40,13 @@ def check_objects(objects: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[Fin
         for _, each in objects
         if each.get("kind") == "ConfigMap"
     }
+    tagged = frozenset(
+        text(image.get("name"))
+        for _, each in objects
+        if each.get("kind") == "Kustomization"
+        for image in items(each.get("images"))
+        if "newTag" in image or "digest" in image
+    )
     for path, each in objects:
         kind, name = text(each.get("kind")), text(at(each, "metadata", "name"))
         area = f"{path}: {kind}/{name}"
@@ -48,11 +55,15 @@ def check_objects(objects: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[Fin
         elif kind in ("ServiceMonitor", "PodMonitor"):
             yield from _monitor(area, each)
         elif kind in POD_PATHS:
-            yield from _workload(area, kind, each, maps)
+            yield from _workload(area, kind, each, maps, tagged)
 
 
 def _workload(
-    area: str, kind: str, each: dict[str, Any], maps: dict[str, dict[str, str]]
+    area: str,
+    kind: str,
+    each: dict[str, Any],
+    maps: dict[str, dict[str, str]],
+    tagged: frozenset[str],
 ) -> Iterator[Finding]:
     template = mapping(at(each, *POD_PATHS[kind]) if POD_PATHS[kind] else each)
     pod = mapping(template.get("spec"))
@@ -60,7 +71,10 @@ def _workload(
     if not any(container.get("image") for container in containers):
         yield note(area, "object-partial", "A patch without an image: examine the rendered object")
         return
-    for container in _ours(containers):
+    ours = [container for container in containers if _runs_the_service(container)]
+    if not ours:
+        yield note(area, "object-foreign", "No container looks like this service")
+    for container in ours:
         environ, names = _environment(container, maps)
         command = f"{text(container.get('command'))} {text(container.get('args'))}"
         subject = Subject(
@@ -73,24 +87,25 @@ def _workload(
             environ=environ,
             names=names,
             figures=figures_of(environ, names=names, command=command),
+            tagged_elsewhere=tagged,
         )
         findings = [finding for rule in _rules(kind) for finding in rule(subject)]
         yield from findings or [ok(subject.area, "all-well", "Nothing to complain about")]
 
 
-def _ours(containers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the containers that run the service; sidecars are not ours to judge."""
-    if len(containers) == 1:
-        return containers
-    return [
-        container
-        for container in containers
-        if "atom" in f"{text(container.get('image'))} {text(container.get('name'))}"
+def _runs_the_service(container: dict[str, Any]) -> bool:
+    """Whether *container* looks like ours; what stands beside it is not ours to judge."""
+    words = " ".join(text(container.get(key)) for key in ("image", "name", "command", "args"))
+    return (
+        any(word in words for word in ("atom", "gunicorn", "wsgi"))
+        or any(
+            number(port.get("containerPort"), 0) == 8000 for port in items(container.get("ports"))
+        )
         or any(
             text(at(container, probe, "httpGet", "path")).startswith("/health/")
             for probe in ("livenessProbe", "readinessProbe", "startupProbe")
         )
-    ]
+    )
 
 
 def _environment(

@@ -47,7 +47,11 @@ def check_secrets(subject: Subject) -> Iterator[Finding]:
 
 def check_container(subject: Subject) -> Iterator[Finding]:
     """Yield what is to be said about image and resources."""
-    yield from check_image(subject.area, text(subject.container.get("image")))
+    yield from check_image(
+        subject.area,
+        text(subject.container.get("image")),
+        tagged_elsewhere=subject.tagged_elsewhere,
+    )
     resources = mapping(subject.container.get("resources"))
     missing = [
         f"{side}.{what}"

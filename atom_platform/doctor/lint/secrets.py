@@ -31,15 +31,14 @@ def check_plain_text(
         if not value or value.startswith(PLACEHOLDERS):
             continue
         url = name == "DATABASE_URL"
-        if redact_text(value) != value or (
-            not url and is_secret(name, value) and "://" not in value
-        ):
+        named = not url and name != COMMAND_LINE and "://" not in value and is_secret(name, value)
+        if named or redact_text(value) != value:
             yield trouble(
                 area,
                 "secret-in-plain-text",
                 f"{name} is written out in {where}",
                 why="Whoever reads the file, its history or the running definition has the secret.",
-                do=f"{do} Then change the secret: this one is known.",
+                do=f"{do} Then replace it by another: this one is known.",
             )
         elif url and not _is_sqlite(value):
             yield warning(

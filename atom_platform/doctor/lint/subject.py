@@ -25,6 +25,7 @@ class Subject:
         environ: Its variables whose values are known.
         names: All of its variables.
         figures: What the service will be like.
+        tagged_elsewhere: Images whose version is said in another file.
     """
 
     area: str
@@ -36,3 +37,4 @@ class Subject:
     environ: dict[str, str]
     names: set[str]
     figures: Figures
+    tagged_elsewhere: frozenset[str] = frozenset()
