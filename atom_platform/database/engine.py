@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, exc
 
 from atom_platform.database.blame import Verdict
+from atom_platform.database.failure import ConnectionLost
 from atom_platform.database.ping import Ping, PostgresPing, SqlitePing
 from atom_platform.database.pool import Pool, migration_engine
 from atom_platform.database.server import server_of
@@ -183,6 +184,10 @@ class Database:
         except exc.TimeoutError:
             pool.blame.pool_exhausted()
             raise
+        except exc.InvalidRequestError as error:  # each connection was dead, also the newest ones
+            pool.blame.pool_failed()
+            lost = ConnectionLost("connections are lost as soon as they are made")
+            raise exc.OperationalError(None, None, lost, connection_invalidated=True) from error
 
     def _ping_told(self, works: bool) -> None:
         """Mend the pool by what a ping has found; runs in the ping's thread."""

@@ -12,7 +12,15 @@ import threading
 import weakref
 from typing import Any, Final
 
-from sqlalchemy import Engine, Pool, QueuePool, SingletonThreadPool, StaticPool, event
+from sqlalchemy import (
+    AssertionPool,
+    Engine,
+    Pool,
+    QueuePool,
+    SingletonThreadPool,
+    StaticPool,
+    event,
+)
 
 from atom_platform.metrics.instruments import set_db_pool
 
@@ -117,7 +125,7 @@ def _size_of(pool: Pool) -> int:
         return pool.size() + max(0, pool._max_overflow)
     if isinstance(pool, SingletonThreadPool):
         return pool.size
-    return 1 if isinstance(pool, StaticPool) else 0  # the rest has no bound
+    return 1 if isinstance(pool, StaticPool | AssertionPool) else 0  # the rest has no bound
 
 
 def _publish() -> None:

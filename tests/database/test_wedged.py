@@ -1,0 +1,88 @@
+"""A pool that stays broken while fresh connections work: mended, else the worker is given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from psycopg.pq.abc import PGconn
+from sqlalchemy import exc, text
+
+from atom_platform.database import blame
+from atom_platform.database.deadline import Waker
+from atom_platform.database.engine import Database
+from atom_platform.database.source import PostgresSource
+from tests.polling import wait_until
+from tests.postgres import PostgreSQL
+
+Open = Callable[..., Database]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds instead of minutes."""
+    monkeypatch.setattr(blame, "SUSPECT_SECONDS", 0.5)
+    monkeypatch.setattr(blame, "LAST_CHANCE_SECONDS", 1.5)
+
+
+def ask(database: Database) -> bool:
+    try:
+        return database.run(lambda c: c.execute(text("SELECT 1")).scalar()) == 1
+    except exc.SQLAlchemyError:
+        return False
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_pool_that_leaks_is_reset(server: PostgreSQL, open_url: Open) -> None:
+    """Somebody took every connection and forgot them: only a new pool has some to give."""
+    database = open_url(
+        server.url(),
+        database_pool_size=1,
+        database_pool_timeout_seconds=0.05,
+        database_query_timeout_seconds=0.1,
+    )
+    ended: list[str] = []
+    database.when_wedged(lambda: ended.append("ended"))
+    assert ask(database)
+    forgotten = database.engine.connect()
+
+    def works_again() -> bool:
+        database.ping()
+        return ask(database)
+
+    wait_until(works_again)
+
+    assert ended == []
+    forgotten.invalidate()
+    forgotten.close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_pool_beyond_repair_ends_the_worker(
+    server: PostgreSQL, open_url: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections of the pool are lost at once, new ones too, while the ping gets all it wants."""
+    database = open_url(server.url())
+    ended: list[str] = []
+    database.when_wedged(lambda: ended.append("ended"))
+    assert ask(database)
+
+    make = PostgresSource._connect
+
+    def make_and_kill(source: PostgresSource, waker: Waker) -> PGconn:
+        pgconn = make(source, waker)
+        server.execute(f"SELECT pg_terminate_backend({pgconn.backend_pid}, 5000)")
+        return pgconn
+
+    monkeypatch.setattr(PostgresSource, "_connect", make_and_kill)
+    server.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+
+    def given_up() -> bool:
+        assert not ask(database)
+        database.ping()
+        return bool(ended)
+
+    wait_until(given_up, seconds=30)
