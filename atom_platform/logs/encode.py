@@ -93,10 +93,9 @@ def _text_of(value: object) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return *text* as UTF-8 can hold it."""
-    if text.isascii():
-        return str(text)
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Return *text* as UTF-8 can hold it, and as nothing but a string."""
+    text = str.__str__(text)  # whatever a subclass makes of itself
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 class _Cleaner:
@@ -131,9 +130,9 @@ class _Cleaner:
         if isinstance(value, enum.Enum):
             return self._clean(value.value, depth)
         if isinstance(value, int):
-            return int(value) if -(2**63) <= value < 2**64 else _text_of(value)
+            return int.__int__(value) if -(2**63) <= value < 2**64 else _text_of(value)
         if isinstance(value, float):
-            return float(value) if math.isfinite(value) else None
+            return float.__float__(value) if math.isfinite(value) else None
         if isinstance(value, (datetime.date, datetime.time, uuid.UUID)):
             return value.isoformat() if not isinstance(value, uuid.UUID) else str(value)
         if isinstance(value, (dict, list, tuple)):

@@ -95,7 +95,7 @@ _URL: Final = re.compile(
 )
 _URL_KEY: Final = re.compile(r"""([hH][tT][tT][pP][sS]?://)[^\s:/?#@"'<>]{1,512}@""")
 _PORT: Final = re.compile(r"[0-9]{1,5}(?:[/?#]|$)")
-_BEARER: Final = re.compile(r"(?i)\b(bearer|negotiate)(\s+)[\w.~+/-]{4,}=*")
+_BEARER: Final = re.compile(r"""(?i)\b(bearer|negotiate)(\s+)[^\s"'<>,;)\]}]{4,}""")
 _BASIC: Final = re.compile(r"\b([Bb]asic|BASIC)(\s+)(?=[a-z]*[A-Z0-9+/=])[A-Za-z0-9+/]{6,}={0,2}")
 _HEADER: Final = re.compile(
     r"""(?i)(authorization|cookie|x-api-key)(\\*["']?\s*[:=]\s*|\\*["']\s*,\s*(?=\\*["']))"""

@@ -1,0 +1,97 @@
+"""Trace context: valid to the letter, or none."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import pytest
+
+from atom_platform.logs.trace import active_span, parse_trace_context
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN = "00f067aa0ba902b7"
+VALID = f"00-{TRACE}-{SPAN}-01"
+
+
+def test_reads_a_valid_header() -> None:
+    found = parse_trace_context(f" {VALID}\t")
+
+    assert found is not None
+    assert (found.trace_id, found.span_id, found.flags) == (TRACE, SPAN, "01")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "00",
+        VALID.upper(),
+        f"ff-{TRACE}-{SPAN}-01",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE}-{SPAN}-01-extra",
+        f"00-{TRACE}-{SPAN}-1",
+        f"00-{TRACE[:-1]}-{SPAN}-01",
+        f"0-{TRACE}-{SPAN}-01",
+        f"{VALID},{VALID}",
+        f"01-{TRACE}-{SPAN}-01extra",
+        f"{VALID}\n",
+        f"00_{TRACE}_{SPAN}_01",
+    ],
+)
+def test_anything_else_is_none(header: str) -> None:
+    assert parse_trace_context(header) is None
+
+
+@pytest.mark.parametrize("rest", ["", "-", "-what-the-future-brings"])
+def test_a_later_version_counts_by_its_beginning(rest: str) -> None:
+    found = parse_trace_context(f"cc-{TRACE}-{SPAN}-ff{rest}")
+
+    assert found is not None
+    assert found.outgoing_headers()["traceparent"].startswith(f"00-{TRACE}-")
+    assert found.outgoing_headers()["traceparent"].endswith("-03")
+
+
+@pytest.mark.parametrize(
+    ("state", "kept"),
+    [
+        ("congo=t61rcWkgMzE", "congo=t61rcWkgMzE"),
+        ("rojo=1, congo=2 ,,", "rojo=1,congo=2"),
+        ("fw529a3039@dt=x", "fw529a3039@dt=x"),
+        ("a=1,a=2", ""),
+        ("A=1", ""),
+        ("a", ""),
+        ("a=b=c", ""),
+        ("a=ü", ""),
+        (",".join(f"k{n}=v" for n in range(32)), ",".join(f"k{n}=v" for n in range(32))),
+        (",".join(f"k{n}=v" for n in range(33)), ""),
+        ("", ""),
+    ],
+)
+def test_tracestate_is_handed_on_if_valid(state: str, kept: str) -> None:
+    found = parse_trace_context(VALID, state)
+
+    assert found is not None
+    assert found.outgoing_headers().get("tracestate", "") == kept
+
+
+def test_each_call_has_a_parent_of_its_own() -> None:
+    found = parse_trace_context(VALID)
+    assert found is not None
+
+    parents = {found.outgoing_headers()["traceparent"] for _ in range(100)}
+
+    assert len(parents) == 100
+    assert all(parse_trace_context(parent) for parent in parents)
+
+
+def test_without_opentelemetry_there_is_no_span() -> None:
+    assert "opentelemetry.trace" not in sys.modules
+    assert active_span() is None
+
+
+def test_a_broken_module_of_that_name_is_no_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", types.ModuleType("opentelemetry.trace"))
+
+    assert active_span() is None
