@@ -33,9 +33,9 @@ MAY_IMPORT = {
 #: The first pattern that fits gives a file its level; it imports from lower levels only,
 #: and from its own package's files of the same level.
 LEVELS = (
-    ("app.py", 50),
+    ("__main__.py", 60),
+    ("app.py", 55),
     ("monitoring.py", 50),
-    ("__main__.py", 50),
     ("doctor/*", 50),
     ("*/views.py", 40),
     ("agents/*views.py", 40),
@@ -43,6 +43,8 @@ LEVELS = (
     ("metrics/answer.py", 40),
     ("logs/http.py", 40),
     ("agents/service.py", 35),
+    ("agents/store.py", 33),
+    ("agents/runner.py", 33),
     ("health/registry.py", 35),
     ("server/*", 35),
     ("settings.py", 1),
