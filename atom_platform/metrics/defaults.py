@@ -24,8 +24,7 @@ def seed(table: SeriesTable) -> None:
         if definition.kind != "gauge" and not definition.computed:
             table.family(family(definition), definition.kind, definition.help)
             for values in _known_label_sets(definition):
-                for key, _, _ in keys_of(definition, values):
-                    table.number(definition.kind, key)
+                table.numbers(definition.kind, [key for key, _, _ in keys_of(definition, values)])
 
 
 def completed_gauges(gauges: Iterable[FamilySamples]) -> list[FamilySamples]:

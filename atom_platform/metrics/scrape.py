@@ -66,5 +66,4 @@ class Scrape:
         self._started_at = -1
         self._collection = None
         self._answers = {}
-        self._collector = Collector()
-        seed(self._collector.table)
+        self._collector = Collector(seed=seed)

@@ -54,7 +54,7 @@ def collected() -> Callable[[], Samples]:
 
 
 @pytest.fixture(name="fork")
-def _fork() -> Iterator[Callable[[Callable[[], None]], int]]:
+def _fork() -> Callable[[Callable[[], None]], int]:
     """Return a function that runs another in a forked process, and waits for its end."""
 
     def fork(function: Callable[[], None]) -> int:
@@ -72,4 +72,4 @@ def _fork() -> Iterator[Callable[[Callable[[], None]], int]]:
         assert os.waitstatus_to_exitcode(status) == 0
         return pid
 
-    yield fork
+    return fork

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import add
 from pathlib import Path
+from typing import Final
 
 from atom_platform.metrics.multiprocess.exemplars import EXEMPLARS_KIND, read_exemplars
 from atom_platform.metrics.multiprocess.families import Exemplar, FamilySamples, Labels, Sample
@@ -25,6 +26,9 @@ from atom_platform.metrics.multiprocess.series import AddedFamily, SeriesTable, 
 from atom_platform.metrics.multiprocess.storage import STORAGE, Storage
 
 __all__ = ["Collection", "Collector"]
+
+#: When a file vanishes while it is read, the reading begins again; not for ever.
+_ATTEMPTS: Final = 3
 
 Exemplars = dict[tuple[str, Labels], dict[float, Exemplar]]
 
@@ -76,25 +80,41 @@ class Collector:
     Args:
         storage: This process's own; its directory is what is read.
         alive: Whether the process behind a plain prometheus_client file still runs.
+        seed: Gives a new table the series that are there whoever counted what.
     """
 
     def __init__(
-        self, storage: Storage = STORAGE, *, alive: Callable[[str], bool] = is_alive
+        self,
+        storage: Storage = STORAGE,
+        *,
+        alive: Callable[[str], bool] = is_alive,
+        seed: Callable[[SeriesTable], None] = lambda table: None,
     ) -> None:
+        self._seed = seed
         self.table = SeriesTable()
+        self._rows: dict[Path, Row] = {}
+        self._last: list[tuple[Row, tuple[float, ...]]] = []
+        self._totals: list[float] = []
         self._storage = storage
         self._alive = alive
-        self._rows: dict[Path, Row] = {}
         self._tables: dict[Path, dict[bytes, int]] = {}
         self._readers: dict[Path, FileReader] = {}
         self._keys: dict[bytes, Key] = {}
-        self._last: list[tuple[Row, tuple[float, ...]]] = []
-        self._totals: list[float] = []
+        seed(self.table)
 
     def collect(self) -> Collection:
         """Return everything. Never raises for what it reads."""
-        gauges, exemplars = Gauges(), Exemplars()
-        rows = []
+        for _ in range(_ATTEMPTS):
+            table = self.table
+            gauges, exemplars = Gauges(), Exemplars()
+            totals = self._added(list(self._read(gauges, exemplars)))
+            self._add_memory(totals, gauges)
+            if table is self.table:
+                break  # no file vanished meanwhile and took its series with it
+        return Collection(self.table, totals, self._shown(gauges), exemplars)
+
+    def _read(self, gauges: Gauges, exemplars: Exemplars) -> Iterator[Row]:
+        """Read every file, and yield the rows of those whose values are added up."""
         for path, name in self._listed():
             with self._tolerating(path):
                 reader = self._reader(path, name)
@@ -103,22 +123,14 @@ class Collector:
                 if name.kind == EXEMPLARS_KIND:
                     self._read_exemplars(reader, exemplars)
                 elif name.kind.startswith("gauge"):
-                    cells = reader.cells
-                    entries = self._entries(reader).items()
-                    gauges.add(
-                        name.kind,
-                        name.writer,
-                        [(self._key(key), cells[at], cells[at + 1]) for key, at in entries],
-                    )
+                    cells, entries = reader.cells, self._entries(reader).items()
+                    found = [(self._key(key), cells[at], cells[at + 1]) for key, at in entries]
+                    gauges.add(name.kind, name.writer, found)
                 else:
-                    row = self._rows.get(path)
-                    if row is None or row.reader is not reader:
-                        row = self._rows[path] = Row(reader, self.table)
+                    row = self._rows.get(path) or Row(reader, self.table)
                     row.learn()
-                    rows.append(row)
-        totals = self._added(rows)
-        self._add_memory(totals, gauges)
-        return Collection(self.table, totals, self._shown(gauges), exemplars)
+                    self._rows[path] = row
+                    yield row
 
     def _listed(self) -> list[tuple[Path, FileName]]:
         storage = self._storage
@@ -171,9 +183,9 @@ class Collector:
             if kind.startswith("gauge"):
                 gauges.add(kind, writer, [(self._key(key), v, t) for key, v, t in values])
             elif kind != EXEMPLARS_KIND:
-                for key, value, _ in values:
-                    number = self.table.number(kind, key)
-                    totals += [0.0] * (self.table.size - len(totals))
+                numbers = self.table.numbers(kind, [key for key, _, _ in values])
+                totals += [0.0] * (self.table.size - len(totals))
+                for number, (_, value, _) in zip(numbers, values, strict=True):
                     totals[number] += value
 
     def _read_exemplars(self, reader: FileReader, exemplars: Exemplars) -> None:
@@ -212,5 +224,14 @@ class Collector:
 
     def _drop(self, path: Path) -> None:
         self._readers.pop(path, None)
-        self._rows.pop(path, None)
         self._tables.pop(path, None)
+        if path in self._rows:
+            # What only that file had must not stay as 0: a counter would seem to go back.
+            self._forget_series()
+
+    def _forget_series(self) -> None:
+        self.table = SeriesTable()
+        self._seed(self.table)
+        for path in self._rows:
+            self._readers.pop(path, None)  # it would only tell what has been appended since
+        self._rows, self._last, self._totals = {}, [], []

@@ -37,10 +37,10 @@ class Row:
 
     def learn(self) -> None:
         """Number the cells that were appended to the file."""
-        kind = self.reader.name.kind
-        for key, place in self.reader.appended():
-            self._numbers.append(self._table.number(kind, key))
-            self._places.append(place)
+        if entries := self.reader.appended():
+            keys, places = zip(*entries, strict=True)
+            self._numbers.extend(self._table.numbers(self.reader.name.kind, keys))
+            self._places.extend(places)
 
     def read(self) -> tuple[float, ...]:
         """Return one number for each series of the table, 0 for those not in this file; extras."""

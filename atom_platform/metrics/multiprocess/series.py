@@ -7,6 +7,7 @@ series' text is kept, and made again only when its totals are other than at the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import accumulate
 from operator import itemgetter
 from typing import Any, Final
@@ -173,28 +174,32 @@ class SeriesTable:
             family = self.families[name] = AddedFamily(name, kind, help_text)
         return family
 
-    def number(self, kind: str, key: bytes) -> int:
+    def numbers(self, kind: str, keys: Iterable[bytes]) -> list[int]:
         """
-        Return the number of the cell of *key* in files of *kind*.
+        Return the numbers of the cells of *keys* in files of *kind*.
 
         Raises:
-            CorruptFileError: It is not a key.
+            CorruptFileError: One of them is not a key; the table has then learnt none of them.
         """
-        numbers = self._numbers.setdefault(kind, {})
-        number = numbers.get(key)
-        if number is None:
-            number = numbers[key] = self._number(kind, parse_key(key))
-        return number
+        known = self._numbers.setdefault(kind, {})
+        keys = list(keys)
+        new = [(key, *_split(kind, parse_key(key))) for key in keys if key not in known]
+        for key, parsed, labels, bound in new:
+            known[key] = self._number(kind, parsed, labels, bound)
+        return [known[key] for key in keys]
 
-    def _number(self, kind: str, key: Key) -> int:
+    def _number(self, kind: str, key: Key, labels: Labels, bound: float | None) -> int:
         family = self.family(key.family, kind, key.help)
         if family.kind != kind:
             return 0  # two metrics of one name: the first is the one that is exposed
-        labels, bound = (key.labels, None) if kind != "histogram" else without_bound(key)
         number = family.of(labels).number(key.sample, bound, self.size)
         if number == self.size:
             self.size += 1
         return number
+
+
+def _split(kind: str, key: Key) -> tuple[Key, Labels, float | None]:
+    return (key, *without_bound(key)) if kind == "histogram" else (key, key.labels, None)
 
 
 def without_bound(key: Key) -> tuple[Labels, float | None]:

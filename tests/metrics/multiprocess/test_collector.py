@@ -43,7 +43,7 @@ class PlainProcess:
     """One process that knows only prometheus_client, played by a value class of its own."""
 
     def __init__(self, identifier: str) -> None:
-        self.value_class = values.MultiProcessValue(lambda: identifier)
+        self.value_class = values.MultiProcessValue(lambda: identifier)  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.metrics: dict[tuple[str, int], Any] = {}
 
@@ -81,7 +81,7 @@ def bits(value: float) -> bytes:
 
 
 def theirs(paths: Sequence[Path]) -> dict[Any, Any]:
-    merged = MultiProcessCollector.merge([str(path) for path in paths])
+    merged = MultiProcessCollector.merge([str(path) for path in paths])  # type: ignore[no-untyped-call]
     return {
         (metric.name, metric.type, metric.documentation): {
             (sample.name, tuple(sorted(sample.labels.items())), bits(sample.value))

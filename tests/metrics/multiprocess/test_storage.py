@@ -1,0 +1,276 @@
+"""Where a process counts, and that no fault of a file system ever reaches who counts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prometheus_client.mmap_dict import mmap_key
+
+from atom_platform.metrics.multiprocess.storage import STORAGE
+from tests.metrics.conftest import Samples
+from tests.metrics.script import ROOT
+
+Collected = Callable[[], Samples]
+Fork = Callable[[Callable[[], None]], int]
+
+COUNT = ("things_total", ())
+
+
+def key(number: int = 0, family: str = "things") -> bytes:
+    labels = [("n", str(number))] if number else []
+    names, values = [n for n, _ in labels], [v for _, v in labels]
+    return mmap_key(family, f"{family}_total", names, values, "Things.").encode()
+
+
+def count(number: int = 0, amount: float = 1.0) -> None:
+    with STORAGE.lock:
+        cells, at = STORAGE.cell("counter", key(number))
+        cells[at] += amount
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+
+
+def test_without_a_directory_values_are_in_memory(collected: Collected) -> None:
+    count()
+    count()
+
+    assert collected() == {COUNT: 2}
+
+
+def test_each_process_counts_into_its_own_slot(
+    directory: Path, collected: Collected, fork: Fork
+) -> None:
+    count()
+    fork(count)
+    fork(count)  # takes the slot that the first child left, and goes on with its file
+
+    assert names(directory) == ["counter_slot0.db", "counter_slot1.db"]
+    assert collected() == {COUNT: 3}
+
+
+def test_a_fork_inside_a_fork_counts_apart(
+    directory: Path, collected: Collected, fork: Fork
+) -> None:
+    def child() -> None:
+        count()
+        fork(count)
+        count()
+
+    count()
+    fork(child)
+    count()
+
+    assert collected() == {COUNT: 5}
+    assert len(names(directory)) == 3
+
+
+def test_cells_survive_the_growth_of_their_file(directory: Path, collected: Collected) -> None:
+    """A cell handed out before keeps counting into what others read."""
+    with STORAGE.lock:
+        first, at = STORAGE.cell("counter", key())
+    size = (directory / "counter_slot0.db").stat().st_size
+    for number in range(1, 5000):
+        count(number)
+    first[at] += 7
+
+    found = collected()
+
+    assert (directory / "counter_slot0.db").stat().st_size > 10 * size
+    assert found[COUNT] == 7
+    assert len(found) == 5000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="zero-length"),
+        pytest.param(b"\x08\0", id="shorter-than-its-head"),
+        pytest.param(b"\xff\xff\xff\x7f" + bytes(4092), id="says-more-than-it-holds"),
+        pytest.param(b"\x18\0\0\0\0\0\0\0\xff\xff\xff\x7f" + bytes(4084), id="bad-length"),
+        pytest.param(
+            b"\x28\0\0\0\0\0\0\0\x04\0\0\0\xff\xfe\xfd\xfc" + b" " * 8 + bytes(4096), id="bad-utf-8"
+        ),
+        pytest.param(b"\x28\0\0\0\0\0\0\0\x04\0\0\0oops" + b" " * 8 + bytes(4096), id="not-a-key"),
+        pytest.param(os.urandom(5000), id="garbage"),
+        pytest.param(b"\xf0\xff\xff\xff" + bytes(4092), id="negative"),
+    ],
+)
+@pytest.mark.parametrize("name", ["counter_slot0.db", "counter_4711.db", "histogram_slot9.db"])
+def test_a_bad_file_costs_its_own_numbers_only(
+    directory: Path,
+    collected: Collected,
+    caplog: pytest.LogCaptureFixture,
+    content: bytes,
+    name: str,
+) -> None:
+    """Also under the name that the next process will open: it is set aside, told once, counted."""
+    (directory / name).write_bytes(content)
+
+    count()
+    found = [collected() for _ in range(3)]
+    STORAGE.problems.log()
+
+    assert found == [{COUNT: 1}] * 3
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert STORAGE.problems.uncounted()
+    if name == "counter_slot0.db":
+        assert names(directory) == ["counter_slot0.db", "counter_slot0.db.0.corrupt"]
+
+
+def test_only_a_few_bad_files_are_kept(directory: Path) -> None:
+    for _ in range(30):
+        (directory / "counter_slot0.db").write_bytes(b"")
+        count()
+        STORAGE.use(directory)
+
+    assert len(list(directory.glob("*.corrupt"))) == 8
+
+
+def test_a_file_cut_while_it_is_read_is_skipped(
+    directory: Path, collected: Collected, fork: Fork
+) -> None:
+    """Reading on would be a SIGBUS, and the end of the worker that happened to be scraped."""
+
+    def run() -> None:
+        for number in range(1, 2000):
+            count(number)
+
+    count()
+    fork(run)
+    assert len(collected()) == 2000
+
+    os.truncate(directory / "counter_slot1.db", 16)
+
+    assert collected() == {COUNT: 1}
+
+
+@pytest.mark.parametrize("everything", [True, False], ids=["directory", "files"])
+def test_deleting_the_directory_loses_no_count(
+    directory: Path, collected: Collected, everything: bool
+) -> None:
+    count(amount=5)
+    assert collected() == {COUNT: 5}
+
+    if everything:
+        shutil.rmtree(directory)
+        directory.mkdir()
+    else:
+        (directory / "counter_slot0.db").unlink()
+    count()
+    STORAGE.heartbeat()
+    count()
+
+    assert collected() == {COUNT: 7}
+    assert "counter_slot0.db" in names(directory)
+
+
+def test_a_directory_that_is_gone_for_good_leaves_memory(
+    directory: Path, collected: Collected
+) -> None:
+    count()
+    shutil.rmtree(directory)
+    STORAGE.heartbeat()
+    count()
+
+    STORAGE.use(directory)
+    count()
+
+    assert collected() == {COUNT: 1}
+    assert not directory.exists()
+
+
+def test_gauges_of_a_slots_last_holder_are_not_the_next_ones(
+    directory: Path, collected: Collected, fork: Fork
+) -> None:
+    def run() -> None:
+        with STORAGE.lock:
+            cells, at = STORAGE.cell("gauge_livesum", gauge)
+            cells[at] = 4
+
+    gauge = mmap_key("running", "running", [], [], "Running.").encode()
+    count()  # this process has slot 0
+    fork(run)
+
+    assert collected() == {COUNT: 1}
+    assert "gauge_livesum_slot1.db" in names(directory)
+    fork(count)
+    assert "gauge_livesum_slot1.db" not in names(directory)
+
+
+def test_a_handler_that_interrupts_the_making_of_a_cell_is_told_so(directory: Path) -> None:
+    from atom_platform.metrics.multiprocess.storage import ReentryError
+
+    with STORAGE.lock, STORAGE._exclusive(), pytest.raises(ReentryError):
+        STORAGE.cell("counter", key())
+
+
+FULL = """
+import os, sys
+from pathlib import Path
+small, large = map(Path, sys.argv[1:])
+os.environ["TMPDIR"] = str(large)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(small)
+from atom_platform.metrics.multiprocess import directory
+directory.prepare(small)
+from atom_platform.metrics.multiprocess.storage import STORAGE
+from tests.metrics.multiprocess.test_storage import count
+from atom_platform.metrics.multiprocess.collector import Collector
+
+def total():
+    return sum(s.value for f in Collector().collect().families() for s in f.samples)
+
+for number in range(4000):
+    count(number)
+assert total() == 4000, total()
+pid = os.fork()
+if pid == 0:
+    for number in range(4000):
+        count(number)
+    os._exit(0)
+_, status = os.waitpid(pid, 0)
+assert status == 0, status
+kept = total()
+in_memory = sum(len(table.entries) for _, table in STORAGE.in_memory())
+print(kept, in_memory, len(STORAGE.problems.uncounted()) > 0)
+"""
+
+
+@pytest.mark.parametrize("spill", [True, False], ids=["room-elsewhere", "no-room-anywhere"])
+def test_a_full_file_system_stops_nobody(tmp_path: Path, spill: bool) -> None:
+    """Filled for real: no SIGBUS, and every number that there is room for anywhere."""
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.mkdir()
+    large.mkdir()
+    mounts = f"mount -t tmpfs -o size=300k tmpfs {small} && "
+    mounts += f"mount -t tmpfs -o size={'64m' if spill else '8k'} tmpfs {large} && "
+    mounts += "mount -t tmpfs -o size=8k tmpfs /dev/shm && "
+    command = ["unshare", "-m", "sh", "-c", mounts + 'exec "$0" "$@"']
+
+    done = subprocess.run(
+        [*command, sys.executable, "-c", FULL, str(small), str(large)],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    if "must be superuser" in done.stderr or "unshare failed" in done.stderr:
+        assert "CI" not in os.environ, done.stderr
+        pytest.skip("mounting a small file system needs more rights than this user has")
+    assert done.returncode == 0, done.stderr
+    kept, in_memory, told = done.stdout.split()
+    assert told == "True"
+    if spill:
+        assert (float(kept), int(in_memory)) == (8000, 0)
+    else:
+        assert int(in_memory) > 0
+        assert 4000 <= float(kept) < 8000
