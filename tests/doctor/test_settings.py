@@ -1,0 +1,53 @@
+"""check_settings finds what the service would refuse, ignore or regret."""
+
+from __future__ import annotations
+
+import pytest
+
+from atom_platform.doctor.settings import check_settings, read_settings
+from tests.doctor.parts import codes, one
+
+
+def test_defaults_are_fine() -> None:
+    assert codes(check_settings({}), "warning", "trouble") == set()
+
+
+def test_every_bad_value_is_told_not_only_the_first() -> None:
+    findings = list(
+        check_settings({"PORT": "http", "ATOM_THREADS": "many", "WEB_CONCURRENCY": "2"})
+    )
+
+    assert sorted(f.what for f in findings if f.code == "setting-invalid") == [
+        "ATOM_THREADS must be a whole number from 1 to 1000",
+        "PORT must be a whole number from 1 to 65535",
+    ]
+    assert codes(findings, "trouble") == {"setting-invalid"}
+
+
+def test_what_is_wrong_does_not_hide_what_is_right() -> None:
+    settings, errors = read_settings({"PORT": "http", "ATOM_THREADS": "8"})
+
+    assert (settings.port, settings.threads, len(errors)) == (8000, 8, 1)
+
+
+def test_a_mistyped_setting_is_told_with_what_was_meant() -> None:
+    findings = check_settings({"ATOM_DRAIN_SECOND": "10", "PATH": "/bin"})
+
+    finding = one(findings, "setting-unknown")
+    assert (finding.severity, finding.do) == ("warning", "Did you mean ATOM_DRAIN_SECONDS?")
+
+
+@pytest.mark.parametrize(
+    ("environ", "code"),
+    [
+        ({"ATOM_THREADS": "8", "ATOM_DB_POOL_SIZE": "4"}, "pool-small"),
+        ({"WEB_CONCURRENCY": "900"}, "workers-many"),
+    ],
+)
+def test_settings_that_do_not_fit_together(environ: dict[str, str], code: str) -> None:
+    assert codes(check_settings(environ), "warning") == {code}
+
+
+def test_draining_is_recommended_until_it_is_on() -> None:
+    assert codes(check_settings({}), "note") == {"drain-off"}
+    assert codes(check_settings({"ATOM_DRAIN_SECONDS": "10"})) == set()
