@@ -17,7 +17,7 @@ __all__ = ["Kind", "LiveRequest", "Verdict", "judge", "known_live_request", "liv
 
 #: A head is gathered in memory until it ends; a longer one is refused.
 MOST_HEAD_BYTES: Final = 65_536
-#: So is a body up to this; of a longer one a thread reads the rest, bounded by the socket's timeout.
+#: So is a body up to this; of a longer one a thread reads the rest, as long as pieces keep coming.
 MOST_BODY_BYTES: Final = 65_536
 
 HEALTH: Final = (b"GET /health/", b"HEAD /health/")
