@@ -1,14 +1,15 @@
 """
 Make `rules/` from `templates/` and `thresholds.yaml`.
 
-The templates are Prometheus rule files, comments and all, in which `<< … >>` stands for a
-threshold;
+The templates are Prometheus rule files, comments and all, in which `<< … >>` stands for a threshold;
 Prometheus's own `{{ … }}` passes through untouched.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,7 +40,21 @@ def render_rules() -> dict[Path, str]:
         jinja2.UndefinedError: A template names a threshold that does not exist.
     """
     values = thresholds()
-    environment = jinja2.Environment(  # noqa: S701 — YAML, not HTML
+    functions: dict[str, Callable[..., Any]] = {
+        "labels": _labels,
+        "links": partial(_links, values["urls"]),
+        "budget": partial(_budget, values["slo"]),
+    }
+    return {
+        RULES / name: NOTICE.format(name=name)
+        + re.sub(r"\n{3,}", "\n\n", _environment().get_template(name).render(values | functions))
+        for name in sorted(path.name for path in TEMPLATES.glob("*.yaml"))
+    }
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(  # noqa: S701 — YAML, not HTML
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
         variable_start_string="<<",
@@ -52,37 +67,23 @@ def render_rules() -> dict[Path, str]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"labels": _labels, "links": _links(values), "budget": _budget(values)}
-    return {
-        RULES / template.name: NOTICE.format(name=template.name)
-        + re.sub(r"\n{3,}", "\n\n", environment.get_template(template.name).render(values))
-        for template in sorted(TEMPLATES.glob("*.yaml"))
-    }
 
 
 def _labels(severity: str) -> str:
     return f"{{severity: {severity}, service: atom-platform}}"
 
 
-def _links(values: dict[str, Any]) -> Any:
-    grafana, runbooks = values["urls"]["grafana"], values["urls"]["runbooks"]
-
-    def links(alert: str, dashboard: str, *, instance: bool = False) -> str:
-        """Two annotations, indented as they stand in the templates."""
-        # An instance in the URL of an alert that has none would select an empty name.
-        query = "?var-instance={{ $labels.instance }}" if instance else ""
-        return (
-            f"runbook_url: {runbooks}/{alert}.md\n"
-            f'          dashboard_url: "{grafana}/d/atom-{dashboard}{query}"'
-        )
-
-    return links
+def _links(urls: dict[str, str], alert: str, dashboard: str, *, instance: bool = False) -> str:
+    """Two annotations, indented as they stand in the templates."""
+    # An instance in the URL of an alert that has none would select an empty name.
+    query = "?var-instance={{ $labels.instance }}" if instance else ""
+    return (
+        f"runbook_url: {urls['runbooks']}/{alert}.md\n"
+        f'          dashboard_url: "{urls["grafana"]}/d/atom-{dashboard}{query}"'
+    )
 
 
-def _budget(values: dict[str, Any]) -> Any:
-    def budget(slo: str) -> float:
-        """The share of requests that may be bad: `1 - objective`, without its binary dust."""
-        objective: float = values["slo"][slo]["objective"]
-        return round(1 - objective, 9)
-
-    return budget
+def _budget(slos: dict[str, Any], name: str) -> float:
+    """The share of requests that may be bad: `1 - objective`, without its binary dust."""
+    objective: float = slos[name]["objective"]
+    return round(1 - objective, 9)
