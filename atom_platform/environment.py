@@ -82,7 +82,8 @@ def database_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
         raise ValueError
-    _ = parts.port  # a port that is no number raises here, not at the first connection
+    for host in parts.netloc.rpartition("@")[2].split(","):  # libpq takes several
+        _ = urlsplit(f"//{host}").port  # one that is no number raises now, not at first use
     return text
 
 

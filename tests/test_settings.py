@@ -64,6 +64,7 @@ def test_values_are_taken() -> None:
         ("ATOM_LOG_ACCESS_SAMPLE", "1.5"),
         ("DATABASE_URL", "mysql://root:hunter2@db/atom"),
         ("DATABASE_URL", "postgresql://db:port/atom"),
+        ("DATABASE_URL", "postgresql://db:5432,standby:port/atom"),
         ("ATOM_HTTP_ALLOWED_HOSTS", "https://example.com/"),
         ("ATOM_SMTP_URL", "localhost:25"),
         ("ATOM_SMTP_FROM", "a b@c"),
@@ -78,3 +79,9 @@ def test_bad_value_names_the_variable_and_hides_the_value(variable: str, value: 
     assert "\n" not in text
     assert "hunter2" not in text
     assert raised.value.__cause__ is None
+
+
+def test_a_database_may_have_several_hosts() -> None:
+    url = "postgresql://u:p@db:5432,[::1]:5433,standby/atom"
+
+    assert Settings.from_environ({"DATABASE_URL": url}).database_url == url

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import select
+import threading
 import time
 from typing import Final
 
@@ -13,6 +14,9 @@ __all__ = ["READABLE", "WRITABLE", "Deadline", "Waker"]
 
 READABLE: Final = select.POLLIN
 WRITABLE: Final = select.POLLOUT
+
+#: How often the wait for an event looks at the waker: an event cannot be polled beside it.
+GLANCE_SECONDS: Final = 0.1
 
 
 class Waker:
@@ -84,3 +88,13 @@ class Deadline:
                 return True
             if left <= 0:
                 return False
+
+    def wait_for(self, event: threading.Event, *, at_most_seconds: float = math.inf) -> bool:
+        """Wait for another thread's event, with the outcomes of `wait`."""
+        end = min(self._at, time.monotonic() + at_most_seconds)
+        while not event.wait(max(0.0, min(GLANCE_SECONDS, end - time.monotonic()))):
+            if self._waker is not None and self._waker.woken:
+                self._at = 0.0
+            if time.monotonic() >= min(end, self._at):
+                return False
+        return True

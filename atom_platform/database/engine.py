@@ -16,6 +16,7 @@ from atom_platform.database.blame import Verdict
 from atom_platform.database.failure import ConnectionLost
 from atom_platform.database.ping import Ping, PostgresPing, SqlitePing
 from atom_platform.database.pool import Pool, migration_engine
+from atom_platform.database.resolver import ask_often
 from atom_platform.database.server import server_of
 from atom_platform.database.sqlite import READ_ONLY, path_of
 from atom_platform.settings import DEFAULT_DATABASE_URL, Settings, SettingsError
@@ -39,6 +40,7 @@ def open_database(settings: Settings) -> Database:
     Raises:
         SettingsError: DATABASE_URL is one that the driver does not take.
     """
+    ask_often()
     try:
         return Database(settings)
     except ValueError:

@@ -87,19 +87,20 @@ def ask(pgconn: PGconn, statement: bytes, deadline: Deadline) -> list[PGresult]:
 
 
 def _connect_to(server: Server, target: Target, deadline: Deadline, seconds: float) -> PGconn:
+    parameters = {**server.parameters, **target.parameters()}
+    options = server.options
     try:
-        return _handshake(server, target, deadline, seconds)
+        return _handshake({**parameters, "options": options}, deadline, seconds)
     except psycopg.OperationalError as error:
-        if not server.options or "unsupported startup parameter" not in str(error):
+        if not options or "unsupported startup parameter" not in str(error):
             raise
     server.options = ""
-    return _handshake(server, target, deadline, seconds)
+    return _handshake(parameters, deadline, seconds)
 
 
-def _handshake(server: Server, target: Target, deadline: Deadline, seconds: float) -> PGconn:
+def _handshake(parameters: dict[str, str], deadline: Deadline, seconds: float) -> PGconn:
     """Connect to one address, with *seconds* of what remains of the deadline."""
     left_for_others = deadline.remaining_seconds - seconds
-    parameters = {**server.parameters, **target.parameters(), "options": server.options}
     pgconn = pq.PGconn.connect_start(conninfo.make_conninfo(**parameters).encode())
     try:
         while pgconn.status != pq.ConnStatus.BAD:

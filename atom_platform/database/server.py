@@ -112,7 +112,8 @@ def targets_of(server: Server, deadline: Deadline) -> list[Target]:
         found = [address]
         if host and not address and not host.startswith(("/", "@")):  # those are sockets' names
             try:
-                found = resolve(host, seconds=deadline.remaining_seconds / (count - index))
+                share = deadline.remaining_seconds / (count - index)
+                found = resolve(host, deadline, at_most_seconds=share)
             except OSError as failure:
                 error = failure
                 continue

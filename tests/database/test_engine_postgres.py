@@ -212,7 +212,7 @@ def test_recovery_frees_what_the_outage_swallowed(
     """
     database = open_url(
         through(relay, server),
-        database_check_timeout_seconds=0.5,
+        database_check_timeout_seconds=1.0,
         database_pool_size=2,
         database_pool_timeout_seconds=20.0,
     )

@@ -108,7 +108,7 @@ def test_no_setting_leaks_to_other_clients(bouncer: int, open_url: Open) -> None
 
 
 def test_a_restart_behind_it(server: PostgreSQL, bouncer: int, open_url: Open) -> None:
-    database = open_url(url_of(bouncer), database_check_timeout_seconds=0.7)
+    database = open_url(url_of(bouncer), database_check_timeout_seconds=1.0)
     database.ping()
 
     server.stop()
@@ -132,7 +132,7 @@ def test_its_connection_limit(server: PostgreSQL, open_url: Open) -> None:
 def test_its_sessions_all_taken(server: PostgreSQL, open_url: Open) -> None:
     """The ping waits in its queue, as everybody does, and says so in time."""
     with running_pgbouncer(server.port, default_pool_size="1") as port:
-        database = open_url(url_of(port), database_check_timeout_seconds=0.5)
+        database = open_url(url_of(port), database_check_timeout_seconds=1.0)
         taken, release = threading.Event(), threading.Event()
 
         def hold() -> None:

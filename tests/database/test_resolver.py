@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from atom_platform.database import resolver
+from atom_platform.database.deadline import Deadline, Waker
 from atom_platform.database.resolver import resolve
 from tests.database.forked import in_child
 
@@ -45,19 +46,19 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentNameServer]:
 
 
 def test_a_name_of_this_machine() -> None:
-    assert "127.0.0.1" in resolve("localhost", seconds=10)
+    assert "127.0.0.1" in resolve("localhost", Deadline(10))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "fe80::1%eth0"])
 def test_an_address_is_its_own_answer(silent: SilentNameServer, address: str) -> None:
-    assert resolve(address, seconds=0) == [address]
+    assert resolve(address, Deadline(0)) == [address]
     assert silent.asked == 0
 
 
 @pytest.mark.parametrize("name", ["no-such-host.invalid", "a" * 64, "two..dots"])
 def test_no_such_name(name: str) -> None:
     with pytest.raises(OSError) as caught:
-        resolve(name, seconds=20)
+        resolve(name, Deadline(20))
 
     assert not isinstance(caught.value, TimeoutError)
 
@@ -67,29 +68,40 @@ def test_silence_costs_what_was_agreed_and_one_thread(silent: SilentNameServer) 
 
     for _ in range(3):
         with pytest.raises(TimeoutError):
-            resolve("db.example", seconds=0.1)
+            resolve("db.example", Deadline(0.1))
 
     assert 0.3 <= time.monotonic() - start < 5
     assert silent.asked == 1
 
 
+def test_a_wait_can_be_ended(silent: SilentNameServer) -> None:
+    waker = Waker()
+    waker.wake()
+    start = time.monotonic()
+
+    with pytest.raises(TimeoutError):
+        resolve("db.example", Deadline(20, waker=waker))
+
+    assert time.monotonic() - start < 5
+
+
 def test_an_answer_that_comes_late_serves_the_next_one(silent: SilentNameServer) -> None:
     with pytest.raises(TimeoutError):
-        resolve("db.example", seconds=0.05)
+        resolve("db.example", Deadline(0.05))
     silent.speak()
 
-    assert resolve("db.example", seconds=0) == ["192.0.2.7"]
-    assert resolve("db.example", seconds=5) == ["192.0.2.7"]
+    assert resolve("db.example", Deadline(0)) == ["192.0.2.7"]
+    assert resolve("db.example", Deadline(5)) == ["192.0.2.7"]
     assert silent.asked == 2  # an old answer is used once, not kept
 
 
 def test_a_child_asks_anew(silent: SilentNameServer) -> None:
     """The thread that was to bring the answer stayed in the parent."""
     with pytest.raises(TimeoutError):
-        resolve("db.example", seconds=0.05)
+        resolve("db.example", Deadline(0.05))
 
     def child() -> list[str]:
         silent._speaks.set()
-        return resolve("db.example", seconds=5)
+        return resolve("db.example", Deadline(5))
 
     assert in_child(child) == ["192.0.2.7"]
