@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import struct
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,10 +78,11 @@ def _private_directory(port: int) -> Path | None:
     arbiter = find(port)
     if arbiter is None:
         return None
-    for path in private_directories(SHARED_MEMORY):
-        owner = read_owner(path)
-        if owner is not None and arbiter.pid in owner.arbiters:
-            return path
+    for parent in (SHARED_MEMORY, Path(tempfile.gettempdir())):
+        for path in private_directories(parent):
+            owner = read_owner(path)
+            if owner is not None and arbiter.pid in owner.arbiters:
+                return path
     return None
 
 

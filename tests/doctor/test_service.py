@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 import pytest
 
 from atom_platform.doctor import service
+from atom_platform.doctor.metrics import check_metrics
 from atom_platform.doctor.service import check_service
+from atom_platform.settings import Settings
 from tests.doctor.parts import codes, one
 from tests.polling import free_port
 from tests.service import Service, running_service
@@ -72,6 +74,15 @@ def test_a_service_that_is_well(well: Service) -> None:
 
     assert codes(findings, "trouble") == set(), findings
     assert {"started", "ready", "metrics-complete", "requests-counted"} <= codes(findings, "ok")
+
+
+def test_its_metrics_directory_is_found(well: Service) -> None:
+    """Nobody has to know where the service made it."""
+    findings = list(check_metrics(Settings(port=well.port)))
+
+    assert codes(findings, "warning", "trouble") == set(), findings
+    assert "atom-metrics-" in one(findings, "directory-space").what
+    assert not one(findings, "samples").what.startswith("0 ")
 
 
 def test_one_whose_disk_is_full(tmp_path: Path) -> None:
