@@ -30,6 +30,7 @@ from atom_platform.metrics.definitions import (
 from atom_platform.metrics.multiprocess.directory import Directory
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.multiprocess.values import install
+from atom_platform.metrics.processes import watch_listeners
 from atom_platform.metrics.recording import ERRORS, Family, HistogramFamily, count_problems
 from atom_platform.metrics.requests import (
     count_aborted,
@@ -62,6 +63,7 @@ __all__ = [
     "track_agent",
     "track_query",
     "track_skill",
+    "watch_listeners",
     "worker_started",
 ]
 

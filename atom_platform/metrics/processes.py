@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,7 @@ from atom_platform.metrics.multiprocess import directory as directories
 from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
 from atom_platform.metrics.multiprocess.ownership import read_owner
 
-__all__ = ["Processes"]
+__all__ = ["Processes", "watch_listeners"]
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
@@ -46,22 +46,24 @@ class _Stat:
     started: int
 
 
+#: The sockets that the service accepts connections on, as far as this process knows.
+_listeners: list[socket.socket] = []
+
+
+def watch_listeners(listeners: Iterable[socket.socket]) -> None:
+    """Say which sockets the service accepts connections on, for `gunicorn_backlog`."""
+    _listeners[:] = listeners
+
+
 class Processes:
     """
     The computed families of the metric table.
 
     Args:
-        listeners: Returns the sockets that the service accepts connections on.
         proc: Where the kernel's process table is.
     """
 
-    def __init__(
-        self,
-        *,
-        listeners: Callable[[], Iterable[socket.socket]] = lambda: (),
-        proc: Path = Path("/proc"),
-    ) -> None:
-        self._listeners = listeners
+    def __init__(self, *, proc: Path = Path("/proc")) -> None:
         self._proc = proc
         self._cpu_floor = 0
 
@@ -79,7 +81,7 @@ class Processes:
             found.append(_family(PROCESS_CPU, self._cpu_floor / _TICKS))
         found.append(_family(PROCESS_RESIDENT_MEMORY, sum(map(self._resident_bytes, pids))))
         found.append(_family(PROCESS_OPEN_FDS, sum(map(self._open_fds, pids))))
-        backlogs = [size for size in map(_backlog, self._listeners()) if size is not None]
+        backlogs = [size for size in map(_backlog, _listeners) if size is not None]
         if backlogs:
             found.append(_family(GUNICORN_BACKLOG, sum(backlogs)))
         return found

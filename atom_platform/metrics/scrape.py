@@ -27,10 +27,17 @@ class Scrape:
 
     Args:
         computed: Returns the families that are worked out at the scrape.
+        clock: Tells what was before what.
     """
 
-    def __init__(self, computed: Callable[[], Iterable[FamilySamples]] = lambda: ()) -> None:
+    def __init__(
+        self,
+        computed: Callable[[], Iterable[FamilySamples]] = lambda: (),
+        *,
+        clock: Callable[[], int] = perf_counter_ns,
+    ) -> None:
         self._computed = computed
+        self._clock = clock
         self._lock = threading.Lock()
         self._started_at = -1
         self._collection: Collection | None = None
@@ -40,11 +47,11 @@ class Scrape:
 
     def answer(self, wanted: Format) -> Exposition:
         """Return everything in the format *wanted*."""
-        arrived_at = perf_counter_ns()
+        arrived_at = self._clock()
         STORAGE.heartbeat()
         with self._lock:
             if self._collection is None or self._started_at <= arrived_at:
-                self._started_at = perf_counter_ns()
+                self._started_at = self._clock()
                 self._collection = self._collected()
                 self._answers.clear()
             if wanted not in self._answers:

@@ -72,11 +72,10 @@ def sample_lines(samples: Iterable[Sample]) -> list[str]:
 
 
 def _with_exemplars(series: Series, totals: list[float], exemplars: dict[float, Exemplar]) -> str:
-    lines = series.text(totals).splitlines()
+    lines = series.text(totals).split("\n")  # not splitlines: labels may hold a \r
     for at, bound in enumerate(series.bounds()):
         exemplar = exemplars.get(bound)
         if exemplar is not None:
             value = value_text(exemplar.value)
             lines[at] += f' # {{trace_id="{exemplar.trace_id}"}} {value} {exemplar.timestamp}'
-    lines.append("")
     return "\n".join(lines)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import perf_counter
 
 from flask import Blueprint, Response, request
 
 from atom_platform.metrics.definitions import METRICS_COLLECT_DURATION
 from atom_platform.metrics.exposition import negotiated
-from atom_platform.metrics.multiprocess.families import FamilySamples
+from atom_platform.metrics.processes import Processes
 from atom_platform.metrics.recording import HistogramFamily
 from atom_platform.metrics.scrape import Scrape
 
@@ -18,20 +18,15 @@ __all__ = ["create_blueprint"]
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
 
 
-def create_blueprint(
-    *,
-    on_scrape: Callable[[], None] = lambda: None,
-    computed: Callable[[], Iterable[FamilySamples]] = lambda: (),
-) -> Blueprint:
+def create_blueprint(*, on_scrape: Callable[[], None] = lambda: None) -> Blueprint:
     """
     Return the blueprint of `/health/metrics`.
 
     Args:
         on_scrape: Told that somebody is watching; must return at once.
-        computed: Families that are worked out at the scrape, from the system.
     """
     bp = Blueprint("metrics", __name__)
-    scrape = Scrape(computed)
+    scrape = Scrape(Processes().families)
     durations = HistogramFamily(METRICS_COLLECT_DURATION)
 
     @bp.route("/health/metrics", methods=_METHODS, provide_automatic_options=False)
