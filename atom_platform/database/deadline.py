@@ -47,8 +47,9 @@ class Waker:
                 pass
 
     def __del__(self) -> None:
-        os.close(self.descriptor)
-        os.close(self._write)
+        with contextlib.suppress(AttributeError):  # there was no descriptor left to make it of
+            os.close(self.descriptor)
+            os.close(self._write)
 
 
 class Deadline:

@@ -6,6 +6,7 @@ The driver's own texts name hosts, users and statements. They belong in the log.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import Final
 
@@ -27,10 +28,10 @@ REFUSALS: Final = (
     ("no pg_hba.conf entry", "Database authentication failed"),
     ("permission denied", "Database authentication failed"),
     ("is not permitted to log in", "Database authentication failed"),
-    ("role ", "Database authentication failed"),
+    ('role "" does not exist', "Database authentication failed"),
     ("no such user", "Database authentication failed"),
     ("no such database", "Database does not exist"),
-    ('database "', "Database does not exist"),
+    ('database "" does not exist', "Database does not exist"),
     ("starting up", "Database is starting up"),
     ("in recovery mode", "Database is starting up"),
     ("not yet accepting connections", "Database is starting up"),
@@ -48,6 +49,8 @@ REFUSALS: Final = (
     ("server closed the connection", "Database connection lost"),
     ("connection reset", "Database connection lost"),
 )
+
+NAMES: Final = re.compile(r'"[^"]*"')
 
 #: The same by SQLSTATE or its class, for errors on a connection that is made.
 STATES: Final = (
@@ -108,5 +111,6 @@ def _of_postgres(error: psycopg.Error) -> str:
     for state, sentence in STATES:
         if error.sqlstate and error.sqlstate.startswith(state):
             return sentence
-    text = str(error).lower()
+    # What comes before "failed:" and between quotes are names, which may read like anything.
+    text = NAMES.sub('""', str(error).rpartition(" failed: ")[2]).lower()
     return next((sentence for part, sentence in REFUSALS if part in text), "Database error")

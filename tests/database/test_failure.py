@@ -1,0 +1,76 @@
+"""sentence_for: fixed words for whatever a driver says, whoever the names in it belong to."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import psycopg
+import pytest
+
+from atom_platform.database.failure import (
+    ConnectionLost,
+    HostNotResolvable,
+    NoAnswer,
+    sentence_for,
+)
+
+AT = 'connection to server at "%s" (192.0.2.1), port 5432 failed: '
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Connection refused\n\tIs the server running?", "Database refused the connection"),
+        ("No route to host", "Database host not reachable"),
+        ('FATAL:  password authentication failed for user "a"', "Database authentication failed"),
+        ("fe_sendauth: no password supplied", "Database authentication failed"),
+        ('FATAL:  role "a" does not exist', "Database authentication failed"),
+        ('FATAL:  database "a" does not exist', "Database does not exist"),
+        ("FATAL:  sorry, too many clients already", "Database connection limit reached"),
+        ('FATAL:  too many connections for role "a"', "Database connection limit reached"),
+        (
+            "FATAL:  remaining connection slots are reserved for some",
+            "Database connection limit reached",
+        ),
+        ("FATAL:  the database system is starting up", "Database is starting up"),
+        ("FATAL:  the database system is in recovery mode", "Database is starting up"),
+        ("FATAL:  the database system is shutting down", "Database is shutting down"),
+        (
+            "server does not support SSL, but SSL was required",
+            "Database connection could not be secured",
+        ),
+        ("SSL error: certificate verify failed", "Database connection could not be secured"),
+        ("session is read-only", "Database has not the wanted role"),
+        ("server closed the connection unexpectedly", "Database connection lost"),
+        ("FATAL:  something nobody has thought of", "Database error"),
+        ("FATAL:  Passwort-Authentifizierung für Benutzer »a« fehlgeschlagen", "Database error"),
+    ],
+)
+@pytest.mark.parametrize("host", ["db.example", "ssl-starting up.role failed: example"])
+def test_what_a_server_says_to_a_connection(text: str, sentence: str, host: str) -> None:
+    assert sentence_for(psycopg.OperationalError(AT % host + text)) == sentence
+
+
+def test_a_socket_that_is_not_there() -> None:
+    text = 'connection to server on socket "/run/.s.PGSQL.5432" failed: No such file or directory'
+
+    assert sentence_for(psycopg.OperationalError(text)) == "Database refused the connection"
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (psycopg.errors.AdminShutdown("x"), "Database is shutting down"),
+        (psycopg.errors.TooManyConnections("x"), "Database connection limit reached"),
+        (psycopg.errors.InvalidPassword("x"), "Database authentication failed"),
+        (psycopg.errors.UndefinedTable("x"), "Database error"),
+        (NoAnswer("x"), "Database timeout"),
+        (HostNotResolvable("x"), "Database host not resolvable"),
+        (ConnectionLost("x"), "Database connection lost"),
+        (FileNotFoundError("x"), "Database file not accessible"),
+        (sqlite3.OperationalError("x"), "Database error"),
+        (ValueError("x"), "Database error"),
+    ],
+)
+def test_errors_that_know_what_they_are(error: Exception, sentence: str) -> None:
+    assert sentence_for(error) == sentence
