@@ -37,8 +37,8 @@ def wanted_page(query: Mapping[str, str], *, id_pattern: re.Pattern[str]) -> Pag
     limit = query.get("limit", str(DEFAULT_LIMIT))
     if not re.fullmatch("[0-9]{1,3}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
         raise BadParameter("limit", f"must be a whole number from 1 to {MAX_LIMIT}")
-    cursor = query.get("cursor")
-    return Page(int(limit), None if cursor is None else _id_in(cursor, id_pattern))
+    cursor = query.get("cursor")  # empty is what a form sends that was not filled in
+    return Page(int(limit), _id_in(cursor, id_pattern) if cursor else None)
 
 
 def page_of(

@@ -69,9 +69,7 @@ class ExecutionWish(_Wish):
 
 class PageQuery(BaseModel):
     limit: int = Field(default=20, ge=1, le=100, description="How many to return at most.")
-    cursor: str | None = Field(
-        default=None, description="The `next_cursor` of the page before; opaque."
-    )
+    cursor: str = Field(default="", description="The `next_cursor` of the page before; opaque.")
 
 
 class StepAnswer(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from flask import Blueprint, Response, request
 from pydantic import BaseModel
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from atom_platform import __version__
 from atom_platform.agents.bodies import MAX_BODY_BYTES, checked_body, is_json
@@ -22,7 +23,7 @@ from atom_platform.agents.model import (
     Fault,
     Step,
 )
-from atom_platform.agents.openapi import Document
+from atom_platform.agents.openapi import PREFIX, openapi_document
 from atom_platform.agents.paging import page_of, wanted_page
 from atom_platform.agents.problems import PROBLEM_TYPE, BadBody, Problem, problem_of
 from atom_platform.agents.reference import views as reference_views
@@ -156,24 +157,23 @@ def create_blueprint(
     Args:
         log_request: Takes fields for the access line of the request being answered.
     """
-    blueprint = Blueprint("agents", __name__, url_prefix="/api")
-    document = Document(
-        title="ATOM platform",
-        version=__version__,
-        description="Agents are stored lists of skill steps; running one makes an execution.",
-    )
+    blueprint = Blueprint("agents", __name__, url_prefix=PREFIX)
     views = AgentViews(service, log_request)
     for route in ROUTES:
-        view = document.describe(getattr(views, route.view), route)
-        blueprint.add_url_rule(route.path, view_func=view, methods=[route.method])
+        view = getattr(views, route.view)
+        blueprint.add_url_rule(route.path, route.view, view, methods=[route.method])
+
+    document = functools.cache(lambda: openapi_document(ROUTES, views, version=__version__))
 
     @blueprint.get("/openapi.json")
     def openapi_json() -> Response:
-        return _json(document.build())
+        return _json(document())
 
     @blueprint.before_request
     def bound_body() -> None:
-        request.max_content_length = MAX_BODY_BYTES
+        # One more than may come: of a body that does not say how long it is, Werkzeug hands on the
+        # first so many bytes as if they were the whole.
+        request.max_content_length = MAX_BODY_BYTES + 1
 
     blueprint.register_error_handler(AgentError, _on_agent_error)
     blueprint.app_errorhandler(HTTPException)(_on_http_error)
@@ -217,6 +217,8 @@ def _wish(model: type[Wish], *, may_be_empty: bool = False) -> Wish:
         content = request.get_data(cache=False)
     except OSError:  # the client broke off, or framed it badly
         raise BadBody(400, "The body could not be read to its end.") from None
+    if len(content) > MAX_BODY_BYTES:
+        raise RequestEntityTooLarge
     if not content and may_be_empty:
         return model()
     if not is_json(request.mimetype):

@@ -8,18 +8,22 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-__all__ = ["Api", "problem", "step"]
+__all__ = ["Api", "body", "problem", "step"]
 
 
 def step(skill: str, **values: Any) -> dict[str, Any]:
     return {"skill": skill, "with": values}
 
 
+def body(answer: TestResponse) -> Any:
+    return json.loads(answer.get_data())
+
+
 def problem(answer: TestResponse, status: int) -> dict[str, Any]:
     """Return the problem in *answer*, checked for what every problem has."""
     assert answer.status_code == status, answer.get_data(as_text=True)
     assert answer.content_type == "application/problem+json"
-    told: dict[str, Any] = json.loads(answer.get_data())
+    told: dict[str, Any] = body(answer)
     assert {"type", "title", "status", "detail", "instance"} <= set(told)
     assert told["status"] == status
     assert told["instance"] == answer.request.path

@@ -22,18 +22,19 @@ from tests.agents.skills import register_test_skills
 from tests.postgres import PostgreSQL
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"], name="migrated")
-def _migrated(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Database]:
-    """One database a module and kind, migrated; `database` is it without rows."""
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"], name="database_url")
+def _database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     directory = tmp_path_factory.mktemp("agents")
     if request.param == "sqlite":
-        url = f"sqlite:///{directory}/atom.db"
-    else:
-        server: PostgreSQL = request.getfixturevalue("postgresql")
-        url = server.create_database(f"atom_{directory.name}")
-    database = open_database(Settings(database_url=url))
+        return f"sqlite:///{directory}/atom.db"
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.create_database(f"atom_{directory.name}")
+
+
+@pytest.fixture(scope="module", name="migrated")
+def _migrated(database_url: str) -> Iterator[Database]:
+    """One database a module and kind, with tables; `database` is it without rows."""
+    database = open_database(Settings(database_url=database_url))
     upgrade(database)
     yield database
     database.dispose()
