@@ -74,7 +74,7 @@ class Writer:
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._delivering = threading.Lock()
-        self._busy = False
+        self._busy = 0
         self._asleep = False
         self._lost = 0
         self._wake = threading.Event()
@@ -88,7 +88,7 @@ class Writer:
         *urgent* skips the batching pause.
         """
         if self._closed:
-            self._write_late(line)
+            self._deliver(line, time.monotonic())
             return
         with self._lock:
             queue = self._queue
@@ -119,7 +119,8 @@ class Writer:
         while self._queue or self._busy:
             thread = self._thread
             if thread is None or not thread.is_alive():
-                return self._write_rest(deadline)
+                self._write_queue(deadline)
+                return not self._queue
             self._hurry.set()
             self._wake.set()
             if time.monotonic() >= deadline:
@@ -146,12 +147,13 @@ class Writer:
             self._dropped("write_error", len(self._queue))
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        # Set before it runs: a signal handler that logs while it starts must not start another.
+        self._thread = thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # no threads left, or the interpreter is ending: flush() writes then
+            self._thread = None
             return
-        self._thread = thread
         _flush_when_a_child_ends(self)
 
     def _run(self) -> None:
@@ -173,12 +175,15 @@ class Writer:
                     self.on_tick()
 
     def _write_queue(self, deadline: float | None) -> None:
-        self._busy = True
+        with self._lock:
+            self._busy += 1
         try:
             while batch := self._take_batch():
-                self._deliver(batch, deadline)
+                if self._deliver(batch, deadline) and self._lost:
+                    self._report_loss(deadline)
         finally:
-            self._busy = False
+            with self._lock:
+                self._busy -= 1
 
     def _take_batch(self) -> bytes:
         with self._lock:
@@ -191,31 +196,29 @@ class Writer:
             self._queued_bytes -= size
         return b"".join(taken)
 
-    def _write_rest(self, deadline: float) -> bool:
-        self._write_queue(deadline)
-        return not self._queue
-
-    def _write_late(self, line: bytes) -> None:
-        self._deliver(line, time.monotonic())
-
-    def _deliver(self, batch: bytes, deadline: float | None) -> None:
+    def _deliver(self, batch: bytes, deadline: float | None) -> bool:
         """Write *batch* whole, or count what of it was lost. None as *deadline* waits for ever."""
         timeout = -1 if deadline is None else max(0.0, deadline - time.monotonic())
-        if not self._delivering.acquire(timeout=timeout):
-            self._dropped("write_error", batch.count(b"\n"))
-            return
-        try:
-            written = self._output.write(batch, deadline)
-        finally:
-            self._delivering.release()
+        written = 0
+        if self._delivering.acquire(timeout=timeout):  # one thread at a time: the file lock is ours
+            try:
+                written = self._output.write(batch, deadline)
+            finally:
+                self._delivering.release()
         if written < len(batch):
             self._dropped("write_error", batch.count(b"\n", written))
-        elif self._lost and self.describe_loss is not None:
+        return written == len(batch)
+
+    def _report_loss(self, deadline: float | None) -> None:
+        """Say in the log itself how many lines are missing, now that it can be written again."""
+        with self._lock:
             lost, self._lost = self._lost, 0
-            self.write(self.describe_loss(lost))
+        if self.describe_loss is not None:
+            self._deliver(self.describe_loss(lost), deadline)
 
     def _dropped(self, reason: str, lines: int) -> None:
-        self._lost += lines
+        with self._lock:
+            self._lost += lines
         if self.on_drop is not None and lines:
             with contextlib.suppress(
                 Exception

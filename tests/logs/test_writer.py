@@ -1,0 +1,437 @@
+"""Lines stay whole and requests unharmed, whatever the reader does. Real processes, real pipes."""
+
+from __future__ import annotations
+
+import collections
+import fcntl
+import json
+import os
+import select
+import struct
+import subprocess
+import sys
+import termios
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atom_platform.logs.writer import Writer
+from tests.polling import wait_until
+from tests.service import ROOT
+
+PRELUDE = """
+import json, os, signal, sys, time
+from atom_platform.logs.writer import Writer
+drops = {}
+def on_drop(reason, lines):
+    drops[reason] = drops.get(reason, 0) + lines
+def line(**fields):
+    return json.dumps(fields).encode() + b"\\n"
+def report(**fields):
+    sys.stderr.write(json.dumps({"drops": drops, **fields}) + "\\n")
+    sys.stderr.flush()
+"""
+
+
+@pytest.fixture(name="run")
+def _run() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Return a function that runs code with the prelude; what still runs afterwards is killed."""
+    started = []
+
+    def run(code: str, **options: Any) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PRELUDE + textwrap.dedent(code)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **{"stdout": subprocess.PIPE, **options},
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait(10)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def result_of(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """Return the process's report; it must have ended by itself."""
+    assert process.stderr is not None
+    report = process.stderr.read()
+    assert process.wait(30) == 0, report
+    decoded: dict[str, Any] = json.loads(report)
+    return decoded
+
+
+def test_lines_of_eight_processes_do_not_mix(run: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = run(
+        """
+        writer = Writer(1, on_drop=on_drop)
+        sizes = (10, 5_000, 100_000, 300, 70_000, 1_000_000)
+        children = []
+        for child in range(8):
+            pid = os.fork()
+            if pid == 0:
+                for number in range(24):
+                    writer.write(line(child=child, number=number, text="x" * sizes[number % 6]))
+                    if number % 4 == 3:
+                        writer.flush(60)
+                writer.close(60)
+                os._exit(1 if drops else 0)
+            children.append(pid)
+        report(failed=sum(os.waitpid(pid, 0)[1] for pid in children))
+        """
+    )
+    assert process.stdout is not None
+
+    lines = [json.loads(each) for each in process.stdout]
+
+    assert result_of(process)["failed"] == 0
+    per_child = collections.defaultdict(list)
+    for each in lines:
+        per_child[each["child"]].append(each["number"])
+    assert per_child == {child: list(range(24)) for child in range(8)}
+
+
+def test_a_reader_that_stops_stops_nobody(run: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = run(
+        """
+        writer = Writer(1, on_drop=on_drop, describe_loss=lambda lines: line(lost=lines))
+        slowest = 0.0
+        for number in range(30_000):
+            before = time.monotonic()
+            writer.write(line(number=number, text="x" * 300))
+            slowest = max(slowest, time.monotonic() - before)
+        report(slowest=slowest)
+        sys.stdin.readline()
+        writer.write(line(number="after"))
+        """
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stderr is not None
+    report = json.loads(process.stderr.readline())
+
+    assert report["slowest"] < 2
+    assert report["drops"]["queue_full"] > 10_000
+
+    reader = iter(process.stdout)
+    first = [json.loads(next(reader)) for _ in range(5_000)]
+    process.stdin.write(b"\n")
+    process.stdin.close()
+    rest = [json.loads(each) for each in reader]
+    numbers = [each["number"] for each in first + rest if "number" in each]
+
+    assert process.wait(10) == 0
+    assert numbers[-1] == "after"
+    assert numbers[:-1] == list(range(30_000 - report["drops"]["queue_full"]))
+    assert sum(each.get("lost", 0) for each in first + rest) == report["drops"]["queue_full"]
+
+
+def test_exit_does_not_wait_for_a_reader_that_never_comes(
+    run: Callable[..., subprocess.Popen[bytes]],
+) -> None:
+    process = run(
+        """
+        writer = Writer(1, on_drop=on_drop)
+        for number in range(5_000):
+            writer.write(line(number=number, text="x" * 300))
+        """
+    )
+
+    started = time.monotonic()
+    assert process.wait(30) == 0
+
+    assert time.monotonic() - started < 15  # the deadline is 2 s; the rest is a busy machine
+
+
+def test_a_reader_that_goes_away_costs_lines_only(
+    run: Callable[..., subprocess.Popen[bytes]],
+) -> None:
+    process = run(
+        """
+        writer = Writer(1, on_drop=on_drop)
+        sys.stdin.readline()
+        for number in range(100):
+            writer.write(line(number=number))
+        writer.flush(10)
+        report()
+        """
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stdin is not None
+    process.stdin.write(b"\n")
+    process.stdin.close()
+
+    assert result_of(process)["drops"] == {"write_error": 100}
+
+
+def test_a_full_disk_costs_lines_only() -> None:
+    drops: dict[str, int] = collections.Counter()
+    fd = os.open("/dev/full", os.O_WRONLY)
+    writer = Writer(fd, on_drop=lambda reason, lines: drops.update({reason: lines}))
+
+    for _ in range(10):
+        writer.write(b"{}\n")
+    writer.flush(10)
+    writer.close()
+    os.close(fd)
+
+    assert drops == {"write_error": 10}
+
+
+def test_after_half_a_line_the_next_one_is_whole(
+    tmp_path: Path, run: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    """A limit on the file's size stands in for a disk that fills up, and has room again."""
+    path = tmp_path / "log"
+    with path.open("wb") as file:
+        process = run(
+            """
+            import resource
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+            writer = Writer(1, on_drop=on_drop)
+            writer.write(line(number=1, text="x" * 600))
+            writer.write(line(number=2, text="x" * 600))
+            writer.flush(10)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+            writer.write(line(number=3))
+            writer.flush(10)
+            report()
+            """,
+            stdout=file,
+        )
+        report = result_of(process)
+
+    first, half, third = path.read_bytes().splitlines()
+    assert report["drops"] == {"write_error": 1}
+    assert json.loads(first)["number"] == 1
+    assert len(half) == 1000 - len(first) - 1
+    assert json.loads(third) == {"number": 3}
+
+
+def test_a_process_killed_in_the_middle_of_a_line_breaks_no_other(
+    run: Callable[..., subprocess.Popen[bytes]],
+) -> None:
+    process = run(
+        """
+        writer = Writer(1, on_drop=on_drop)
+        child = os.fork()
+        if child == 0:
+            writer.write(line(number=1, text="x" * 500_000))
+            time.sleep(600)
+        sys.stdin.readline()
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        writer.write(line(number=2))
+        writer.close(60)
+        report()
+        """
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    wait_until(lambda: bytes_in(process) >= 60_000)
+    process.stdin.write(b"\n")
+    process.stdin.close()
+
+    torn, whole = process.stdout.read().splitlines()
+
+    assert torn.startswith(b'{"number": 1')
+    assert json.loads(whole) == {"number": 2}
+    assert result_of(process)["drops"] == {}
+
+
+def bytes_in(process: subprocess.Popen[bytes]) -> int:
+    """Return how much stands unread in the pipe."""
+    assert process.stdout is not None
+    (waiting,) = struct.unpack("i", fcntl.ioctl(process.stdout, termios.FIONREAD, b"\0" * 4))
+    return int(waiting)
+
+
+def test_what_the_parent_has_queued_is_not_written_twice(
+    run: Callable[..., subprocess.Popen[bytes]],
+) -> None:
+    process = run(
+        """
+        writer = Writer(1, on_drop=on_drop, batch_seconds=1.0)
+        writer.write(line(who="parent"))
+        for child in range(3):
+            if os.fork() == 0:
+                writer.write(line(who=f"child {child}"))
+                if os.fork() == 0:
+                    writer.write(line(who=f"grandchild {child}"))
+                sys.exit()
+            os.wait()
+        report()
+        """
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+
+    written = sorted(json.loads(each)["who"] for each in process.stdout)
+
+    expected = [f"{who} {child}" for who in ("child", "grandchild") for child in range(3)]
+    assert written == [*expected, "parent"]
+
+
+def test_a_process_of_multiprocessing_loses_no_lines(
+    run: Callable[..., subprocess.Popen[bytes]],
+) -> None:
+    """Such a process ends without `atexit`."""
+    process = run(
+        """
+        import multiprocessing
+        writer = Writer(1, on_drop=on_drop, batch_seconds=30.0)
+        def work():
+            writer.write(line(who="pool"))
+        child = multiprocessing.get_context("fork").Process(target=work)
+        child.start()
+        child.join()
+        report()
+        """
+    )
+    assert process.stdout is not None
+
+    assert [json.loads(each) for each in process.stdout] == [{"who": "pool"}]
+
+
+def test_a_non_blocking_output_gets_everything(
+    run: Callable[..., subprocess.Popen[bytes]],
+) -> None:
+    process = run(
+        """
+        os.set_blocking(1, False)
+        writer = Writer(1, on_drop=on_drop)
+        for number in range(200):
+            writer.write(line(number=number, text="x" * 10_000))
+        writer.close(60)
+        report()
+        """
+    )
+    assert process.stdout is not None
+
+    assert [json.loads(each)["number"] for each in process.stdout] == list(range(200))
+    assert result_of(process)["drops"] == {}
+
+
+def test_a_signal_handler_may_log_at_any_moment(
+    run: Callable[..., subprocess.Popen[bytes]],
+) -> None:
+    process = run(
+        """
+        writer = Writer(1, on_drop=on_drop, max_lines=10**6, max_bytes=10**9)
+        handled = 0
+        def handler(number, frame):
+            global handled
+            handled += 1
+            writer.write(line(handled=handled))
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        for number in range(20_000):
+            writer.write(line(number=number))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        writer.close(60)
+        report(handled=handled)
+        """
+    )
+    assert process.stdout is not None
+    lines = [json.loads(each) for each in process.stdout]
+    report = result_of(process)
+
+    assert report["handled"] > 0
+    assert report["drops"] == {}
+    assert sum("handled" in each for each in lines) == report["handled"]
+    assert [each["number"] for each in lines if "number" in each] == list(range(20_000))
+
+
+@pytest.fixture(name="pipe")
+def _pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = os.pipe()
+    yield reading, writing
+    for fd in (reading, writing):
+        os.close(fd)
+
+
+def readable(fd: int) -> bool:
+    return bool(select.select([fd], [], [], 0)[0])
+
+
+def test_an_urgent_line_does_not_wait_for_company(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    writer = Writer(writing, batch_seconds=60)
+
+    writer.write(b"{}\n")
+    writer.write(b"[]\n", urgent=True)
+
+    wait_until(lambda: readable(reading), seconds=10)
+    assert os.read(reading, 100) == b"{}\n[]\n"
+    writer.close()
+
+
+def test_a_line_after_the_end_is_written_or_dropped_at_once(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    drops: list[tuple[str, int]] = []
+    writer = Writer(writing, on_drop=lambda reason, lines: drops.append((reason, lines)))
+    writer.close()
+
+    writer.write(b"{}\n")
+    assert os.read(reading, 100) == b"{}\n"
+
+    fill(writing)
+    writer.write(b"{}\n")
+    assert drops == [("write_error", 1)]
+
+
+def fill(fd: int) -> None:
+    os.set_blocking(fd, False)
+    try:
+        while True:
+            os.write(fd, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(fd, True)
+
+
+def test_a_failing_tick_or_counter_stops_no_line(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    ticked = threading.Event()
+
+    def tick() -> None:
+        ticked.set()
+        raise RuntimeError
+
+    def count(reason: str, lines: int) -> None:
+        raise RuntimeError
+
+    writer = Writer(writing, on_tick=tick, on_drop=count, max_bytes=100)
+    writer.write(b"x" * 200 + b"\n")
+    writer.start()
+    assert ticked.wait(10)
+    writer.write(b"{}\n")
+    assert writer.flush(10)
+
+    assert os.read(reading, 1000) == b"{}\n"
+    writer.close()
+
+
+def test_a_closed_descriptor_harms_nobody(run: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = run(
+        """
+        os.close(1)
+        writer = Writer(1, on_drop=on_drop)
+        writer.write(line())
+        writer.close()
+        report()
+        """
+    )
+
+    assert result_of(process)["drops"] == {"write_error": 1}
