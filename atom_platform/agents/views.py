@@ -215,7 +215,9 @@ def _json(value: Mapping[str, Any], status: int = 200, *, location: str | None =
 def _wish(model: type[Wish], *, may_be_empty: bool = False) -> Wish:
     try:
         content = request.get_data(cache=False)
-    except OSError:  # the client broke off, or framed it badly
+    except HTTPException:
+        raise
+    except Exception:  # badly framed: each server has exceptions of its own for that
         raise BadBody(400, "The body could not be read to its end.") from None
     if len(content) > MAX_BODY_BYTES:
         raise RequestEntityTooLarge

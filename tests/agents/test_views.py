@@ -326,6 +326,18 @@ def test_a_body_has_a_megabyte_at_most(
     assert answer.status_code == status
 
 
+def test_a_badly_framed_body_is_refused(client: FlaskClient) -> None:
+    """What a server's parser raises while the body is read is the client's doing."""
+    answer = client.post(
+        "/api/v1/agents",
+        content_type="application/json",
+        headers={"Transfer-Encoding": "chunked"},
+        environ_overrides={"wsgi.input": BadlyFramed(), "wsgi.input_terminated": True},
+    )
+
+    problem(answer, 400)
+
+
 class TestOtherPaths:
     @pytest.mark.parametrize(
         "path",
@@ -385,6 +397,13 @@ def test_the_access_line_is_given_the_ids(service: AgentService) -> None:
     execution = api.run_once(step("echo"))
 
     assert noted == {"agent_id": "once", "execution_id": execution["execution_id"]}
+
+
+class BadlyFramed:
+    """A body whose second chunk has no size."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise LookupError("invalid chunk size")
 
 
 class Chunks:
