@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import resource
 import selectors
 import sys
 import time
@@ -30,6 +31,7 @@ __all__ = ["HealthLaneWorker"]
 STOP_SECONDS: Final = 1.0  # a stopping worker waits that long for requests already on their way
 LAST_CALL_SECONDS: Final = 0.2
 SHORT_OF_FILES_SECONDS: Final = 0.1
+SPARE_FILES: Final = 256
 NOTIFY_SECONDS: Final = 0.5
 
 #: How long a thread that computes keeps the interpreter once the loop wants it. With Python's own
@@ -64,6 +66,7 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
 
     def run(self) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)
+        self.leave_spare_files()
         self.flow = Flow(self)
         self.doors = {door: (door.sock.accept, door.getsockname()) for door in self.sockets}
         self.poller.register(
@@ -83,11 +86,11 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
             self.notified_at = now
             heartbeat()
         self.turnstile.beat()
-        if self.accepts_at is not None and now >= self.accepts_at:
+        if self.accepts_at is not None and now >= self.accepts_at and self.alive:
             self.accepts_at = None
             self.set_accept_enabled(True)
         due = [1.0, *self.flow.lobby.seconds_to_deadlines(now)]
-        if self.accepts_at is not None:
+        if self.accepts_at is not None and self.alive:
             due.append(self.accepts_at - now)
         self.wait_for_and_dispatch_events(timeout=min(due))
         self.flow.lobby.expire(time.monotonic())
@@ -95,14 +98,12 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
     def stop_gracefully(self) -> None:
         """Answer what was accepted, and what the kernel has accepted for us, then go."""
         self.turnstile.say_free(False)
+        self.set_accept_enabled(False)
         until = time.monotonic() + LAST_CALL_SECONDS
         for listener in self.sockets:
             while self.take_connection(listener) is not None and time.monotonic() < until:
                 pass
-        self.accepts_at = None
-        self.set_accept_enabled(False)
-        for listener in self.sockets:
-            listener.close()
+            listener.close()  # at once: who knocks between the last look and this is reset
         deadline = time.monotonic() + self.cfg.graceful_timeout
         soon = min(deadline, time.monotonic() + STOP_SECONDS)
         while self.nr_conns > 0 and time.monotonic() < deadline:
@@ -111,6 +112,13 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
         if self.flow.busy:
             log.warning("requests_cut_off", extra={"requests": self.flow.busy})
         self.flow.close()  # not the method queue: a thread that was cut off may still write to it
+
+    def leave_spare_files(self) -> None:
+        """Take no more connections than leave descriptors for databases, logs and metrics."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY:
+            most = soft - min(SPARE_FILES, soft // 4)
+            self.worker_connections = min(self.worker_connections, most)
 
     # Taking connections.
 

@@ -1,0 +1,113 @@
+"""Clients that keep a service busy, or merely keep it: in threads, all of them bounded."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from tests.server.client import Client, get
+from tests.service import Service
+
+__all__ = ["Load", "connected", "occupied", "under_load"]
+
+
+@contextmanager
+def connected(service: Service, count: int, data: bytes = b"") -> Iterator[list[Client]]:
+    """Hold *count* connections that have sent *data*, and nothing more."""
+    with ExitStack() as stack:
+        clients = []
+        for _ in range(count):
+            sock = stack.enter_context(
+                socket.create_connection(("127.0.0.1", service.port), timeout=20)
+            )
+            clients.append(Client(sock))
+            sock.sendall(data)
+        yield clients
+
+
+@contextmanager
+def occupied(service: Service, count: int, path: str) -> Iterator[None]:
+    """Have *count* requests of *path* under way, and see to their end."""
+    with connected(service, count, get(path, "Connection: close")) as clients:
+        yield
+        for client in clients:
+            client.sock.close()
+
+
+class Load:
+    """
+    What clients that each ask again and again were told.
+
+    Attributes:
+        answers: Statuses, with how often.
+        failures: What else became of a request, with how often: `refused` is a connection that the
+            kernel turned down, anything else was accepted and then lost.
+    """
+
+    def __init__(self, service: Service, path: str) -> None:
+        self.answers: Counter[int] = Counter()
+        self.failures: Counter[str] = Counter()
+        self._service = service
+        self._path = path
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+
+    def one_client(self, *, keep_alive: bool) -> None:
+        client: Client | None = None
+        while not self._over.is_set():
+            try:
+                if client is None:
+                    client = Client(
+                        socket.create_connection(("127.0.0.1", self._service.port), timeout=20)
+                    )
+            except OSError:
+                self._note(failure="refused")
+                time.sleep(0.005)
+                continue
+            try:
+                reply = client.ask(self._path, *([] if keep_alive else ["Connection: close"]))
+            except OSError as error:
+                self._note(failure=type(error).__name__)
+                client.sock.close()
+                client = None
+                continue
+            self._note(status=reply.status)
+            if reply.headers.get("connection") != "keep-alive":
+                client.sock.close()
+                client = None
+        if client is not None:
+            client.sock.close()
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def _note(self, *, status: int | None = None, failure: str | None = None) -> None:
+        with self._lock:
+            if status is not None:
+                self.answers[status] += 1
+            if failure is not None:
+                self.failures[failure] += 1
+
+
+@contextmanager
+def under_load(
+    service: Service, path: str, *, clients: int = 6, keep_alive: bool = False
+) -> Iterator[Load]:
+    """Ask for *path* from *clients* clients meanwhile; the load has ended when this has."""
+    load = Load(service, path)
+    threads = [
+        threading.Thread(target=load.one_client, kwargs={"keep_alive": keep_alive}, daemon=True)
+        for _ in range(clients)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        load.stop()
+        for thread in threads:
+            thread.join(30)
