@@ -69,8 +69,8 @@ def documented_endpoints() -> set[str]:
     table = README.partition("## Endpoints")[2].partition("\n## ")[0]
     return {
         f"{method} {path}"
-        for methods, path in re.findall(r"`([A-Z|]+) (/[^`?\s]*)", table)
-        for method in methods.split("|")
+        for methods, path in re.findall(r"`([A-Z|\\]+) (/[^`?\s]*)", table)
+        for method in methods.split(r"\|")
     }
 
 
@@ -81,7 +81,8 @@ def served_endpoints() -> set[str]:
         f"{method} {rule.rule.rstrip('/')}"
         for rule in create_app().url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        if rule.endpoint != "static"
+        if not rule.endpoint.startswith("agents.reference.")  # files that the page loads
+        or rule.endpoint == "agents.reference.page"
     }
 
 

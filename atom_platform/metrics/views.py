@@ -15,8 +15,6 @@ from atom_platform.metrics.scrape import Scrape
 
 __all__ = ["create_blueprint"]
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
-
 
 def create_blueprint(*, on_scrape: Callable[[], None] = lambda: None) -> Blueprint:
     """
@@ -29,11 +27,11 @@ def create_blueprint(*, on_scrape: Callable[[], None] = lambda: None) -> Bluepri
     scrape = Scrape(Processes().families)
     durations = HistogramFamily(METRICS_COLLECT_DURATION)
 
-    @bp.route("/health/metrics", methods=_METHODS, provide_automatic_options=False)
-    @bp.route("/health/metrics/", methods=_METHODS, provide_automatic_options=False)
+    # A scraper does not follow redirects; OPTIONS gets the 405 that every health endpoint gives.
+    @bp.route(
+        "/health/metrics", methods=["GET"], strict_slashes=False, provide_automatic_options=False
+    )
     def metrics() -> Response:
-        if request.method not in ("GET", "HEAD"):
-            return _plain("only GET and HEAD\n", 405, Allow="GET, HEAD")
         started_at = perf_counter()
         on_scrape()
         names = request.args.getlist("name[]")
@@ -56,8 +54,8 @@ def create_blueprint(*, on_scrape: Callable[[], None] = lambda: None) -> Bluepri
     return bp
 
 
-def _plain(text: str, status: int, **headers: str) -> Response:
-    return _uncached(Response(text, status, headers, content_type="text/plain; charset=utf-8"))
+def _plain(text: str, status: int) -> Response:
+    return _uncached(Response(text, status, content_type="text/plain; charset=utf-8"))
 
 
 def _uncached(response: Response) -> Response:
