@@ -196,7 +196,7 @@ def _families_by_key(path: Path) -> dict[bytes, str]:
 
 def _is_stale(name: FileName) -> bool:
     """Whether a plain prometheus_client process wrote the file, and is gone. Slots are reused."""
-    return name.slot is None and name.writer.isdigit() and not Path("/proc", name.writer).exists()
+    return name.writer.isdigit() and not Path("/proc", name.writer).exists()
 
 
 def _series(samples: Counter[str], files: int) -> Finding:

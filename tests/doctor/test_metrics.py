@@ -83,6 +83,13 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path, content: bytes) -> N
     assert one(findings, "samples").what == "20 samples in 1 file"
 
 
+def test_a_file_just_made_is_not_taken_for_a_bad_one(tmp_path: Path) -> None:
+    """prometheus_client sizes a file first, and writes into it later."""
+    (tmp_path / f"counter_{os.getpid()}.db").write_bytes(bytes(1024))
+
+    assert codes(check_metrics(Settings(metrics_directory=tmp_path))) == set()
+
+
 def test_other_files_are_nobodys_business(tmp_path: Path) -> None:
     (tmp_path / "README.txt").write_text("not metrics")
 

@@ -48,6 +48,12 @@ def test_settings_that_do_not_fit_together(environ: dict[str, str], code: str) -
     assert codes(check_settings(environ), "warning") == {code}
 
 
+def test_a_connection_for_each_thread_is_enough() -> None:
+    environ = {"ATOM_THREADS": "6", "ATOM_DB_POOL_SIZE": "6"}
+
+    assert codes(check_settings(environ), "warning") == set()
+
+
 def test_draining_is_recommended_until_it_is_on() -> None:
     assert codes(check_settings({}), "note") == {"drain-off"}
     assert codes(check_settings({"ATOM_DRAIN_SECONDS": "10"})) == set()

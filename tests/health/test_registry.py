@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from atom_platform.health import prober
 from atom_platform.health.registry import HealthRegistry
 from atom_platform.health.report import CheckReport, ReadinessReport
 from atom_platform.health.result import CheckFailed, CheckResult
@@ -327,6 +328,16 @@ class TestGate:
         check.recover()
         wait_until(lambda: registry.report().ready)
 
+    def test_says_no_beside_what_else_is_wrong(self, registry: HealthRegistry) -> None:
+        """Whoever mends the disk should not have to find out about the schema afterwards."""
+        behind = CheckResult(healthy=False, message="Database schema waits")
+        registry.register("disk", Changing(CheckFailed("Disk full")), timeout_seconds=5)
+        registry.register_gate("schema", Changing(behind), timeout_seconds=5)
+
+        report = registry.report()
+
+        assert [check.name for check in report.checks] == ["disk", "schema"]
+
     def test_no_such_check_to_wait_for(self, registry: HealthRegistry) -> None:
         with pytest.raises(ValueError, match="databsae"):
             registry.register_gate("schema", Changing(), timeout_seconds=5, after="databsae")
@@ -369,6 +380,28 @@ class TestRest:
         check.fail()
 
         assert not registry.report().ready  # the first answer after the rest is a new one
+
+    def test_what_was_known_before_the_rest_is_not_told_after_it(
+        self,
+        make_registry: Callable[..., HealthRegistry],
+        hanging: Hanging,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The database began to hang while nobody asked: nobody knows yet, which is not well."""
+        monkeypatch.setattr(prober, "TRUST_SECONDS", -29.0)  # of 30 for the run and 0.05 between
+        registry = make_registry(rest_after_seconds=0.2)
+        hanging.release()
+        registry.register("database", hanging, timeout_seconds=30, measures_latency=True)
+        assert registry.report().ready
+        wait_until(lambda: not entered_within(hanging, 0.5))
+        hanging.hold()
+        known_at = time.monotonic()
+        wait_until(lambda: time.monotonic() > known_at + 1.2)
+
+        result = only(registry.report()).result
+
+        assert result.message == "Database check pending"
+        assert 300 < (result.details["latency_ms"] or 0) < 5000
 
     def test_a_scrape_wakes_it_and_waits_for_nothing(
         self, make_registry: Callable[..., HealthRegistry], hanging: Hanging

@@ -236,7 +236,7 @@ def env(**values: str) -> list[dict[str, Any]]:
             "trouble",
             "secret-in-plain-text",
         ),
-        (changed(*C, "env", to=env(WEB_CONCURRENCY="8")), "warning", "connections-many"),
+        (changed(*C, "env", to=env(WEB_CONCURRENCY="6")), "warning", "connections-many"),
     ],
 )
 def test_one_thing_wrong(lint: Any, manifest: Any, severity: str, code: str) -> None:
@@ -298,6 +298,50 @@ def test_the_port_follows_the_setting(lint: Any) -> None:
     manifest = changed(*C, "env", to=env(PORT="9000"))
 
     assert codes(lint(manifest)) == {"probe-port"}
+
+
+def test_the_port_follows_gunicorns_flag(lint: Any) -> None:
+    manifest = changed(*C, "args", to=["gunicorn", "--bind", "0.0.0.0:9000", "wsgi:app"])
+
+    assert codes(lint(manifest)) == {"probe-port"}
+
+
+def test_a_start_may_be_asked_about_more_often_than_it_answers(lint: Any) -> None:
+    """It is over with the first answer: none can hold up the next."""
+    assert codes(lint(changed(*C, "startupProbe", "timeoutSeconds", to=5))) == set()
+
+
+def test_the_innermost_volume_counts(lint: Any) -> None:
+    manifest = copy.deepcopy(GOOD)
+    pod = manifest["spec"]["template"]["spec"]
+    pod["volumes"].append({"name": "data", "persistentVolumeClaim": {"claimName": "data"}})
+    mounts = pod["containers"][0]["volumeMounts"]
+    mounts.append({"name": "data", "mountPath": "/"})
+
+    assert codes(lint(manifest)) == set()
+    mounts.pop(0)
+    assert codes(lint(manifest)) == {"metrics-volume-shared"}
+
+
+@pytest.mark.parametrize("value", ["$(URL)", "${URL}", "{{ .Values.url }}", "<the URL>", ""])
+def test_what_stands_for_a_secret_is_none(lint: Any, value: str) -> None:
+    findings = lint(changed(*C, "env", to=env(API_TOKEN=value)))
+
+    assert codes(findings) == set()
+
+
+def test_a_variable_wins_over_the_config_map(lint: Any) -> None:
+    manifest = copy.deepcopy(GOOD)
+    manifest["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [
+        {"configMapRef": {"name": "atom"}}
+    ]
+    settings = {
+        "kind": "ConfigMap",
+        "metadata": {"name": "atom"},
+        "data": {"DATABASE_URL": "sqlite:///var/atom.db"},
+    }
+
+    assert codes(lint(settings, manifest)) == set()
 
 
 def test_a_command_needs_more_time(lint: Any) -> None:
