@@ -86,6 +86,8 @@ def _state_of(connection: Connection) -> SchemaState:
 
 
 def _run_alembic(connection: Connection) -> None:
+    # It reports each of its own plugins as news.
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     # Imported here: it is large, and a database that is up to date does not need it.
     from alembic import command
     from alembic.config import Config

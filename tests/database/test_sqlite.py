@@ -223,7 +223,8 @@ def test_the_ping_finds_a_deleted_file(database: Database, file: Path) -> None:
 def test_work_after_a_deletion_goes_to_the_new_file(database: Database, file: Path) -> None:
     database.ping()
     count(database)
-    file.unlink()
+    for each in file.parent.iterdir():
+        each.unlink()
     sentence(database)
 
     upgrade(database)
