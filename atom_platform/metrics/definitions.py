@@ -23,6 +23,7 @@ __all__ = [
     "DB_CONNECTIONS_WAITING",
     "DB_QUERY_DURATION",
     "DEFINITIONS",
+    "DISK_FREE",
     "GUNICORN_BACKLOG",
     "GUNICORN_THREADS",
     "GUNICORN_THREADS_BUSY",
@@ -284,6 +285,13 @@ HEALTH_CHECK_DURATION: Final = Definition(
     "Time that a run of a readiness check took.",
     labels=("check",),
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+DISK_FREE: Final = Definition(
+    "disk_free_bytes",
+    "gauge",
+    "Free space on the file system that readiness watches, when it last looked.",
+    labels=("path",),
+    mode="livemin",
 )
 APP_INFO: Final = Definition(
     "app_info",

@@ -17,6 +17,7 @@ from atom_platform.metrics.definitions import (
     DB_CONNECTIONS_IDLE,
     DB_CONNECTIONS_MAX,
     DB_CONNECTIONS_WAITING,
+    DISK_FREE,
     GUNICORN_THREADS,
     GUNICORN_THREADS_BUSY,
     GUNICORN_WORKER_EXITS,
@@ -58,6 +59,7 @@ __all__ = [
     "requests_in_progress",
     "set_app_info",
     "set_db_pool",
+    "set_disk_free",
     "set_threads",
     "set_threads_busy",
     "track_agent",
@@ -82,6 +84,7 @@ _pool_max: Final = Family(DB_CONNECTIONS_MAX)
 _pool_waiting: Final = Family(DB_CONNECTIONS_WAITING)
 _healthy: Final = Family(HEALTH_CHECK_HEALTHY)
 _check_durations: Final = HistogramFamily(HEALTH_CHECK_DURATION)
+_disk_free: Final = Family(DISK_FREE)
 _app_info: Final = Family(APP_INFO)
 
 
@@ -158,6 +161,11 @@ def record_check(name: str, healthy: bool, duration_seconds: float) -> None:
     label = clean(name)
     _healthy.set(1.0 if healthy else 0.0, (label,))
     _check_durations.observe(duration_seconds, (label,))
+
+
+def set_disk_free(path: str, free_bytes: float) -> None:
+    """Say how much room there is on the file system of *path*."""
+    _disk_free.set(free_bytes, (clean(path),))
 
 
 def set_app_info(version: str, python: str, revision: str) -> None:

@@ -40,9 +40,9 @@ class Scrape:
         self._clock = clock
         self._lock = threading.Lock()
         self._started_at = -1
+        self._collector: Collector | None = None
         self._collection: Collection | None = None
         self._answers: dict[Format, Exposition] = {}
-        self._restart()
         os.register_at_fork(after_in_child=self._restart)
 
     def answer(self, wanted: Format) -> Exposition:
@@ -61,6 +61,7 @@ class Scrape:
         return answer
 
     def _collected(self) -> Collection:
+        self._collector = self._collector or Collector(seed=seed)
         collection = self._collector.collect()
         computed = list(self._computed())
         known = {each.name for each in computed}
@@ -71,6 +72,5 @@ class Scrape:
         """Begin with nothing kept, and with a lock that no thread of a parent process holds."""
         self._lock = threading.Lock()
         self._started_at = -1
-        self._collection = None
+        self._collector = self._collection = None
         self._answers = {}
-        self._collector = Collector(seed=seed)

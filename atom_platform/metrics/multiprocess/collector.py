@@ -8,7 +8,7 @@ case.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import add
@@ -17,6 +17,7 @@ from typing import Final
 
 from atom_platform.metrics.multiprocess.exemplars import EXEMPLARS_KIND, read_exemplars
 from atom_platform.metrics.multiprocess.families import Exemplar, FamilySamples, Labels, Sample
+from atom_platform.metrics.multiprocess.files import Cell
 from atom_platform.metrics.multiprocess.format import CorruptFileError, Key, parse_key
 from atom_platform.metrics.multiprocess.gauges import Gauges
 from atom_platform.metrics.multiprocess.listing import counting_files, is_alive
@@ -108,7 +109,7 @@ class Collector:
             table = self.table
             gauges, exemplars = Gauges(), Exemplars()
             totals = self._added(list(self._read(gauges, exemplars)))
-            self._add_memory(totals, gauges)
+            self._add_memory(totals, gauges, exemplars)
             if table is self.table:
                 break  # no file vanished meanwhile and took its series with it
         return Collection(self.table, totals, self._shown(gauges), exemplars)
@@ -121,7 +122,9 @@ class Collector:
                 if reader is None:
                     continue
                 if name.kind == EXEMPLARS_KIND:
-                    self._read_exemplars(reader, exemplars)
+                    cells = reader.cells
+                    places = self._entries(reader).items()
+                    self._merge_exemplars({key: (cells, at) for key, at in places}, exemplars)
                 elif name.kind.startswith("gauge"):
                     cells, entries = reader.cells, self._entries(reader).items()
                     found = [(self._key(key), cells[at], cells[at + 1]) for key, at in entries]
@@ -174,22 +177,25 @@ class Collector:
         self._last, self._totals = read, totals
         return list(totals)
 
-    def _add_memory(self, totals: list[float], gauges: Gauges) -> None:
+    def _add_memory(self, totals: list[float], gauges: Gauges, exemplars: Exemplars) -> None:
         place = self._storage.place
         writer = f"slot{place.slot}" if place else "memory"
         with self._storage.lock:
-            tables = [(kind, table.values()) for kind, table in self._storage.in_memory()]
-        for kind, values in tables:
-            if kind.startswith("gauge"):
+            tables = [(kind, dict(table.entries)) for kind, table in self._storage.in_memory()]
+        for kind, cells in tables:
+            values = [(key, table[at], table[at + 1]) for key, (table, at) in cells.items()]
+            if kind == EXEMPLARS_KIND:
+                self._merge_exemplars(cells, exemplars)
+            elif kind.startswith("gauge"):
                 gauges.add(kind, writer, [(self._key(key), v, t) for key, v, t in values])
-            elif kind != EXEMPLARS_KIND:
-                numbers = self.table.numbers(kind, [key for key, _, _ in values])
+            else:
+                numbers = self.table.numbers(kind, cells)
                 totals += [0.0] * (self.table.size - len(totals))
                 for number, (_, value, _) in zip(numbers, values, strict=True):
                     totals[number] += value
 
-    def _read_exemplars(self, reader: FileReader, exemplars: Exemplars) -> None:
-        for key, exemplar in read_exemplars(reader.cells, self._entries(reader)):
+    def _merge_exemplars(self, cells: Mapping[bytes, Cell], exemplars: Exemplars) -> None:
+        for key, exemplar in read_exemplars(cells):
             labels, bound = without_bound(self._key(key))
             if bound is not None:
                 known = exemplars.setdefault((self._key(key).family, labels), {})

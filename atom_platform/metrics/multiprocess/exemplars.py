@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+import struct
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from atom_platform.metrics.multiprocess.families import Exemplar
+from atom_platform.metrics.multiprocess.files import Cell
 from atom_platform.metrics.multiprocess.storage import STORAGE, ReentryError, Storage
 
 __all__ = [
@@ -83,14 +85,13 @@ def keep_any_exemplar(
             keep_exemplar(cell, trace_id, value, timestamp or time.time())
 
 
-def read_exemplars(table: Any, places: Mapping[bytes, int]) -> Iterator[tuple[bytes, Exemplar]]:
-    """Yield bucket key and exemplar of each complete one in the file that *table* maps."""
-    integers = table.cast("B").cast("Q")
-    for key, at in places.items():
-        trace_at = places.get(trace_key(key))
-        if trace_at is None:
+def read_exemplars(cells: Mapping[bytes, Cell]) -> Iterator[tuple[bytes, Exemplar]]:
+    """Yield bucket key and exemplar of each complete one among *cells*, which may be changing."""
+    for key, (table, at) in cells.items():
+        if (trace := cells.get(trace_key(key))) is None:
             continue
         timestamp, value = table[at + 1], table[at]
-        trace_id = f"{integers[trace_at]:016x}{integers[trace_at + 1]:016x}"
+        bits = trace[0][trace[1] : trace[1] + 2].tobytes()
         if timestamp > 0.0 and timestamp == table[at + 1]:
-            yield key, Exemplar(trace_id, value, timestamp)
+            high, low = struct.unpack("QQ", bits)
+            yield key, Exemplar(f"{high:016x}{low:016x}", value, timestamp)

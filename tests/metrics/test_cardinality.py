@@ -1,0 +1,84 @@
+"""100,000 ids: bounded memory, bounded files, a bounded scrape, and no observation lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from atom_platform.metrics import caps, instruments
+from atom_platform.metrics.exposition import negotiated
+from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.scrape import Scrape
+from tests.metrics.conftest import Samples
+from tests.metrics.test_instruments import at
+
+Collected = Callable[[], Samples]
+Fork = Callable[[Callable[[], None]], int]
+
+
+def run_agents(first: int, last: int) -> None:
+    for number in range(first, last):
+        with instruments.track_agent(f"agent-{number}"):
+            pass
+
+
+def test_a_flood_of_ids_is_bounded(directory: Path, collected: Collected) -> None:
+    caps.configure(max_ids=200)
+    run_agents(0, 1000)
+    scrape = Scrape()
+    scrape.answer(negotiated())
+    process = psutil.Process()
+    resident, size = process.memory_info().rss, _size(directory)
+
+    run_agents(1000, 100_000)
+    started_at = time.perf_counter()
+    body = scrape.answer(negotiated()).body
+    took = time.perf_counter() - started_at
+
+    assert process.memory_info().rss - resident < 20 * 1024**2
+    assert _size(directory) == size
+    assert len(body) < 1_000_000
+    assert took < 1.0  # uncapped, the stock collector needs 45 s
+    found = collected()
+    assert found[at("agent_executions_total", agent_id="other", status="success")] == 99_800
+    assert found[at("metric_label_overflows_total", metric="agent_executions_total")] == 99_800
+    assert found[at("agent_execution_duration_seconds_count", agent_id="other")] == 99_800
+
+
+def test_the_cap_is_the_slots_and_outlives_its_holder(
+    directory: Path, collected: Collected, fork: Fork
+) -> None:
+    """Recycled workers with ids of their own each must not fill the slot's file for ever."""
+    caps.configure(max_ids=50)
+    instruments.worker_started()
+    for life in range(20):
+        fork(lambda first=life * 40: run_agents(first, first + 40))  # type: ignore[misc]
+
+    found = collected()
+
+    ids = {dict(labels)["agent_id"] for name, labels in found if name == "agent_executions_total"}
+    assert len(ids) == 51
+    total = sum(value for (name, _), value in found.items() if name == "agent_executions_total")
+    assert total == 800
+
+
+def test_a_known_id_of_the_slot_is_known_to_the_next_holder(
+    directory: Path, collected: Collected, fork: Fork
+) -> None:
+    caps.configure(max_ids=2)
+    instruments.worker_started()
+    fork(lambda: run_agents(0, 2))
+    fork(lambda: run_agents(1, 3))
+
+    found = collected()
+
+    assert found[at("agent_executions_total", agent_id="agent-1", status="success")] == 2
+    assert found[at("agent_executions_total", agent_id="other", status="success")] == 1
+
+
+def _size(directory: Path) -> int:
+    STORAGE.heartbeat()
+    return sum(path.stat().st_size for path in directory.glob("*.db"))

@@ -1,0 +1,121 @@
+"""Real processes that come, go and are killed: exact counts, a bounded number of files."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from atom_platform.metrics import instruments
+from atom_platform.metrics.multiprocess.storage import STORAGE
+from tests.metrics.conftest import Samples
+from tests.metrics.test_instruments import at
+
+Collected = Callable[[], Samples]
+
+COUNT = at("http_requests_total", method="GET", endpoint="/a", status="200")
+OBSERVED = at("http_request_duration_seconds_count", method="GET", endpoint="/a")
+
+
+def start(count: int, *, then_wait: bool = False) -> int:
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            with instruments.track_agent("a") if then_wait else instruments.track_skill("s"):
+                for _ in range(count):
+                    instruments.record_request("GET", "/a", 200, 0.01)
+                if then_wait:
+                    signal.pause()
+            status = 0
+        finally:
+            os._exit(status)
+    return pid
+
+
+def reap(pid: int) -> None:
+    os.waitpid(pid, 0)
+
+
+def test_hundreds_of_workers_leave_the_files_of_a_few(
+    directory: Path, collected: Collected
+) -> None:
+    """Four at a time, as `max_requests` recycles them: 150 lives, and nothing grows."""
+    instruments.record_request("GET", "/a", 200, 0.01)
+    running: list[int] = []
+    files = []
+    for life in range(150):
+        running.append(start(5))
+        if len(running) == 4:
+            reap(running.pop(0))
+        if life % 50 == 20:
+            files.append(len(list(directory.iterdir())))
+    for pid in running:
+        reap(pid)
+
+    found = collected()
+
+    assert found[COUNT] == 751
+    assert found[OBSERVED] == 751
+    assert found[at("skill_executions_total", skill_id="s", status="success")] == 150
+    assert len(list(directory.glob("counter_*.db"))) <= 1 + 4
+    assert len(list(directory.iterdir())) <= max(files)
+
+
+def test_a_killed_worker_keeps_its_counts_and_loses_its_gauges(
+    directory: Path, collected: Collected
+) -> None:
+    instruments.record_request("GET", "/a", 200, 0.01)
+    pids = [start(100, then_wait=True) for _ in range(3)]
+    deadline = time.monotonic() + 20
+    while collected()[COUNT] != 301:
+        assert time.monotonic() < deadline
+
+    assert collected()[at("active_agents")] == 3
+    os.kill(pids[0], signal.SIGKILL)
+    reap(pids[0])
+
+    found = collected()
+
+    assert found[at("active_agents")] == 2
+    assert found[COUNT] == 301
+    for pid in pids[1:]:
+        os.kill(pid, signal.SIGKILL)
+        reap(pid)
+    assert at("active_agents") not in collected()
+
+
+def test_nothing_goes_back_while_workers_are_killed(directory: Path, collected: Collected) -> None:
+    """Kills at random moments, new workers at once, a scrape in between: only ever more."""
+    rng = random.Random(7)
+    instruments.record_request("GET", "/a", 200, 0.01)
+    running = [start(100_000) for _ in range(4)]
+    last, decreases, kills = 0.0, 0, 0
+    deadline = time.monotonic() + 4
+    while time.monotonic() < deadline:
+        victim = running.pop(rng.randrange(len(running)))
+        os.kill(victim, signal.SIGKILL)
+        reap(victim)
+        running.append(start(100_000))
+        for _ in range(3):
+            found = collected()
+            now = found[COUNT]
+            decreases += now < last
+            last = now
+        kills += 1
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+        reap(pid)
+        kills += 1
+
+    found = collected()
+    assert found[COUNT] > 1000
+    # Each may have died between the counter and the bucket of its last observation.
+    assert abs(found[OBSERVED] - found[COUNT]) <= kills
+    assert decreases == 0
+    assert len(list(directory.glob("counter_*.db"))) <= 5
+    assert not list(directory.glob("*.corrupt"))
+    assert not STORAGE.problems.uncounted()
