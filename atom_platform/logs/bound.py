@@ -29,10 +29,10 @@ def _make_record(
     message = event.pop("event", "")
     exc_info = event.pop("exc_info", None)
     stack_info = event.pop("stack_info", None)
+    if exc_info and not isinstance(exc_info, (tuple, BaseException)):
+        exc_info = sys.exception()
     if isinstance(exc_info, BaseException):
         exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
-    elif exc_info and not isinstance(exc_info, tuple):
-        exc_info = sys.exc_info()
     record = logging.LogRecord(
         logger.name,
         _LEVELS[method],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 import warnings
@@ -10,12 +9,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, TextIO
 
+from atom_platform.logs.bound import get_logger
 from atom_platform.logs.output import OUTPUT
 
 __all__ = ["install_hooks", "remove_hooks"]
 
-_crashes: Final = logging.getLogger("atom_platform.crash")
-_warnings: Final = logging.getLogger("py.warnings")
+_crashes: Final = get_logger("atom_platform.crash")
+_warnings: Final = get_logger("py.warnings")
 
 _before: list[tuple[object, str, Any]] = []
 
@@ -31,15 +31,14 @@ def _show_warning(
     if file is not None:  # somebody asked for it in a file
         file.write(warnings.formatwarning(message, category, filename, lineno, line))
         return
-    extra = {"category": category.__name__, "file": filename, "line": lineno}
-    _warnings.warning("%s", message, extra=extra)
+    _warnings.warning(str(message), category=category.__name__, file=filename, line=lineno)
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         _crashes.warning("interrupted")
     else:
-        _crashes.critical("uncaught_exception", exc_info=(kind, error, trace))
+        _crashes.critical("uncaught_exception", exc_info=error.with_traceback(trace))
     if OUTPUT.writer is not None:
         OUTPUT.writer.flush()
 
@@ -49,17 +48,17 @@ def _uncaught_in_thread(found: threading.ExceptHookArgs) -> None:
         return
     _crashes.critical(
         "uncaught_exception_in_thread",
-        exc_info=(found.exc_type, found.exc_value, found.exc_traceback),
-        extra={"thread": found.thread.name if found.thread else ""},
+        thread=found.thread.name if found.thread else "",
+        exc_info=found.exc_value,
     )
 
 
 def _unraisable(found: Any) -> None:
-    error = found.exc_value
     _crashes.error(
         "unraisable_exception",
-        exc_info=(found.exc_type, error, found.exc_traceback) if error is not None else None,
-        extra={"message_": found.err_msg or "", "object": _name_of(found.object)},
+        doing=found.err_msg or "",
+        object=_name_of(found.object),
+        exc_info=found.exc_value,
     )
 
 

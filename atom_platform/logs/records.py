@@ -85,7 +85,7 @@ class LineHandler(logging.Handler):
             fields = {key: attributes[key] for key in attributes if key not in _OWN}
         event, clumsy = _event_of(record)
         line = build_line(record.created, level, record.name, event, bound_fields(), fields, clumsy)
-        text = exception_text(record.exc_info) or record.exc_text
+        text = exception_text(record.exc_info) if record.exc_info else record.exc_text
         if text:
             line["exception"] = text
         if record.stack_info:

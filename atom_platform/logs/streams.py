@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import logging
 import sys
@@ -14,16 +15,12 @@ __all__ = ["LogStream", "capture_streams", "release_streams"]
 #: A line that never ends is cut into pieces of this many characters.
 _LONGEST: Final = 64 * 1024
 _TRACEBACK: Final = "Traceback (most recent call last):"
-#: Lines that stand between two chained tracebacks.
-_CHAINS: Final = (
-    "During handling of the above exception",
-    "The above exception was the direct cause",
-)
 
 
 class LogStream(io.TextIOBase):
     """
-    A text stream whose lines become log lines; a printed traceback becomes one line.
+    A text stream whose lines become log lines; a printed traceback becomes one line (a chain of
+    them one each).
 
     Each thread has its own unfinished line, so that two threads that print do not mix.
     """
@@ -80,7 +77,7 @@ class LogStream(io.TextIOBase):
         if trace is not None:
             trace.append(line)
             # Its last line is the first one that is not indented: "KeyError: 'x'".
-            if line and not line.startswith((" ", *_CHAINS, _TRACEBACK)):
+            if line and not line.startswith(" "):
                 self._end_traceback(local)
         elif line.startswith(_TRACEBACK):
             local["trace"] = [line]
@@ -123,6 +120,8 @@ class _ByteStream(io.RawIOBase):
 
 def capture_streams() -> None:
     """Replace `sys.stdout` and `sys.stderr`; again, do nothing."""
+    atexit.unregister(release_streams)
+    atexit.register(release_streams)  # for what was printed without ending the line
     if not isinstance(sys.stdout, LogStream) and sys.stdout is not None:
         sys.stdout = LogStream(sys.stdout, logging.getLogger("stdout").info)
     if not isinstance(sys.stderr, LogStream) and sys.stderr is not None:
