@@ -17,9 +17,9 @@ from flask import Flask
 
 from atom_platform.database.instrument import instrument_engine
 from atom_platform.health import views as health_views
-from atom_platform.health.checks.disk import disk_check
+from atom_platform.health.checks.disk import BYTES_PER_GB, disk_check
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.result import Check
+from atom_platform.health.result import Check, CheckResult
 from atom_platform.logs import (
     RequestContext,
     configure_structlog,
@@ -101,7 +101,7 @@ class Monitoring:
         )
         instruments.configure(max_ids=self.settings.metrics_max_ids)
         count_with(message=instruments.count_log_message, dropped=instruments.count_log_drop)
-        self.health = HealthRegistry(instruments.record_check)
+        self.health = HealthRegistry(self._record_check)
         for name, check in (checks or {}).items():
             self.health.register(
                 name, check, timeout_seconds=self.settings.database_check_timeout_seconds
@@ -117,6 +117,12 @@ class Monitoring:
             timeout_seconds=self.settings.database_check_timeout_seconds,
             measures=("free_gb",),
         )
+
+    def _record_check(self, name: str, result: CheckResult, duration_seconds: float) -> None:
+        instruments.record_check(name, result.healthy, duration_seconds)
+        free_gb = result.details.get("free_gb")
+        if name == "disk" and free_gb is not None:
+            instruments.set_disk_free(str(self.settings.disk_path), free_gb * BYTES_PER_GB)
 
     def init_app(self, app: Flask) -> None:
         """

@@ -1,7 +1,7 @@
 """
 Make `rules/` from `templates/` and `thresholds.yaml`.
 
-The templates are Prometheus rule files, comments and all, in which `<< … >>` stands for a threshold;
+The templates are Prometheus rule files, comments and all, in which `<< … >>` stands for a number;
 Prometheus's own `{{ … }}` passes through untouched.
 """
 
