@@ -137,7 +137,7 @@ class AgentViews:
             {
                 "id": skill.skill_id,
                 "description": skill.description.strip(),
-                "input": skill.input_model.model_json_schema(),
+                "input": _schema(skill.input_model),
             }
             for skill in self._service.skills
         ]
@@ -179,6 +179,11 @@ def create_blueprint(
     blueprint.app_errorhandler(HTTPException)(_on_http_error)
     blueprint.register_blueprint(reference_views.create_blueprint(), url_prefix="/docs")
     return blueprint
+
+
+@functools.cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def _on_agent_error(error: AgentError) -> Response:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from tests.agents.api import Api, step
+from tests.agents.api import Api, body, step
 
 #: The fixtures' rows may stay between examples: what is asked is only whether anything breaks.
 NO_BREAK = settings(
@@ -120,3 +120,17 @@ def test_what_a_database_cannot_keep_is_refused(api: Api, value: Any) -> None:
         )
 
         assert answer.status_code == 422
+
+
+def test_a_number_beyond_all_numbers_is_refused(api: Api) -> None:
+    """JSON can write it, Python reads it as infinity, and JSON cannot write that."""
+    api.create("some", step("echo"))
+
+    answer = api.client.post(
+        "/api/v1/agents/some/executions",
+        data=b'{"input": {"a": [1e999]}}',
+        content_type="application/json",
+    )
+
+    assert answer.status_code == 422
+    assert body(answer)["errors"][0]["pointer"] == "/input/a/0"
