@@ -479,6 +479,30 @@ def test_our_request_id_is_returned_once(counts: Counts) -> None:
     assert headers == [("X-Request-Id", "theirs"), ("Content-Length", "0")]
 
 
+def test_a_list_of_headers_that_the_application_keeps_does_not_grow(counts: Counts) -> None:
+    headers = [("Content-Length", "0")]
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", headers)
+        return []
+
+    call(ObservedWSGI(application, recorder=counts, access=counts))
+
+    assert headers == [("Content-Length", "0")]
+
+
+def test_a_body_for_head_is_none(counts: Counts) -> None:
+    """The server drops it, so it is no byte of the answer."""
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"body"]
+
+    call(ObservedWSGI(application, recorder=counts, access=counts), REQUEST_METHOD="HEAD")
+
+    assert counts.bytes == [0]
+
+
 def test_without_a_log_no_header_is_added(counts: Counts) -> None:
     body, started = call(ObservedWSGI(streamed(b"x"), recorder=counts))
     body.close()
