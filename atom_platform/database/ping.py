@@ -197,8 +197,10 @@ class SqlitePing:
         if self._path is not None:
             status = self._path.stat()
             file = (status.st_dev, status.st_ino)
-            if file != self._file:
-                self.close()  # deleted and made anew: the old one can still be read, by us alone
+            if self._file not in (None, file):
+                # Another one in its place: the old one can still be read, but by us alone.
+                self.close()
+                self._told(False)
             self._file = file
             if not os.access(self._path, os.R_OK | os.W_OK):
                 raise PermissionError(errno.EACCES, "no permission to read and write the file")

@@ -14,6 +14,7 @@ from atom_platform.database.engine import Database
 from atom_platform.database.migrate import schema_state, upgrade
 from atom_platform.health.result import CheckFailed
 from tests.database.pgbouncer import PGBOUNCER, running_pgbouncer
+from tests.database.relay import Relay
 from tests.polling import wait_until
 from tests.postgres import PostgreSQL
 
@@ -149,3 +150,15 @@ def test_its_sessions_all_taken(server: PostgreSQL, open_url: Open) -> None:
             release.set()
             holding.result(10)
         database.ping()
+
+
+def test_its_refusal_of_our_options_is_remembered(bouncer: int, open_url: Open) -> None:
+    """Otherwise every connection would be made twice."""
+    relay = Relay(bouncer)
+    database = open_url(url_of(relay.port))
+
+    for expected in (2, 3):
+        database.run(lambda connection: connection.execute(text("SELECT 1")))
+        database.engine.dispose()
+        assert relay.accepted == expected
+    relay.close()

@@ -120,6 +120,21 @@ def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
     assert count(database) == 1
 
 
+def test_a_writer_does_not_wait_for_readers(open_url: Open, database: Database) -> None:
+    database.run(add)
+    with database.read() as reading:
+        driver = reading.connection.driver_connection
+        assert driver is not None
+        half_read = driver.execute("SELECT name FROM sqlite_master")
+        half_read.fetchone()
+        start = time.monotonic()
+
+        database.run(add)
+
+        assert time.monotonic() - start < 5
+        half_read.close()
+
+
 def test_a_failed_write_leaves_nothing(database: Database) -> None:
     def half(connection: Connection) -> None:
         connection.execute(ADD)
@@ -232,6 +247,40 @@ def test_work_after_a_deletion_goes_to_the_new_file(database: Database, file: Pa
 
     with pytest.raises(exc.OperationalError, match="no such table: counted"):
         count(database)
+
+
+def test_the_ping_notices_a_file_that_takes_its_place(
+    database: Database, file: Path, tmp_path: Path
+) -> None:
+    """As a restored backup does: nobody misses a file, but all connections are to the old one."""
+    database.ping()
+    assert count(database) == 0
+    backup = tmp_path / "backup.db"
+    with sqlite3.connect(file) as source, sqlite3.connect(backup) as target:
+        source.backup(target)
+        target.execute("INSERT INTO counted VALUES (1)")
+        target.commit()
+    source.close()
+    target.close()
+    for each in file.parent.glob("atom.db-*"):
+        each.unlink()
+    backup.replace(file)
+
+    database.ping()
+
+    assert count(database) == 1
+
+
+def test_the_ping_notices_rubbish_that_takes_its_place(
+    database: Database, file: Path, tmp_path: Path
+) -> None:
+    database.ping()
+    (tmp_path / "rubbish").write_bytes(b"not a database" * 100)
+    for each in file.parent.glob("atom.db-*"):
+        each.unlink()  # else the log, which has every page, would still make a database of it
+    (tmp_path / "rubbish").replace(file)
+
+    assert sentence(database) == "Database file damaged"
 
 
 def test_the_ping_finds_a_missing_directory(open_url: Open, tmp_path: Path) -> None:
