@@ -16,57 +16,10 @@ from werkzeug.serving import make_server
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response as PlainResponse
 
-from atom_platform.logs.context import Exchange
 from atom_platform.metrics.http import ObservedWSGI
 from atom_platform.metrics.queue_time import queue_seconds
+from tests.metrics.counts import Counts
 from tests.polling import wait_until
-
-
-class Counts:
-    """A recorder that remembers, and the access line's stand-in."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, str, int]] = []
-        self.durations: list[float] = []
-        self.exceptions: list[tuple[str, str]] = []
-        self.aborted: list[str] = []
-        self.queued: list[float] = []
-        self.bytes: list[int] = []
-        self.in_progress = 0
-
-    def record_request(
-        self,
-        method: str,
-        endpoint: str,
-        status: int,
-        duration_seconds: float,
-        *,
-        trace_id: str | None = None,
-    ) -> None:
-        self.requests.append((method, endpoint, status))
-        self.durations.append(duration_seconds)
-
-    def requests_in_progress(self, delta: int) -> None:
-        self.in_progress += delta
-
-    def observe_queue(self, seconds: float) -> None:
-        self.queued.append(seconds)
-
-    def count_exception(self, endpoint: str, type_name: str) -> None:
-        self.exceptions.append((endpoint, type_name))
-
-    def count_aborted(self, reason: str) -> None:
-        self.aborted.append(reason)
-
-    def begin(self, exchange: Exchange, environ: dict[str, Any]) -> None:
-        exchange.request_id = "req-1"
-
-    def write(self, exchange: Exchange, *line: Any) -> None:
-        self.bytes.append(line[5])
-
-    def observe(self, *line: Any) -> str | None:
-        self.bytes.append(line[5])
-        return None
 
 
 @pytest.fixture(name="counts")

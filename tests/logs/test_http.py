@@ -1,0 +1,345 @@
+"""The access line: one per request, with the ids of its request, and without its secrets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask import Flask, Response, request
+
+from atom_platform.logs import RequestContext, get_logger, log_request, propagate
+from atom_platform.logs.context import bound_fields, note_query, outgoing_headers
+from atom_platform.logs.http import AccessLog
+from atom_platform.metrics.http import ObservedWSGI
+from tests.logs.conftest import Log
+from tests.metrics.counts import Counts
+
+logger = get_logger("app")
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN = "00f067aa0ba902b7"
+TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
+
+
+@pytest.fixture(name="make")
+def _make(log: Log) -> Callable[..., Flask]:
+    """Return a function that makes an observed application with the given access log."""
+
+    def make(**options: Any) -> Flask:
+        app = Flask("observed")
+        app.wsgi_app = ObservedWSGI(  # type: ignore[method-assign]
+            app.wsgi_app, recorder=Counts(), app=app, access=AccessLog(**options)
+        )
+
+        @app.get("/things/<thing>")
+        def thing(thing: str) -> str:
+            logger.info("inside")
+            return "thing"
+
+        @app.get("/status/<int:code>")
+        def status(code: int) -> tuple[str, int]:
+            return "", code
+
+        @app.get("/health/<check>")
+        def health(check: str) -> tuple[str, int]:
+            return "", 503 if check == "broken" else 200
+
+        @app.get("/raises")
+        def raises() -> str:
+            raise KeyError("no")
+
+        return app
+
+    return make
+
+
+@pytest.fixture(name="app")
+def _app(make: Callable[..., Flask]) -> Flask:
+    return make()
+
+
+def access(log: Log) -> list[dict[str, Any]]:
+    return [line for line in log.lines() if line["event"] == "http_request"]
+
+
+def test_one_line_with_what_the_contract_lists(app: Flask, log: Log) -> None:
+    app.test_client().get("/things/a?password=hunter2", headers={"X-Request-ID": "req-1"})
+
+    (line,) = access(log)
+    assert list(line) == [
+        "timestamp", "level", "logger", "event", "request_id", "method", "path", "endpoint",
+        "status", "duration_ms", "bytes", "remote_addr",
+    ]  # fmt: skip
+    assert 0 < line.pop("duration_ms") < 10_000
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "level": "INFO",
+        "logger": "atom_platform.access",
+        "event": "http_request",
+        "request_id": "req-1",
+        "method": "GET",
+        "path": "/things/a",
+        "endpoint": "/things/<thing>",
+        "status": 200,
+        "bytes": 5,
+        "remote_addr": "127.0.0.1",
+    }
+
+
+def test_every_line_of_a_request_has_its_id_and_the_next_has_another(app: Flask, log: Log) -> None:
+    client = app.test_client()
+
+    first = client.get("/things/a").headers["X-Request-ID"]
+    second = client.get("/things/b").headers["X-Request-ID"]
+
+    assert [line["request_id"] for line in log.lines()] == [first, first, second, second]
+    assert first != second
+    assert len(first) == 32
+    assert dict(bound_fields()) == {}
+
+
+@pytest.mark.parametrize("claimed", ["a", "A-Z_0.9", "x" * 128])
+def test_a_proper_request_id_is_taken(app: Flask, log: Log, claimed: str) -> None:
+    answer = app.test_client().get("/things/a", headers={"X-Request-ID": claimed})
+
+    assert answer.headers.getlist("X-Request-ID") == [claimed]
+    assert access(log)[0]["request_id"] == claimed
+
+
+@pytest.mark.parametrize("claimed", ["", "x" * 129, "a b", 'a"b', "ü", "a,b", "{}", "a/b", "٣"])
+def test_anything_else_is_replaced(app: Flask, log: Log, claimed: str) -> None:
+    answer = app.test_client().get("/things/a", headers={"X-Request-ID": claimed})
+
+    made = answer.headers["X-Request-ID"]
+    assert made != claimed
+    assert access(log)[0]["request_id"] == made
+
+
+def test_a_valid_trace_context_is_in_every_line(app: Flask, log: Log) -> None:
+    seen: dict[str, str] = {}
+
+    @app.get("/calls")
+    def calls() -> str:
+        seen.update(outgoing_headers(), environ=request.environ["atom.request_id"])
+        logger.info("inside")
+        return ""
+
+    headers = {"traceparent": TRACEPARENT, "tracestate": "x=1", "X-Request-ID": "req-1"}
+    app.test_client().get("/calls", headers=headers)
+
+    for line in log.lines():
+        assert list(line)[4:7] == ["request_id", "trace_id", "span_id"]
+        assert (line["trace_id"], line["span_id"]) == (TRACE, SPAN)
+    assert seen["traceparent"].startswith(f"00-{TRACE}-")
+    assert (seen["tracestate"], seen["X-Request-ID"], seen["environ"]) == ("x=1", "req-1", "req-1")
+
+
+@pytest.mark.parametrize("traceparent", [TRACEPARENT.upper(), f"00-{'0' * 32}-{SPAN}-01", "x"])
+def test_an_invalid_one_is_in_none(app: Flask, log: Log, traceparent: str) -> None:
+    app.test_client().get("/things/a", headers={"traceparent": traceparent})
+
+    assert all("trace_id" not in line for line in log.lines())
+
+
+def test_handlers_add_to_it_and_the_database_too(app: Flask, log: Log) -> None:
+    @app.get("/work")
+    def work() -> str:
+        with RequestContext(step=1), ThreadPoolExecutor(1) as pool:
+            log_request(
+                agent_id="agent-1", password="hunter2", status=7, level="FAKE", event="FAKE"
+            )
+            note_query(0.0015)
+            pool.submit(propagate(note_query), 0.001).result()
+        return ""
+
+    app.test_client().get("/work")
+
+    (line,) = access(log)
+    assert (line["agent_id"], line["password"]) == ("agent-1", "[redacted]")
+    assert (line["db_queries"], line["db_ms"]) == (2, 2.5)
+    assert (line["status"], line["level"], line["event"]) == (200, "INFO", "http_request")
+    assert "step" not in line
+
+
+@pytest.mark.parametrize(
+    ("path", "level"),
+    [
+        ("/things/a", "INFO"),
+        ("/nowhere", "INFO"),
+        ("/status/429", "INFO"),
+        ("/status/500", "ERROR"),
+        ("/status/503", "ERROR"),
+        ("/health/live", "DEBUG"),
+        ("/health/broken", "WARNING"),
+        ("/health/x/y", "INFO"),
+    ],
+)
+def test_its_level_says_how_bad_it_is(app: Flask, log: Log, path: str, level: str) -> None:
+    log.configure(level="DEBUG")
+
+    app.test_client().get(path)
+
+    assert [line["level"] for line in access(log)] == [level]
+
+
+def test_successful_health_requests_are_not_written_by_default(app: Flask, log: Log) -> None:
+    app.test_client().get("/health/live")
+    app.test_client().get("/health/broken")
+
+    assert [line["path"] for line in access(log)] == ["/health/broken"]
+
+
+def test_a_500_names_its_exception(app: Flask, log: Log) -> None:
+    app.test_client().get("/raises", headers={"X-Request-ID": "req-1"})
+
+    (line,) = access(log)
+    assert (line["status"], line["exception_type"], line["level"]) == (500, "KeyError", "ERROR")
+    (flask,) = [each for each in log.lines() if "exception" in each]
+    assert (flask["request_id"], flask["level"]) == ("req-1", "ERROR")
+    assert flask["exception"].endswith("KeyError: 'no'")
+
+
+def test_sampling_spares_errors(make: Callable[..., Flask], log: Log) -> None:
+    client = make(sample=0.0).test_client()
+
+    for path in ("/things/a", "/nowhere", "/status/500"):
+        client.get(path)
+
+    assert [line["status"] for line in access(log)] == [404, 500]
+
+
+def test_a_sampled_line_says_what_it_stands_for(make: Callable[..., Flask], log: Log) -> None:
+    client = make(sample=0.5).test_client()
+
+    for _ in range(200):
+        client.get("/things/a")
+
+    lines = access(log)
+    assert 50 < len(lines) < 150  # seven standard deviations
+    assert {line["sample"] for line in lines} == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/things/%C3%BC", "/things/ü"),
+        ("/things/%ff", "/things/�"),
+        ("/things/a%22%0A%7B", '/things/a"\n{'),
+        ("/things/token=hunter2", "/things/token=[redacted]"),
+        ("/things/x%3A//u%3Ahunter2@h", "/things/x://u:[redacted]@h"),
+        ("/things/Bearer%20hunter2", "/things/Bearer [redacted]"),
+        ("/" + "x" * 2000, "/" + "x" * 1023 + "…"),
+    ],
+)
+def test_a_path_is_a_clients_text(app: Flask, log: Log, path: str, shown: str) -> None:
+    for _ in range(2):
+        app.test_client().get(path)
+
+    assert [line["path"] for line in access(log)] == [shown] * 2
+
+
+def test_a_flood_of_paths_is_not_remembered(log: Log) -> None:
+    access_log = AccessLog()
+
+    for number in range(3000):
+        access_log.observe("GET", f"/{number}", "unmatched", 404, 0.0, 0, "::1", None, None)
+
+    assert len(access_log._paths) <= 1000
+    assert access(log)[-1]["path"] == "/2999"
+
+
+def test_lines_of_a_streamed_body_belong_to_its_request(app: Flask, log: Log) -> None:
+    @app.get("/stream")
+    def stream() -> Response:
+        def body() -> Iterator[str]:
+            logger.info("first")
+            yield "a"
+            logger.info("second")
+            yield "b"
+
+        response = Response(body())
+        response.call_on_close(lambda: logger.info("closed"))
+        return response
+
+    with app.test_client() as client:
+        client.get("/stream", headers={"X-Request-ID": "req-1"}).close()
+        logger.info("after")
+
+    lines = log.lines()
+    assert [line["event"] for line in lines[-1:]] == ["after"]
+    assert "request_id" not in lines[-1]
+    assert {line["request_id"] for line in lines[:-1]} == {"req-1"}
+
+
+def test_closing_a_whole_body_belongs_to_its_request_too(app: Flask, log: Log) -> None:
+    @app.get("/closes")
+    def closes() -> Response:
+        response = Response("whole")
+        response.call_on_close(lambda: logger.info("closed"))
+        return response
+
+    app.test_client().get("/closes", headers={"X-Request-ID": "req-1"}).close()
+
+    assert {line["event"]: line["request_id"] for line in log.lines()} == {
+        "http_request": "req-1",
+        "closed": "req-1",
+    }
+
+
+def test_nothing_of_a_request_leaks_into_another_thread(app: Flask, log: Log) -> None:
+    def ask(number: int) -> None:
+        for _ in range(20):
+            app.test_client().get(f"/things/{number}", headers={"X-Request-ID": f"req-{number}"})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(8)))
+
+    lines = log.lines()
+    assert len(lines) == 8 * 20 * 2
+    for line in access(log):
+        assert line["path"] == f"/things/{line['request_id'].removeprefix('req-')}"
+
+
+def test_what_was_answered_elsewhere_has_the_same_line(app: Flask, log: Log) -> None:
+    observed = app.wsgi_app
+    assert isinstance(observed, ObservedWSGI)
+    log.configure(level="DEBUG")
+    app.test_client().get("/health/live", headers={"X-Request-ID": "r", "traceparent": TRACEPARENT})
+    observed.observe(
+        "GET", "/health/live", "/health/<check>", 200, 0.001, 0, "127.0.0.1", "r", TRACEPARENT
+    )
+
+    one, other = access(log)
+    for line in (one, other):
+        del line["timestamp"], line["duration_ms"]
+    assert list(one.items()) == list(other.items())
+
+
+def test_a_refused_request_says_why(app: Flask, log: Log) -> None:
+    observed = app.wsgi_app
+    assert isinstance(observed, ObservedWSGI)
+
+    observed.observe("OTHER", "", "unmatched", 431, 0.0, 0, "::1", reason="token=hunter2")
+
+    (line,) = access(log)
+    assert (line["status"], line["reason"]) == (431, "token=[redacted]")
+    assert len(line["request_id"]) == 32
+
+
+def test_the_console_shows_it_too(app: Flask, log: Log) -> None:
+    log.configure(format="console")
+
+    app.test_client().get("/nowhere")
+
+    assert "http_request" in log.text()
+
+
+def test_a_level_for_the_access_log_alone(app: Flask, log: Log) -> None:
+    log.configure(levels={"atom_platform.access": "WARNING"})
+
+    app.test_client().get("/things/a")
+
+    assert [line["event"] for line in log.lines()] == ["inside"]
+    logging.getLogger("atom_platform.access").setLevel(logging.NOTSET)
