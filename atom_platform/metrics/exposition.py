@@ -16,7 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 from prometheus_client.samples import Exemplar as ClientExemplar
 from prometheus_client.samples import Sample as ClientSample
 
-from atom_platform.metrics.multiprocess.collector import Collection
+from atom_platform.metrics.multiprocess.collection import Collection
 from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
 from atom_platform.metrics.multiprocess.series import AddedFamily
 from atom_platform.metrics.recording import ERRORS

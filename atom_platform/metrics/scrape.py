@@ -6,16 +6,20 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from time import perf_counter_ns
+from time import perf_counter_ns, sleep
+from typing import Final
 
 from atom_platform.metrics.defaults import completed_gauges, seed
 from atom_platform.metrics.exposition import Exposition, Format, expose
-from atom_platform.metrics.multiprocess.collector import Collection, Collector
+from atom_platform.metrics.multiprocess.collection import Collection
+from atom_platform.metrics.multiprocess.collector import Collector
 from atom_platform.metrics.multiprocess.families import FamilySamples
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.recording import count_problems
 
 __all__ = ["Scrape"]
+
+_MOVING_POLL_SECONDS: Final = 0.02
 
 
 class Scrape:
@@ -49,6 +53,8 @@ class Scrape:
         """Return everything in the format *wanted*."""
         arrived_at = self._clock()
         STORAGE.heartbeat()
+        while STORAGE.is_moving():
+            sleep(_MOVING_POLL_SECONDS)  # the directory was deleted: let the others come along
         with self._lock:
             if self._collection is None or self._started_at <= arrived_at:
                 self._started_at = self._clock()

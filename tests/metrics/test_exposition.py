@@ -23,7 +23,8 @@ from prometheus_client.samples import Exemplar, Sample
 from atom_platform.metrics import instruments
 from atom_platform.metrics.definitions import DEFINITIONS
 from atom_platform.metrics.exposition import Exposition, expose, negotiated
-from atom_platform.metrics.multiprocess.collector import Collection, Collector
+from atom_platform.metrics.multiprocess.collection import Collection
+from atom_platform.metrics.multiprocess.collector import Collector
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.multiprocess.values import install
 from atom_platform.metrics.scrape import Scrape

@@ -10,66 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from operator import add
 from pathlib import Path
 from typing import Final
 
+from atom_platform.metrics.multiprocess.collection import Collection, Exemplars
 from atom_platform.metrics.multiprocess.exemplars import EXEMPLARS_KIND, read_exemplars
-from atom_platform.metrics.multiprocess.families import Exemplar, FamilySamples, Labels, Sample
+from atom_platform.metrics.multiprocess.families import FamilySamples
 from atom_platform.metrics.multiprocess.files import Cell
 from atom_platform.metrics.multiprocess.format import CorruptFileError, Key, parse_key
 from atom_platform.metrics.multiprocess.gauges import Gauges
-from atom_platform.metrics.multiprocess.listing import counting_files, is_alive
+from atom_platform.metrics.multiprocess.listing import counting_files, is_alive, reading_order
+from atom_platform.metrics.multiprocess.membership import belongs
 from atom_platform.metrics.multiprocess.reader import FileName, FileReader
 from atom_platform.metrics.multiprocess.rows import Row
-from atom_platform.metrics.multiprocess.series import AddedFamily, SeriesTable, without_bound
+from atom_platform.metrics.multiprocess.series import SeriesTable, without_bound
 from atom_platform.metrics.multiprocess.storage import STORAGE, Storage
+from atom_platform.metrics.multiprocess.vanished import outlives_its_name, restore
 
-__all__ = ["Collection", "Collector"]
+__all__ = ["Collector"]
 
 #: When a file vanishes while it is read, the reading begins again; not for ever.
 _ATTEMPTS: Final = 3
-
-Exemplars = dict[tuple[str, Labels], dict[float, Exemplar]]
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """
-    What all processes had counted at one moment.
-
-    Attributes:
-        table: The families that are added up, whose series hold the places of their totals.
-        totals: By number of the table.
-        gauges: The families of gauges.
-        exemplars: The latest of each bucket, by family and labels.
-    """
-
-    table: SeriesTable
-    totals: list[float]
-    gauges: list[FamilySamples]
-    exemplars: Exemplars = field(default_factory=dict)
-
-    def families(self) -> list[FamilySamples]:
-        """Return every family with its samples one by one, sorted by name."""
-        added = [
-            FamilySamples(family.name, family.kind, family.help, self.samples(family))
-            for family in self.table.families.values()
-        ]
-        return sorted([*added, *self.gauges], key=lambda family: family.name)
-
-    def samples(self, family: AddedFamily | FamilySamples) -> list[Sample]:
-        """Return the samples of *family*, which is one of the collection's."""
-        if isinstance(family, FamilySamples):
-            return family.samples
-        return [
-            sample
-            for series in family.in_order()
-            for sample in series.samples(
-                self.totals, self.exemplars.get((family.name, series.labels))
-            )
-        ]
 
 
 class Collector:
@@ -139,7 +101,7 @@ class Collector:
         storage = self._storage
         # Without a place of its own it could not ask whose live gauges are alive.
         place = storage.take_place()
-        if storage.directory is None:
+        if storage.directory is None or not belongs(storage.directory):
             return []
         try:
             found = counting_files(storage.directory, place, alive=self._alive)
@@ -147,8 +109,13 @@ class Collector:
             self._skip(storage.directory, error)
             return []
         for path in self._readers.keys() - {path for path, _ in found}:
-            self._drop(path)
-        return found
+            reader = self._readers[path]
+            if outlives_its_name(reader):
+                restore(reader, storage)
+                found.append((path, reader.name))
+            else:
+                self._drop(path)
+        return sorted(found, key=lambda item: reading_order(*item))
 
     def _reader(self, path: Path, name: FileName) -> FileReader | None:
         reader = self._readers.get(path)
@@ -157,8 +124,9 @@ class Collector:
                 self._drop(path)
                 reader = self._readers[path] = FileReader(path, name)
         except FileNotFoundError:
-            self._drop(path)  # gone since it was listed
-            return None
+            if reader is None or not outlives_its_name(reader):
+                self._drop(path)  # gone since it was listed
+                return None
         return reader
 
     def _added(self, rows: list[Row]) -> list[float]:
@@ -238,6 +206,6 @@ class Collector:
     def _forget_series(self) -> None:
         self.table = SeriesTable()
         self._seed(self.table)
-        for path in self._rows:
-            self._readers.pop(path, None)  # it would only tell what has been appended since
+        for row in self._rows.values():
+            row.reader.rewind()
         self._rows, self._last, self._totals = {}, [], []

@@ -112,14 +112,19 @@ class CellFile:
     def is_linked(self) -> bool:
         """Return whether the file can still be found by others, in its full length."""
         try:
-            status = os.fstat(self._fd)
+            return os.fstat(self._fd).st_nlink > 0 and self.is_whole()
         except OSError:
             return False
-        return status.st_nlink > 0 and status.st_size >= self._size
+
+    def is_whole(self) -> bool:
+        """Return whether what is mapped is there: to touch what was cut off would be a SIGBUS."""
+        return os.fstat(self._fd).st_size >= self._size
 
     def values(self) -> list[tuple[bytes, float, float]]:
-        """Return key, value and timestamp of each entry."""
+        """Return key, value and timestamp of each entry, or nothing if the file was cut."""
         cells = self._cells
+        if not self.is_whole():
+            return []
         return [(key, cells[place], cells[place + 1]) for key, place in self.entries.items()]
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ def counting_files(
     directory: Path, place: Place | None, *, alive: Callable[[str], bool]
 ) -> list[tuple[Path, FileName]]:
     """
-    Return path and name of each file whose numbers describe something, always in the same order.
+    Return path and name of each file whose numbers describe something.
 
     Args:
         place: This process's own, for the locks that say whose live gauges are alive.
@@ -36,13 +36,16 @@ def counting_files(
             name = parse_name(each)
             if name is not None and _counts(name, place, alive):
                 found.append((parent / each, name))
-    # A sum of the same numbers in another order may differ in its last bit, and a counter that
-    # seems to go back by that much looks like a restart. In one order, it never goes back.
-    return sorted(found, key=lambda item: reading_order(*item))
+    return found
 
 
 def reading_order(path: Path, name: FileName) -> tuple[str, bool, int, str, str]:
-    """Return the sorting key of a file."""
+    """
+    Return the sorting key of a file.
+
+    A sum of the same numbers in another order may differ in its last bit, and a counter that seems
+    to go back by that much looks like a restart. In one order, it never goes back.
+    """
     number = name.slot if name.slot is not None else -1
     return name.kind, name.slot is None, number, name.writer, str(path.parent)
 

@@ -26,18 +26,27 @@ class Place:
 
     Args:
         preferred: The slot to take if it is free, rather than the lowest.
+        avoided: A slot to leave free: its holder counts in files that lost their names, and will
+            be back for it.
 
     Raises:
         OSError: The directory is gone, cannot be written, or is another service's.
     """
 
-    def __init__(self, directory: Path, problems: Problems, *, preferred: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        problems: Problems,
+        *,
+        preferred: int = 0,
+        avoided: int | None = None,
+    ) -> None:
         if not membership.belongs(directory):
             raise OSError(errno.EBUSY, "another service has it", str(directory))
         self.directory = directory
         self.slots = SlotFile(directory)
         self._problems = problems
-        self.slot = self.slots.claim(preferred=preferred)
+        self.slot = self.slots.claim(preferred=preferred, avoided=avoided)
         spill = spill_directory(directory, create=False)
         for parent in (directory, spill):
             if parent is not None:
@@ -59,10 +68,6 @@ class Place:
         """Return a file for *kind* on another file system, or None if there is no room either."""
         parent = spill_directory(self.directory, create=True)
         return None if parent is None else self._opened(parent / self._name(kind))
-
-    def is_current(self) -> bool:
-        """Return whether the slot is one of the directory that now has this name."""
-        return self.slots.is_current()
 
     def _name(self, kind: str) -> str:
         # Stock tools read every `*.db`, and know nothing of exemplars.

@@ -114,10 +114,30 @@ class FileReader:
         ):  # 0: made by prometheus_client, which writes its first bytes next
             return []
         if used > len(self._map) and size > len(self._map):
-            self._remap(size)
+            try:
+                self._remap(size)
+            except FileNotFoundError:
+                return []  # deleted: what it had until then is what is left of it
         entries = read_entries(self._map, self._used, used)
         self._used = used
         return entries
+
+    def rewind(self) -> None:
+        """Have `appended` begin with the first entry again."""
+        self._used = FIRST_ENTRY
+
+    def values(self) -> list[tuple[bytes, float, float]]:
+        """
+        Return key, value and timestamp of each entry known so far.
+
+        Raises:
+            CorruptFileError: The file was cut.
+        """
+        if self._map.size() < len(self._map):
+            raise CorruptFileError("cut")
+        cells = self.cells
+        entries = read_entries(self._map, FIRST_ENTRY, self._used)
+        return [(key, cells[at], cells[at + 1]) for key, at in entries]
 
     def _remap(self, size: int) -> None:
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

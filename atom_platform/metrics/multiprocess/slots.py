@@ -41,14 +41,16 @@ class SlotFile:
         self.path = directory / _NAME
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
-    def claim(self, *, preferred: int = 0) -> int:
+    def claim(self, *, preferred: int = 0, avoided: int | None = None) -> int:
         """
-        Take the lowest free slot for this process, or *preferred* if that is free.
+        Take the lowest free slot but *avoided* for this process, or *preferred* if that is free.
 
         Raises:
             OSError: The file system refuses locks.
         """
         for slot in itertools.chain((preferred,), range(_LIVE)):
+            if slot == avoided:
+                continue
             try:
                 fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
             except OSError as error:
@@ -75,6 +77,26 @@ class SlotFile:
         """Likewise, of the other process whose live gauges are in *slot*."""
         return self._locked_by(_LIVE + slot)
 
+    def try_claim(self, slot: int) -> bool:
+        """Take *slot* for this process and return True, if nobody has it."""
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
+        except OSError:
+            return False
+        return True
+
+    def give_back(self, slot: int) -> None:
+        """Let others have *slot*."""
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)
+
+    def give_up(self) -> None:
+        """Hold nothing any more, but go on seeing who does."""
+        fcntl.lockf(self._fd, fcntl.LOCK_UN)
+
+    def has_others(self) -> bool:
+        """Return whether any other process holds anything."""
+        return self._locked_by(0, length=0) is not None
+
     def close(self) -> None:
         """Give the slot back: in a forked child, which has none yet, or to move elsewhere."""
         os.close(self._fd)
@@ -87,8 +109,8 @@ class SlotFile:
             return False
         return (named.st_ino, named.st_dev) == (opened.st_ino, opened.st_dev)
 
-    def _locked_by(self, byte: int) -> int | None:
-        question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+    def _locked_by(self, byte: int, *, length: int = 1) -> int | None:
+        question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, length, 0)
         try:
             answer = fcntl.fcntl(self._fd, fcntl.F_GETLK, question)
         except OSError:

@@ -10,20 +10,24 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from atom_platform.metrics.multiprocess import membership
+from atom_platform.metrics.multiprocess.chain import Chain
 from atom_platform.metrics.multiprocess.directory import VARIABLE
-from atom_platform.metrics.multiprocess.files import Cell, CellFile, MemoryFile
+from atom_platform.metrics.multiprocess.files import Cell, MemoryFile
 from atom_platform.metrics.multiprocess.place import Place
 from atom_platform.metrics.multiprocess.problems import Problems
+from atom_platform.metrics.multiprocess.slots import SlotFile
 
 __all__ = ["STORAGE", "ReentryError", "Storage"]
 
-#: How often a process that counts in memory looks for a better place.
+#: How often a process without a place in the directory tries to get one.
 _RETRY_SECONDS: Final = 10.0
+#: By then every process that has a heartbeat has noticed that the directory was deleted.
+_MOVING_SECONDS: Final = 2.0
 
 
 class ReentryError(RuntimeError):
@@ -52,8 +56,11 @@ class Storage:
         self.life = 0
         self.problems = Problems()
         self._place: Place | None = None
+        self._parents_slot: int | None = None
         self._service: str | None = None
-        self._files: dict[str, list[CellFile | MemoryFile]] = {}
+        self._former: SlotFile | None = None
+        self._moved_at = 0.0
+        self._chains: dict[str, Chain] = {}
         self._retry_at = 0.0
         self._busy = False
         self._on_reset: list[Callable[[], None]] = []
@@ -67,6 +74,25 @@ class Storage:
     def place(self) -> Place | None:
         """This process's place in the directory, if it has taken one."""
         return self._place
+
+    def holds(self, slot: int) -> bool:
+        """Return whether any process counts in *slot*, be it in a directory that was deleted."""
+        with self.lock:
+            known = [self._former] if self._former else []
+            if self._place is not None:
+                known.append(self._place.slots)
+                if slot == self._place.slot:
+                    return True
+            return any(slots.holder(slot) is not None for slots in known)
+
+    def is_moving(self) -> bool:
+        """Return whether other processes may be about to follow this one to a new directory."""
+        with self.lock:
+            return (
+                self._former is not None
+                and time.monotonic() < self._moved_at + _MOVING_SECONDS
+                and self._former.has_others()
+            )
 
     def on_reset(self, forget: Callable[[], None]) -> None:
         """Have *forget* called, under the lock, whenever `epoch` changes."""
@@ -82,16 +108,23 @@ class Storage:
             ReentryError: It interrupted itself.
         """
         with self.lock:
-            for file in self._files.get(kind, ()):
-                if key in file.entries:
-                    return file.add(key)
+            chain = self._chains.get(kind)
+            found = chain.find(key) if chain else None
+            if found is not None:
+                return found
             with self._exclusive():
-                return self._add(kind, key)
+                return self._chain(kind).add(key)
 
-    def keys(self, kind: str) -> list[bytes]:
+    def keys(self, kind: str) -> Iterable[bytes]:
         """Return the keys that this process's files of *kind* hold, its predecessors' included."""
         with self.lock, self._exclusive():
-            return [key for file in self._opened(kind) for key in file.entries]
+            return self._chain(kind).keys()
+
+    def size(self, kind: str) -> int:
+        """Return how many cells of *kind* this process has opened so far."""
+        with self.lock:
+            chain = self._chains.get(kind)
+            return sum(len(file.entries) for file in chain.files) if chain else 0
 
     def take_place(self) -> Place | None:
         """Take this process's place in the directory now rather than at its first cell."""
@@ -100,17 +133,13 @@ class Storage:
                 self._settle()
             return self._place
 
-    def size(self, kind: str) -> int:
-        """Return how many cells of *kind* this process has opened so far."""
-        return sum(len(file.entries) for file in self._files.get(kind, ()))
-
     def in_memory(self) -> list[tuple[str, MemoryFile]]:
         """Return kind and table of what is counted in memory, which only this process can show."""
         with self.lock:
             return [
                 (kind, file)
-                for kind, files in self._files.items()
-                for file in files
+                for kind, chain in self._chains.items()
+                for file in chain.files
                 if isinstance(file, MemoryFile)
             ]
 
@@ -130,9 +159,8 @@ class Storage:
         """Count in *directory* from now on, and leave behind what was counted so far."""
         with self.lock:
             self._forget()
-            if self._place is not None:
-                self._place.slots.close()
-            self._place, self.directory, self._retry_at = None, directory, 0.0
+            self._close_slots()
+            self.directory, self._retry_at = directory, 0.0
             self.problems.forget()
 
     @contextlib.contextmanager
@@ -145,102 +173,71 @@ class Storage:
         finally:
             self._busy = False
 
-    def _add(self, kind: str, key: bytes) -> Cell:
-        files = self._opened(kind)
-        for file in files:
-            if key in file.entries:
-                return file.add(key)
-        last = files[-1]
-        try:
-            return last.add(key)
-        except OSError as error:
-            path = last.path if isinstance(last, CellFile) else Path()
-            self.problems.note("write", "metrics_file_full", path, error)
-        if len(files) == 1 and self._place is not None:
-            spill = self._place.spill(kind)
-            if spill is not None:
-                files.append(spill)
-                with contextlib.suppress(OSError):
-                    return spill.add(key)
-        files.append(MemoryFile())
-        return files[-1].add(key)
-
-    def _opened(self, kind: str) -> list[CellFile | MemoryFile]:
-        files = self._files.get(kind)
-        if files is None:
+    def _chain(self, kind: str) -> Chain:
+        chain = self._chains.get(kind)
+        if chain is None:
             self._settle()
-            place = self._place
-            files = list(place.open(kind)) if place else []
-            if not files and place and (spill := place.spill(kind)) is not None:
-                files = [spill]
-            self._files[kind] = files = files or [MemoryFile()]
-        return files
+            chain = self._chains[kind] = Chain(kind, self._place, self.problems)
+        return chain
 
     def _settle(self, preferred: int = 0) -> None:
         """Take a place in the directory, if there is one to take."""
         if self._place is None and self.directory and time.monotonic() >= self._retry_at:
             try:
-                self._place = Place(self.directory, self.problems, preferred=preferred)
+                self._place = Place(
+                    self.directory, self.problems, preferred=preferred, avoided=self._parents_slot
+                )
                 self._service = membership.service_of(self.directory)
             except OSError as error:
                 self._retry_at = time.monotonic() + _RETRY_SECONDS
                 self.problems.note("directory", "metrics_directory_unusable", self.directory, error)
 
     def _is_sound(self) -> bool:
-        if self._place is not None and not self._place.is_current():
+        if self._place is not None and not self._place.slots.is_current():
             return False
-        return all(
-            file.is_linked() if isinstance(file, CellFile) else time.monotonic() < self._retry_at
-            for files in self._files.values()
-            for file in files
-        )
+        return all(chain.is_sound() for chain in self._chains.values())
 
     def _move(self, directory: Path) -> None:
         """Count where others can find it again, and take along what they no longer can."""
-        self._retry_at = time.monotonic() + _RETRY_SECONDS
         if not membership.return_to(directory):
             return
         carried = [
-            (kind, entry)
-            for kind, files in self._files.items()
-            for file in files
-            if isinstance(file, MemoryFile) or not file.is_linked()
-            for entry in file.values()
+            (kind, entry) for kind, chain in self._chains.items() for entry in chain.unreachable()
         ]
         service, place = self._service, self._place
         self._forget()
         self._retry_at = 0.0
-        if place is not None and not place.is_current():
-            place.slots.close()
-            self._place = None
-            self._settle(preferred=place.slot)
-        else:
-            self._settle()
-        self._retry_at = time.monotonic() + _RETRY_SECONDS
-        if service is not None and service != self._service:
-            return  # the directory's next service starts at zero, even with a job of the last
-        for kind, (key, value, timestamp) in carried:
-            cells, at = self._add(kind, key)
-            if kind.startswith("gauge"):
-                cells[at], cells[at + 1] = value, timestamp
-            else:
-                cells[at] += value
+        if place is not None and not place.slots.is_current():
+            # Kept open: it tells who still counts into files that have lost their names.
+            place.slots.give_up()
+            if self._former is not None:
+                self._former.close()
+            self._former, self._place = place.slots, None
+            self._moved_at = time.monotonic()
+        self._settle(preferred=place.slot if place else 0)
+        if service is None or service == self._service:  # else a new life, which starts at zero
+            for kind, entry in carried:
+                self._chain(kind).put(entry)
+
+    def _close_slots(self) -> None:
+        if self._place is not None:
+            self._place.slots.close()
+        if self._former is not None:
+            self._former.close()
+        self._place = self._former = None
 
     def _forget(self) -> None:
-        for files in self._files.values():
-            for file in files:
-                if isinstance(file, CellFile):
-                    file.close()
-        self._files = {}
+        for chain in self._chains.values():
+            chain.close()
+        self._chains = {}
         self.epoch += 1
         for forget in self._on_reset:
             forget()
 
     def _after_fork(self) -> None:
         # The slot stays the parent's. The lock file's descriptor was inherited, the locks were not.
-        if self._place is not None:
-            self._place.slots.close()
-            self._place = None
+        self._parents_slot = self._place.slot if self._place else None
+        self._close_slots()
         self._busy, self._retry_at = False, 0.0
         self.life += 1
         self.problems.forget()

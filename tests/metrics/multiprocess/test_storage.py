@@ -12,14 +12,20 @@ from pathlib import Path
 import pytest
 from prometheus_client.mmap_dict import mmap_key
 
+from atom_platform.metrics.multiprocess.collector import Collector
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from tests.metrics.conftest import Samples
-from tests.metrics.script import ROOT
+from tests.metrics.script import ROOT, running_script
 
 Collected = Callable[[], Samples]
 Fork = Callable[[Callable[[], None]], int]
 
 COUNT = ("things_total", ())
+
+
+COUNTER = """
+from tests.metrics.multiprocess.test_storage import STORAGE, count
+"""
 
 
 def key(number: int = 0, family: str = "things") -> bytes:
@@ -170,6 +176,53 @@ def test_deleting_the_directory_loses_no_count(
 
     assert collected() == {COUNT: 7}
     assert "counter_slot0.db" in names(directory)
+
+
+@pytest.mark.parametrize("everything", [True, False], ids=["directory", "files"])
+def test_deleted_files_of_others_are_read_until_they_are_made_again(
+    directory: Path, collected: Collected, everything: bool
+) -> None:
+    """A living process that has not noticed yet, and a dead one that never will."""
+    with running_script(COUNTER, env={"PROMETHEUS_MULTIPROC_DIR": str(directory)}) as living:
+        living.ask("count(0, 10)")
+        count()
+        with running_script(COUNTER, env={"PROMETHEUS_MULTIPROC_DIR": str(directory)}) as dead:
+            dead.ask("count(0, 100)")
+        assert collected() == {COUNT: 111}
+
+        if everything:
+            shutil.rmtree(directory)
+            directory.mkdir()
+        else:
+            for path in directory.glob("*.db"):
+                path.unlink()
+        STORAGE.heartbeat()
+        living.ask("count(0, 1000)")
+
+        seen = [collected() for _ in range(3)]
+        living.ask("STORAGE.heartbeat()")
+        living.ask("count(0, 10000)")
+        seen.append(collected())
+
+    assert seen == [{COUNT: 1111}] * 3 + [{COUNT: 11111}]
+    assert len(names(directory)) == 3
+    STORAGE.use(directory)
+    assert Collector().collect().families()[0].samples[0].value == 11111
+
+
+def test_who_moved_waits_for_the_others_but_not_for_ever(directory: Path) -> None:
+    with running_script(COUNTER, env={"PROMETHEUS_MULTIPROC_DIR": str(directory)}) as other:
+        other.ask("count()")
+        count()
+        shutil.rmtree(directory)
+        directory.mkdir()
+        assert not STORAGE.is_moving()
+
+        STORAGE.heartbeat()
+
+        assert STORAGE.is_moving()
+        other.ask("STORAGE.heartbeat()")
+        assert not STORAGE.is_moving()
 
 
 def test_a_directory_that_is_gone_for_good_leaves_memory(
