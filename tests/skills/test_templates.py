@@ -129,6 +129,9 @@ BOMBS = {
     "slices": "{{ [" + "input.text[1:]," * 1000 + "] | length }}",
     "lists": "{{ [" + "input.numbers | list," * 1000 + "] | length }}",
     "search": "{% for a in input.numbers %}{% if 'xy' in input.text %}{% endif %}{% endfor %}",
+    "comparison": "{% set a = [1] %}{% set b = [1] %}"
+    + "{% set a = [a, a] %}{% set b = [b, b] %}" * 40
+    + "{{ a == b }}",
     "nesting": "{{ " + "(" * 9000 + "1" + ")" * 9000 + " }}",
     "blocks": "{% if 1 %}" * 2000 + "{% endif %}" * 2000,
     "length": "{{ 1 }}" * 10_000,
