@@ -9,8 +9,6 @@ from atom_platform.database.schema import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    # SQLite takes part: it can undo a CREATE TABLE, and its transaction is begun explicitly here.
-    transactional_ddl=True,
     render_as_batch=True,
 )
 
