@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import accumulate
+from math import isnan
 from operator import itemgetter
 from typing import Any, Final
 
@@ -72,11 +73,11 @@ class Series:
         if raw != self._raw:
             self._raw = raw
             values = self._values(raw)
-            # A float formats as its repr, which is what Go writes below a million.
-            if not (min(values) >= 0.0 and max(values) < _EXPONENT_FROM):
-                self._text = self._template % tuple(map(value_text, values))
-            else:
+            # A float formats as its repr, which is what Go writes, but for NaN and large numbers.
+            if 0.0 <= min(values) and max(values) < _EXPONENT_FROM and not isnan(sum(values)):
                 self._text = self._template % tuple(values)
+            else:
+                self._text = self._template % tuple(map(value_text, values))
         return self._text
 
     def bounds(self) -> list[float]:
