@@ -215,3 +215,16 @@ def test_cloudformation_would_take_the_stack() -> None:
     linted = run("cfn-lint", "--include-checks", "I", "--", ECS / "cloudformation.yaml")
 
     assert linted.returncode == 0, linted.stdout
+
+
+def test_the_stack_makes_a_service_that_reads_its_url_from_the_secret() -> None:
+    checked = check("stack.py", given=(ECS / "cloudformation.yaml").read_text())
+
+    assert checked.returncode == 0, checked.stderr
+    answer = json.loads(checked.stdout)
+    assert answer["status"] == "CREATE_COMPLETE"
+    assert answer["service"]["desiredCount"] == 3
+    (container,) = answer["task"]["taskDefinition"]["containerDefinitions"]
+    assert container["secrets"] == [
+        {"name": "DATABASE_URL", "valueFrom": answer["parameters"]["DatabaseSecretArn"]}
+    ]
