@@ -97,6 +97,18 @@ def test_a_failed_statement_counts_once(told: Instruments, make: Callable[..., s
     assert told.counts() == {"select": 2}
 
 
+def test_a_statement_that_fails_while_its_rows_are_read_counts_once(
+    told: Instruments, make: Callable[..., sa.Engine]
+) -> None:
+    overflow = sa.text("SELECT 1 UNION ALL SELECT abs(-9223372036854775807 - 1)")
+    with make("sqlite://").connect() as connection:
+        result = connection.execute(overflow)
+        with pytest.raises(sa.exc.OperationalError, match="overflow"):
+            result.all()
+
+    assert told.counts() == {"select": 1}
+
+
 def test_the_time_is_that_of_the_statement(
     told: Instruments, make: Callable[..., sa.Engine]
 ) -> None:

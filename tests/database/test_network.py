@@ -45,10 +45,10 @@ def test_dropped_packets() -> None:
 
 
 def test_a_silent_name_server() -> None:
+    """Left alone the system would ask again after five seconds, and so recover after four."""
     found = in_a_network_of_its_own("resolver")
 
-    assert {each["said"] for each in found["pings"]} == {"Database timeout after 1.5s"}
-    assert all(1.5 <= each["seconds"] < 4 for each in found["pings"])
-    assert 1.2 <= found["cut short"]["seconds"] < 1.7
+    assert found["ping"]["said"] == "Database timeout after 5.0s"
+    assert 1.2 <= found["ping"]["seconds"] < 2.5  # cut short
     assert found["threads"] == 1
     assert found["recovery"] < 2
