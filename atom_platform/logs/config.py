@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Final
 
 import structlog
@@ -18,18 +18,23 @@ from atom_platform.logs.records import LineHandler
 from atom_platform.logs.streams import capture_streams, release_streams
 from atom_platform.logs.writer import Writer
 
-__all__ = ["capture_output", "configure_structlog", "count_with", "reset"]
+__all__ = ["capture_output", "configure_structlog", "count_with", "override_levels", "reset"]
 
 _handler: Final = LineHandler()
 
 
 class _State:
-    """What `reset` puts back; None while nothing is configured."""
+    """
+    What is configured, and what `reset` puts back; `root_level` is None before the first time.
+    """
 
     root_level: int | None = None
     replaced: list[logging.Handler] = []
-    levels: dict[str, int] = {}
-    level: str = "INFO"
+    #: What the service was started with, and what is laid over it.
+    started: tuple[str, Mapping[str, str]] = ("INFO", {})
+    override: tuple[str | None, Mapping[str, str]] = (None, {})
+    #: The levels that the loggers touched by us had before.
+    before: dict[str, int] = {}
 
 
 def configure_structlog(
@@ -66,7 +71,8 @@ def configure_structlog(
             _State.replaced.append(handler)
     if _handler not in root.handlers:
         root.addHandler(_handler)
-    _set_levels(level, levels or {})
+    _State.started = (level, levels or {})
+    _apply_levels()
     structlog.configure(
         processors=PROCESSORS,
         wrapper_class=BoundLogger,
@@ -100,6 +106,12 @@ def count_with(
         OUTPUT.writer.on_drop = dropped
 
 
+def override_levels(level: str | None, levels: Mapping[str, str]) -> None:
+    """Lay *level* and *levels* over those configured; None and nothing take them away again."""
+    _State.override = (level, levels)
+    _apply_levels()
+
+
 def reset() -> None:
     """
     Undo `configure_structlog`, so that the next test, or an embedding program, finds what it left.
@@ -111,9 +123,8 @@ def reset() -> None:
     for handler in _State.replaced:
         root.addHandler(handler)
     _State.replaced = []
-    for name in _State.levels:
-        logging.getLogger(name).setLevel(logging.NOTSET)
-    _State.levels = {}
+    _State.override = (None, {})
+    _restore_levels(set())
     if _State.root_level is not None:
         root.setLevel(_State.root_level)
         _State.root_level = None
@@ -129,11 +140,17 @@ def _replace_writer(writer: Writer | None) -> None:
         previous.close()
 
 
-def _set_levels(level: str, levels: Mapping[str, str]) -> None:
-    logging.getLogger().setLevel(level)
-    for name in _State.levels.keys() - levels.keys():
-        logging.getLogger(name).setLevel(logging.NOTSET)
-    _State.levels = {}
-    for name, wanted in levels.items():
-        logging.getLogger(name).setLevel(wanted)
-        _State.levels[name] = logging.getLogger(name).level
+def _apply_levels() -> None:
+    (level, levels), (over, others) = _State.started, _State.override
+    logging.getLogger().setLevel(over or level)
+    wanted = {**levels, **others}
+    _restore_levels(wanted.keys())
+    for name, each in wanted.items():
+        logger = logging.getLogger(name)
+        _State.before.setdefault(name, logger.level)
+        logger.setLevel(each)
+
+
+def _restore_levels(keep: Set[str]) -> None:
+    for name in _State.before.keys() - keep:
+        logging.getLogger(name).setLevel(_State.before.pop(name))

@@ -105,7 +105,7 @@ _PAIR: Final = re.compile(
     r"(?i)(passw(?:or)?d|passphrase|passcode|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
     r"|credential|\bdsn|session_?id|database_url)"
     r"""([\w-]{0,64}\\*["']?\s*[=:]\s*)"""
-    r"""(\\*"(?:[^"\\]|\\.)*"?|\\*'(?:[^'\\]|\\.)*'?|[^\s&;,)}\]"'<>]+)"""
+    r"""(\\*"(?:[^"\\]|\\.)*"?|\\*'(?:[^'\\]|\\.)*'?|(?:\[redacted\]|[^\s&;,)}\]"'<>])+)"""
 )
 
 _HARMLESS: Final = 0

@@ -158,7 +158,7 @@ class Writer:
 
     def _run(self) -> None:
         wake, hurry = self._wake, self._hurry
-        last_tick = time.monotonic()
+        last_tick = -1.0
         while not self._closed:
             with self._lock:
                 self._asleep = not self._queue

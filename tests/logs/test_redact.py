@@ -85,6 +85,7 @@ def test_a_number_of_tokens_is_a_measurement(key: str, value: float) -> None:
         (f"before {KEY_BLOCK} after", "before [redacted] after"),
         (f"-----BEGIN PRIVATE KEY-----\n{SECRET}", "[redacted]"),
         (f"DATABASE_URL={SECRET}", "DATABASE_URL=[redacted]"),
+        (f"database_url=postgres://u:{SECRET}@h/d x", "database_url=[redacted] x"),
     ],
 )  # fmt: skip
 def test_a_secret_in_text_is_redacted(text: str, shown: str) -> None:

@@ -1,0 +1,146 @@
+"""
+Levels of a running service, changed without a restart and in all its processes.
+
+A file says which; each process looks at it about once a second. There is no endpoint for it: who
+may write to the service's own directory may change what it logs, and nobody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from atom_platform.logs.bound import get_logger
+from atom_platform.logs.config import override_levels
+from atom_platform.logs.output import OUTPUT
+
+__all__ = ["Levels", "LevelsFile", "watch_levels"]
+
+_NAMES: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
+_MAX_BYTES: Final = 64 * 1024
+
+log = get_logger("atom_platform.logs")
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """
+    Levels laid over those that the service was started with.
+
+    Attributes:
+        level: Of everything that has none of its own; None leaves it.
+        loggers: Levels of single loggers, by name.
+        until: When they end, in seconds since the Unix epoch; None means not by themselves.
+    """
+
+    level: str | None = None
+    loggers: Mapping[str, str] = field(default_factory=dict)
+    until: float | None = None
+
+
+class LevelsFile:
+    """
+    The file through which processes are told.
+
+    Args:
+        path: It need not exist; then nothing is changed.
+        clock: Seconds since the Unix epoch.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self._seen: tuple[int, ...] | None = None
+        self._complaint = ""
+        self._wanted = Levels()
+        self._applied = Levels()
+
+    def write(self, levels: Levels) -> None:
+        """
+        Tell all processes to log at *levels*.
+
+        Raises:
+            ValueError: A level is none of the five.
+            OSError: The file cannot be written.
+        """
+        if not {levels.level or "INFO", *levels.loggers.values()} <= _NAMES:
+            raise ValueError(f"a level is one of {', '.join(sorted(_NAMES))}")
+        text = orjson.dumps(
+            {"level": levels.level, "loggers": dict(levels.loggers), "until": levels.until}
+        )
+        # Under another name first: whoever reads meanwhile sees the whole of the one or the other.
+        draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        draft.write_bytes(text)
+        draft.replace(self._path)
+
+    def clear(self) -> None:
+        """Tell all processes to log as they were started."""
+        self._path.unlink(missing_ok=True)
+
+    def poll(self) -> None:
+        """Apply what the file says now, if that has changed or ended. Never raises."""
+        try:
+            self._wanted = self._read()
+            self._complaint = ""
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            if str(error) != self._complaint:  # not every second
+                self._complaint = str(error)
+                log.warning("log_levels_not_read", path=str(self._path), error=str(error))
+        wanted = self._wanted
+        if wanted.until is not None and self._clock() >= wanted.until:
+            wanted = Levels()
+        if wanted != self._applied:
+            self._applied = wanted
+            override_levels(wanted.level, wanted.loggers)
+            # As a warning, so that it is seen whatever the levels are before and after.
+            log.warning(
+                "log_levels_changed",
+                root=wanted.level or "as started",
+                loggers=dict(wanted.loggers),
+                pid=os.getpid(),
+            )
+
+    def _read(self) -> Levels:
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            self._seen = None
+            return Levels()
+        try:
+            found = os.fstat(fd)
+            seen = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if seen == self._seen:
+                return self._wanted
+            if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()):
+                raise ValueError("it is not a file of ours")
+            levels = _parse(os.read(fd, _MAX_BYTES))
+            self._seen = seen
+            return levels
+        finally:
+            os.close(fd)
+
+
+def _parse(text: bytes) -> Levels:
+    found: dict[str, Any] = orjson.loads(text)
+    level, loggers, until = found.get("level"), found.get("loggers") or {}, found.get("until")
+    if not {level or "INFO", *loggers.values()} <= _NAMES:
+        raise ValueError("it names an unknown level")
+    return Levels(level, dict(loggers), None if until is None else float(until))
+
+
+def watch_levels(path: Path) -> LevelsFile:
+    """Look at *path* from now on, in this process and in those forked from it."""
+    file = LevelsFile(path)
+    if OUTPUT.writer is not None:
+        OUTPUT.writer.on_tick = file.poll
+    with contextlib.suppress(Exception):
+        file.poll()
+    return file
