@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "psycopg": ("database/*.py",),
     "sqlite3": ("database/*.py",),
     "gunicorn": ("server/*.py", "logs/gunicorn.py"),
-    "spectree": ("agents/*.py",),
+    "flask_swagger_ui": ("agents/reference/*.py",),
+    "yaml": ("doctor/*.py",),
     "urllib3": ("skills/builtin/*.py",),
     "jinja2": ("skills/*.py", "agents/*.py"),
 }

@@ -123,10 +123,14 @@ def post_worker_init(worker: Any) -> None:
     from atom_platform.metrics import instruments
 
     instruments.worker_started()
+    instruments.watch_listeners([listener.sock for listener in worker.sockets])
     instruments.set_threads(worker.cfg.threads)
     instruments.set_app_info(__version__, platform.python_version(), prepare().revision)
     extension = getattr(worker.wsgi, "extensions", {}).get("atom")
     worker.log.observe_request = getattr(extension, "observe_request", None)
+    if extension is not None:
+        # Now, or the first to ask meets a worker that knows nothing, perhaps during a fault.
+        extension.health.start()
 
 
 @guarded
