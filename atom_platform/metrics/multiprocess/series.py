@@ -74,7 +74,7 @@ class Series:
             self._raw = raw
             values = self._values(raw)
             # A float formats as its repr, which is what Go writes, but for NaN and large numbers.
-            if 0.0 <= min(values) and max(values) < _EXPONENT_FROM and not isnan(sum(values)):
+            if min(values) >= 0.0 and max(values) < _EXPONENT_FROM and not isnan(sum(values)):
                 self._text = self._template % tuple(values)
             else:
                 self._text = self._template % tuple(map(value_text, values))
