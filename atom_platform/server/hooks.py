@@ -96,6 +96,10 @@ def when_ready(server: Any) -> None:
     _warn_without_health_lane(server)
     server.atom_ports = _ports(server.LISTENERS)
     runfile.announce(server.atom_ports, drain_seconds=prepare().drain_seconds)
+    if server.atom_ports:
+        from atom_platform.logs.levels import watch_levels
+
+        watch_levels(runfile.levels_path(server.atom_ports[0]))
 
 
 @guarded

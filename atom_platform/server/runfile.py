@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["DRAIN_SIGNAL", "Arbiter", "announce", "find", "withdraw"]
+__all__ = ["DRAIN_SIGNAL", "Arbiter", "announce", "find", "levels_path", "withdraw"]
 
 #: Asks an arbiter to drain. gunicorn has no use for it; whoever does not know it ends by it.
 DRAIN_SIGNAL: Final = signal.SIGRTMIN
@@ -53,8 +53,8 @@ def announce(ports: Iterable[int], *, drain_seconds: float) -> None:
     text = json.dumps(asdict(Arbiter(pid, started_at(pid) or 0, drain_seconds)))
     for port in ports:
         path = _path(port)
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+        for leftover in (path, levels_path(port)):
+            leftover.unlink(missing_ok=True)
         # The directory may be everybody's: O_EXCL follows no link that a stranger put there.
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "w") as file:
@@ -68,11 +68,17 @@ def withdraw(ports: Iterable[int]) -> None:
         if arbiter and arbiter.pid == os.getpid():
             with contextlib.suppress(OSError):
                 _path(port).unlink()
+                levels_path(port).unlink(missing_ok=True)
 
 
 def find(port: int) -> Arbiter | None:
     """Return the living arbiter of *port*, if this user runs one."""
     return _read(_path(port))
+
+
+def levels_path(port: int) -> Path:
+    """Return where the service on *port* is told to change its log levels."""
+    return _path(port).with_suffix(".levels")
 
 
 def _read(path: Path) -> Arbiter | None:
