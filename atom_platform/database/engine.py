@@ -165,6 +165,7 @@ class Database:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.engine.dispose()
+        self.ping.cancel()
         self.ping.close()
 
     def _open_pool(self) -> Pool:
@@ -200,11 +201,14 @@ class Database:
         if not works:
             pool.blame.ping_failed()
             return
-        if not worked:
-            pool.renew(self.ping)
-        if pool.weigh(self.ping) is Verdict.END_WORKER:
-            log.critical("database_pool_beyond_repair")
-            self._end_worker()
+        try:
+            if not worked:
+                pool.renew(self.ping)
+            if pool.weigh(self.ping) is Verdict.END_WORKER:
+                log.critical("database_pool_beyond_repair")
+                self._end_worker()
+        except Exception:  # what is wrong with the pool must not be held against the database
+            log.exception("database_pool_not_mended")
 
     def _forget_parent(self) -> None:
         _INHERITED.append((self._pool, self._lock))

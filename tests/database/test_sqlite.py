@@ -17,6 +17,7 @@ from sqlalchemy import Connection, exc, text
 
 from atom_platform.database.engine import Database
 from atom_platform.database.migrate import upgrade
+from atom_platform.database.pool import Pool
 from atom_platform.database.sqlite import path_of
 from atom_platform.health.result import CheckFailed
 from tests.database.forked import in_child
@@ -329,6 +330,19 @@ def test_the_ping_finds_it_locked(database: Database, file: Path) -> None:
         assert sentence(database) == "Database is locked"
     finally:
         thief.close()
+    database.ping()
+
+
+def test_a_pool_that_cannot_be_mended_is_not_the_databases_fault(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no more threads")
+
+    count(database)
+    monkeypatch.setattr(Pool, "renew", fail)
+    database._ping_told(False)
+
     database.ping()
 
 
