@@ -4,6 +4,7 @@ Commands beside the service: `python -m atom_platform COMMAND`.
     probe live|ready|drain   ask the service, or drain it, from inside its container
     migrate                  bring the database's schema up to date
     doctor                   find out what is wrong, and say what to do
+    log-level LEVEL|reset    change what a running service logs, without a restart
 
 Each command imports what it needs: a probe has to start fast on a throttled CPU.
 """
@@ -28,6 +29,10 @@ def main(arguments: list[str]) -> int:
         from atom_platform.doctor import main as doctor
 
         return doctor.main(rest)
+    if command == "log-level":
+        from atom_platform.server import log_level
+
+        return log_level.main(rest)
     print(__doc__, file=sys.stderr)
     return 0 if command in ("help", "--help", "-h") else 2
 

@@ -8,6 +8,7 @@ may write to the service's own directory may change what it logs, and nobody els
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import stat
 import time
@@ -27,7 +28,9 @@ __all__ = ["Levels", "LevelsFile", "watch_levels"]
 _NAMES: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 _MAX_BYTES: Final = 64 * 1024
 
-log = get_logger("atom_platform.logs")
+_LOGGER: Final = "atom_platform.logs"
+
+log = get_logger(_LOGGER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +102,13 @@ class LevelsFile:
             wanted = Levels()
         if wanted != self._applied:
             self._applied = wanted
+            # Said on the side that lets a warning through: before when the log grows quieter.
+            seen = logging.getLogger(_LOGGER).isEnabledFor(logging.WARNING)
+            if seen:
+                _tell(wanted)
             override_levels(wanted.level, wanted.loggers)
-            # As a warning, so that it is seen whatever the levels are before and after.
-            log.warning(
-                "log_levels_changed",
-                root=wanted.level or "as started",
-                loggers=dict(wanted.loggers),
-                pid=os.getpid(),
-            )
+            if not seen:
+                _tell(wanted)
 
     def _read(self) -> Levels:
         try:
@@ -126,6 +128,15 @@ class LevelsFile:
             return levels
         finally:
             os.close(fd)
+
+
+def _tell(levels: Levels) -> None:
+    log.warning(
+        "log_levels_changed",
+        root=levels.level or "as started",
+        loggers=dict(levels.loggers),
+        pid=os.getpid(),
+    )
 
 
 def _parse(text: bytes) -> Levels:
