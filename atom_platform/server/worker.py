@@ -55,6 +55,8 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
     it takes a lock.
     """
 
+    worker_connections: int
+
     def init_process(self) -> None:
         self.turnstile = Turnstile(getattr(self, "atom_seat", None))
         self.accepts_at: float | None = None

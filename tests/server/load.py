@@ -9,10 +9,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from tests.polling import wait_until
 from tests.server.client import Client, get
 from tests.service import Service
 
-__all__ = ["Load", "connected", "occupied", "under_load"]
+__all__ = ["Load", "connected", "occupied", "under_load", "workers_of"]
+
+
+def workers_of(service: Service, count: int) -> list[int]:
+    """Wait until *service* has *count* workers, and return their pids."""
+    wait_until(lambda: len(service.workers()) == count)
+    return service.workers()
 
 
 @contextmanager

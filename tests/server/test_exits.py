@@ -13,6 +13,7 @@ import pytest
 
 from atom_platform.server.exits import exit_reason, oom_kills
 from tests.polling import wait_until
+from tests.server.load import workers_of
 from tests.service import Service
 
 Serve = Callable[..., Service]
@@ -97,9 +98,8 @@ def test_signals_and_statuses_are_crashed(serve: Serve) -> None:
 def test_workers_killed_all_at_once_are_each_counted(serve: Serve) -> None:
     """They die between two looks of the arbiter; none of their statuses may get lost."""
     service = serve(env={"WEB_CONCURRENCY": "6"})
-    victims = wait_until(lambda: len(service.workers()) == 6 and service.workers())
 
-    for pid in victims:
+    for pid in workers_of(service, 6):
         os.kill(pid, signal.SIGKILL)
 
     expect(service, killed=6)
@@ -110,7 +110,7 @@ def test_leaving_on_request_is_terminated(serve: Serve) -> None:
 
     os.kill(service.workers()[0], signal.SIGTERM)
     expect(service, terminated=1)
-    wait_until(lambda: len(service.workers()) == 2)
+    workers_of(service, 2)
     os.kill(service.arbiter, signal.SIGTTOU)
     expect(service, terminated=2)
     os.kill(service.arbiter, signal.SIGHUP)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.polling import wait_until
 from tests.server.client import Client, Reply, get
-from tests.server.load import connected, occupied, under_load
+from tests.server.load import connected, occupied, under_load, workers_of
 from tests.service import Service
 
 Serve = Callable[..., Service]
@@ -48,7 +48,7 @@ def test_sigterm_answers_what_was_accepted(
 
 def test_sighup_fails_nothing(serve: Serve) -> None:
     service = serve()
-    before = set(wait_until(lambda: len(service.workers()) == 2 and service.workers()))
+    before = set(workers_of(service, 2))
     with (
         under_load(service, "/pid", clients=4) as closing,
         under_load(service, "/health/live", clients=2, keep_alive=True) as keeping,
