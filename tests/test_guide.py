@@ -90,3 +90,28 @@ def test_every_endpoint_is_in_the_readme(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
 
     assert served_endpoints() == documented_endpoints()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", document.read_text())
+
+    missing = {target for target in targets if not (document.parent / target).exists()}
+
+    assert missing == set()
+
+
+COMMANDS = ("probe", "migrate", "doctor", "log-level")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_are_in_the_readme_and_in_the_help(command: str) -> None:
+    from atom_platform import __main__
+
+    assert __main__.__doc__ is not None
+    assert f"    {command} " in __main__.__doc__
+    assert re.search(rf"`[^`]*\b{command}\b", README)
