@@ -40,6 +40,7 @@ FROM ${PYTHON_IMAGE}
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends curl \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig/* /var/cache/debconf/* \
         /var/log/* \
     && echo 'atom:x:10001:10001:ATOM platform:/nonexistent:/usr/sbin/nologin' >> /etc/passwd \
