@@ -26,6 +26,7 @@ from atom_platform.server import exits, runfile
 from atom_platform.server.board import BOARD
 from atom_platform.server.configuration import prepare
 from atom_platform.server.drain import Drain, is_draining
+from atom_platform.server.surrender import can_be_replaced
 
 __all__ = [
     "child_exit",
@@ -124,6 +125,7 @@ def post_worker_init(worker: Any) -> None:
     """The worker has loaded the application and is about to serve."""
     if worker.cfg.reuse_port:
         _bound_reads(worker.sockets)
+    can_be_replaced()
     from atom_platform.metrics import instruments
 
     instruments.worker_started()

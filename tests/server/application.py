@@ -11,6 +11,7 @@ import time
 from flask import Flask, Response, request
 
 from atom_platform.monitoring import Monitoring
+from atom_platform.server.surrender import surrender
 
 __all__ = ["app"]
 
@@ -20,6 +21,12 @@ Monitoring(app)
 
 @app.get("/pid")
 def pid() -> str:
+    return str(os.getpid())
+
+
+@app.get("/surrender")
+def give_up() -> str:
+    surrender("drill")
     return str(os.getpid())
 
 
