@@ -15,6 +15,8 @@ rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* \
     "$root"/var/cache/debconf/*-old "$root"/var/cache/ldconfig/*
 find "$root"/usr/share/doc -mindepth 2 ! -name copyright ! -type d -delete
 rm -rf "$root"/usr/share/{info,locale,man}/*
+# Devices are the runtime's.
+rm -rf "$root"/dev/*
 # The machine that builds is nobody's business.
 : >"$root"/etc/hostname
 : >"$root"/etc/resolv.conf

