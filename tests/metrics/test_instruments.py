@@ -67,7 +67,9 @@ def test_methods_that_clients_make_up_are_one_label_and_take_no_memory(
 @pytest.mark.parametrize("duration", [-1.0, math.nan, -math.inf])
 def test_what_is_not_a_duration_counts_as_zero(collected: Collected, duration: float) -> None:
     instruments.record_request("GET", "/a", 200, duration)
+    instruments.observe_queue(duration)
 
+    assert collected()[at("http_request_queue_seconds_sum")] == 0.0
     assert collected()[at("http_request_duration_seconds_sum", method="GET", endpoint="/a")] == 0.0
 
 

@@ -144,6 +144,30 @@ def test_cpu_time_never_goes_back_while_workers_die(service: Script) -> None:
     assert seen == sorted(seen)
 
 
+def test_a_worker_reaped_between_two_readings_is_not_counted_twice(tmp_path: Path) -> None:
+    """Its ticks move to the arbiter's; a sum over the moment of the move would be wrong."""
+
+    class Reaping(Processes):
+        """A service whose worker is reaped while its numbers are read for the first time."""
+
+        readings = 0
+
+        def _children(self, pid: int) -> list[int]:
+            self.readings += 1
+            return [2] if self.readings == 1 else []
+
+        def _stat(self, pid: int) -> Any:
+            found = super()._stat(pid)
+            if pid == 2:
+                write_stat(tmp_path, 1, "arbiter", 10, 500)
+            return found
+
+    write_stat(tmp_path, 1, "arbiter", 10, 0)
+    write_stat(tmp_path, 2, "worker", 500, 0)
+
+    assert Reaping(proc=tmp_path)._consistent([1]) == ([1], 510)
+
+
 def write_stat(root: Path, pid: int, name: str, own: int, reaped: int) -> None:
     (root / str(pid)).mkdir(parents=True, exist_ok=True)
     fields = ["S", "1", *["0"] * 9, str(own), "0", str(reaped), "0", *["0"] * 4, "77", *["0"] * 30]

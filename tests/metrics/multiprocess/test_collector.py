@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, values
+from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from atom_platform.metrics.multiprocess.collector import Collector
@@ -20,16 +21,19 @@ from atom_platform.metrics.multiprocess.storage import STORAGE
 MODES = ("all", "liveall", "min", "livemin", "max", "livemax", "sum", "livesum")
 RECENT = ("mostrecent", "livemostrecent")
 
-numbers = st.floats(allow_nan=False, width=64)
+numbers = st.floats(allow_nan=False) | st.floats(-10, 10)
 amounts = st.floats(min_value=0, max_value=1e300, allow_nan=False)
-label_values = st.text(st.characters(codec="utf-8"), max_size=8)
+#: Mostly the same few: what matters is what becomes of a series that several processes have.
+label_values = st.sampled_from(["", "a", "a", 'q"\\']) | st.text(
+    st.characters(codec="utf-8"), max_size=4
+)
 operations = st.lists(
     st.one_of(
         st.tuples(st.just("counter"), st.integers(0, 3), label_values, amounts),
         st.tuples(st.just("summary"), st.integers(0, 1), label_values, numbers),
         st.tuples(st.just("histogram"), st.integers(0, 1), label_values, numbers),
         *(
-            st.tuples(st.just(f"gauge_{mode}"), st.integers(0, 1), label_values, numbers)
+            st.tuples(st.just(f"gauge_{mode}"), st.just(0), label_values, numbers)
             for mode in (*MODES, *RECENT)
         ),
     ),
@@ -132,3 +136,49 @@ def test_same_samples_as_the_stock_collector(fresh: bool, history: list[list[Any
             for process in processes.values():
                 process.end()
             STORAGE.use(None)
+
+
+def test_one_series_under_two_keys_is_one_series(directory: Path) -> None:
+    """Two versions of a module that differ in a help text, one after the other in a slot."""
+    keys = [mmap_key("f", "f_total", ["l"], ["x"], text).encode() for text in ("Old.", "New.")]
+    with STORAGE.lock:
+        for amount, key in enumerate(keys, 1):
+            cells, at = STORAGE.cell("counter", key)
+            cells[at] += amount
+    collector = Collector()
+
+    assert ours(collector) == theirs(list(directory.glob("*.db")))
+    with STORAGE.lock:
+        cells, at = STORAGE.cell("counter", keys[1])
+        cells[at] += 10
+    (found,) = collector.collect().families()
+    assert [sample.value for sample in found.samples] == [13]
+
+
+@pytest.mark.parametrize("of_all", [True, False], ids=["all", "the-first"])
+def test_timestamps_of_counters_never_count(directory: Path, of_all: bool) -> None:
+    """They are 0 in every file that prometheus_client writes; but a file may hold anything."""
+    keys = [mmap_key("f", "f_total", ["l"], [str(n)], "F.").encode() for n in range(3)]
+    with STORAGE.lock:
+        for key in keys:
+            cells, at = STORAGE.cell("counter", key)
+            cells[at] = 1
+    collector = Collector()
+    # A series of another file, for which this file has to stand in with a 0.
+    other = PlainProcess("1000")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROMETHEUS_MULTIPROC_DIR", str(directory))
+        other.do("counter", 0, "x", 5)
+    for collected in (collector, collector, Collector()):
+        found = {
+            sample.labels: sample.value
+            for family in collected.collect().families()
+            for sample in family.samples
+        }
+        with STORAGE.lock:
+            for key in keys if of_all else keys[:1]:
+                cells, at = STORAGE.cell("counter", key)
+                cells[at + 1] = 777.0
+
+        assert sorted(found.values()) == [1, 1, 1, 5]
+    other.end()

@@ -28,7 +28,7 @@ def fork_worker():
         signal.pause()
     return pid
 
-def reexec(path):
+def reexec(path, announced=True):
     '''What gunicorn's arbiter does on SIGUSR2.'''
     master = os.getpid()
     answers, child_writes = os.pipe()
@@ -37,7 +37,7 @@ def reexec(path):
     if pid == 0:
         os.dup2(child_reads, 0)
         os.dup2(child_writes, 1)
-        environment = {**os.environ, "GUNICORN_PID": str(master)}
+        environment = {**os.environ, **({"GUNICORN_PID": str(master)} if announced else {})}
         environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
         os.execve(sys.executable, sys.orig_argv, environment)
     os.close(child_reads)
@@ -212,6 +212,19 @@ def test_a_reexecuted_arbiter_joins_the_directory_of_the_old_one(
     old.end()
 
     assert path.exists() is configured
+
+
+def test_a_gunicorn_that_an_arbiter_merely_started_is_a_service_of_its_own(
+    service: Callable[..., Script], tmp_path: Path
+) -> None:
+    one = service()
+    one.ask(f"start({str(tmp_path)!r})")
+    one.ask(f"reexec({str(tmp_path)!r}, announced=False)")
+
+    other = one.ask(f"ask_successor({f'start({str(tmp_path)!r})'!r})")
+
+    assert other[2] == "metrics_directory_in_use"
+    one.ask("end_successor()")
 
 
 def test_a_gunicorn_that_a_worker_started_is_a_service_of_its_own(

@@ -240,6 +240,64 @@ def test_a_directory_that_is_gone_for_good_leaves_memory(
     assert not directory.exists()
 
 
+def test_what_was_counted_in_memory_joins_the_slot_that_is_found_later(
+    tmp_path: Path, collected: Collected, fork: Fork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atom_platform.metrics.multiprocess.chain._RETRY_SECONDS", 0)
+    monkeypatch.setattr("atom_platform.metrics.multiprocess.storage._RETRY_SECONDS", 0)
+    directory = tmp_path / "later"
+    STORAGE.use(directory)
+    count(amount=5)
+    assert collected() == {COUNT: 5}
+    directory.mkdir()
+
+    def run() -> None:
+        STORAGE.heartbeat()
+        count(amount=100)
+
+    fork(run)  # leaves a slot 0 with 100 in it
+    STORAGE.heartbeat()
+    count(amount=1000)
+
+    assert collected() == {COUNT: 1105}
+    assert names(directory) == ["counter_slot0.db"]
+
+
+MEMBER = """
+from pathlib import Path
+from atom_platform.metrics.multiprocess import directory
+from atom_platform.metrics.multiprocess.collector import Collector
+from tests.metrics.multiprocess.test_storage import STORAGE, count
+
+def start(path):
+    made = directory.prepare(Path(path))
+    STORAGE.use(made.path)
+    return str(made.path)
+
+def total():
+    return sum(s.value for f in Collector().collect().families() for s in f.samples)
+"""
+
+
+def test_a_directory_that_became_another_services_is_left_to_it(tmp_path: Path) -> None:
+    """Deleted under one service and taken by the next: neither shows the other's counts."""
+    path = str(tmp_path / "metrics")
+    with running_script(MEMBER) as one, running_script(MEMBER) as two:
+        one.ask(f"start({path!r})")
+        one.ask("count(0, 5)")
+        shutil.rmtree(path)
+        assert two.ask(f"start({path!r})") == path
+        two.ask("count(0, 100)")
+
+        one.ask("STORAGE.heartbeat()")
+        one.ask("count(0, 5)")
+        one.ask("STORAGE.heartbeat()")
+
+        assert two.ask("total()") == 100
+        assert one.ask("total()") != 110
+        assert len(list(Path(path).glob("*.db"))) == 1
+
+
 def test_gauges_of_a_slots_last_holder_are_not_the_next_ones(
     directory: Path, collected: Collected, fork: Fork
 ) -> None:
