@@ -9,7 +9,7 @@ BIN := .venv/bin
 
 ##@ Use
 run: install ## Serve on port 8000 (PORT=9000 make run moves it), SQLite under var/
-	PORT=$(PORT) WEB_CONCURRENCY=$${WEB_CONCURRENCY:-2} $(BIN)/gunicorn wsgi:app
+	@PORT=$(PORT) WEB_CONCURRENCY=$${WEB_CONCURRENCY:-2} $(BIN)/gunicorn wsgi:app
 
 test: install-dev ## Run the whole suite, a real PostgreSQL included
 	$(BIN)/python -m pytest
