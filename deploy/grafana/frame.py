@@ -65,11 +65,11 @@ def frame(uid: str, title: str, description: str, *variables: str) -> builders.D
             title="Deploy {{version}} {{revision}}",
         ),
         _Annotation(
-            "Restarts",
-            "An instance that started anew.",
+            "Starts",
+            "An instance that started; `changes()` would miss one that was away for long.",
             "orange",
-            "changes(process_start_time_seconds{@service}[2m]) > 0",
-            title="Restart of {{instance}}",
+            "time() - process_start_time_seconds{@service} < 60",
+            title="Start of {{instance}}",
         ),
     ):
         dashboard = dashboard.annotation(annotation)

@@ -6,15 +6,12 @@ import contextlib
 import http.client
 import threading
 from collections.abc import Callable
-from typing import Final
 
 from tests.service import Service
 
 __all__ = ["Traffic", "Visit"]
 
 Visit = Callable[[Service], object]
-
-TRACEPARENT: Final = "00-{:032x}-{:016x}-01"
 
 
 class Traffic:
