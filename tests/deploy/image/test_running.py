@@ -82,7 +82,7 @@ def test_ecs_finds_a_container_without_service_unhealthy(image: str, service: Co
 
 @pytest.mark.parametrize("what", ["live", "ready"])
 def test_the_images_own_health_check_answers(service: Container, image: str, what: str) -> None:
-    _, *command, live = inspect_image(image)["Config"]["Healthcheck"]["Test"]
+    _, *command, live = inspect_image(image)["Healthcheck"]["Test"]
     assert live == "live"
 
     checked = service.execute(*command, what)
