@@ -128,7 +128,8 @@ def count_log_drop(reason: str, n: int = 1) -> None:
 
 
 def count_worker_exit(reason: str) -> None:
-    """Count a worker that ended; called in the arbiter."""
+    """Count a worker that ended; called in the arbiter, whose only regular occasion it is."""
+    heartbeat()
     _exits.add((_known(GUNICORN_WORKER_EXITS.values["reason"], reason, "crashed"),))
 
 

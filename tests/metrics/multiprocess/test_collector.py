@@ -182,3 +182,31 @@ def test_timestamps_of_counters_never_count(directory: Path, of_all: bool) -> No
 
         assert sorted(found.values()) == [1, 1, 1, 5]
     other.end()
+
+
+def test_the_order_of_files_is_always_the_same(directory: Path) -> None:
+    """Floats added in another order may come out smaller, and a counter would seem to go back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROMETHEUS_MULTIPROC_DIR", str(directory))
+        processes = [PlainProcess(str(1000 + number)) for number in (3, 1, 4, 0, 2)]
+        for process, amount in zip(processes, (1.0, 1e16, 1.0, 1.0, 1.0), strict=True):
+            process.do("counter", 0, "x", amount)
+    in_order = theirs(sorted(directory.glob("*.db")))
+
+    assert ours(Collector(alive=lambda pid: True)) == in_order
+    assert theirs(sorted(directory.glob("*.db"), reverse=True)) != in_order
+    for process in processes:
+        process.end()
+
+
+def test_a_latest_value_that_was_never_set_is_not_exposed(directory: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROMETHEUS_MULTIPROC_DIR", str(directory))
+        process = PlainProcess("1000")
+        values.ValueClass = process.value_class
+        Gauge("g", "Shows.", registry=process.registry, multiprocess_mode="mostrecent")
+
+        found = ours(Collector(alive=lambda pid: True))
+
+        assert found == {("g", "gauge", "Shows."): set()} == theirs(list(directory.glob("*.db")))
+        process.end()
