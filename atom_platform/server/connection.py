@@ -7,7 +7,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn
 
-__all__ = ["Connection", "WaitingRoom"]
+__all__ = ["Connection", "WaitingRoom", "address_of"]
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no annotations
@@ -103,3 +103,8 @@ class WaitingRoom:
         """Let nobody wait beyond *due*; later arrivals are the caller's business."""
         for connection, until in self._due.items():
             self._due[connection] = min(until, due)
+
+
+def address_of(client: Any) -> str:
+    """Return the address of a client as REMOTE_ADDR has it."""
+    return str(client[0]) if isinstance(client, tuple) else str(client)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from gunicorn.http.errors import LimitRequestHeaders
 
 from atom_platform.metrics.instruments import set_threads_busy
-from atom_platform.server.connection import Connection
+from atom_platform.server.connection import Connection, address_of
 from atom_platform.server.drain import is_draining
 from atom_platform.server.heads import Kind, LiveRequest, judge, known_live_request, live_request
 from atom_platform.server.liveness import LivenessAnswer
@@ -103,7 +103,10 @@ class Flow:
             return
         except OSError:
             pass
-        self.lobby.drop(connection)
+        if connection.wanted:  # a request by its head: the application answers it, and it counts
+            self._submit(connection, self._requests)
+        else:
+            self.lobby.drop(connection)
 
     def _route(self, connection: Connection) -> bool:
         """Send a connection where its bytes belong; return whether it was answered on the spot."""
@@ -167,7 +170,7 @@ class Flow:
         request = known_live_request(data)
         if request is None or request.keep_alive or self._liveness is None:
             return False
-        answer = self._liveness.render(request, keep_alive=False, remote_addr=_address(client))
+        answer = self._liveness.render(request, keep_alive=False, remote_addr=address_of(client))
         with contextlib.suppress(OSError):
             sock.send(answer, socket.MSG_DONTWAIT)  # a new socket has room for it
         return True
@@ -178,7 +181,9 @@ class Flow:
         """Answer liveness on a connection; return whether that goes on."""
         keep = request.keep_alive and self._worker.alive and not is_draining()
         keep = keep and bool(self._worker.cfg.keepalive)
-        answer = liveness.render(request, keep_alive=keep, remote_addr=_address(connection.client))
+        answer = liveness.render(
+            request, keep_alive=keep, remote_addr=address_of(connection.client)
+        )
         try:
             whole = connection.sock.send(answer) == len(answer)
         except OSError:
@@ -237,8 +242,3 @@ class Flow:
         self.busy += change
         set_threads_busy(min(self.busy, self._worker.cfg.threads))
         self._worker.busy_changed()
-
-
-def _address(client: Any) -> str:
-    """As REMOTE_ADDR has it."""
-    return str(client[0]) if isinstance(client, tuple) else str(client)

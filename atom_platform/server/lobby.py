@@ -8,6 +8,7 @@ waited for and how long.
 from __future__ import annotations
 
 import contextlib
+import logging
 import selectors
 import socket
 import time
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from atom_platform.server.connection import Connection, WaitingRoom
+from atom_platform.server.connection import Connection, WaitingRoom, address_of
 
 __all__ = ["Lobby"]
 
@@ -28,6 +29,8 @@ LINGER_SECONDS: Final = 2.0  # answered and half closed: closing early would cut
 TIMEOUT_ANSWER: Final = (
     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
+
+log = logging.getLogger("atom_platform.server")
 
 
 class Lobby:
@@ -140,6 +143,21 @@ class Lobby:
         self.drop(connection)
 
     def _give_up(self, connection: Connection) -> None:
+        self._observe_timeout(connection)
         with contextlib.suppress(OSError):
             connection.sock.send(TIMEOUT_ANSWER)
         self.drop(connection)
+
+    def _observe_timeout(self, connection: Connection) -> None:
+        """Count and log a request whose rest did not come; what came may not even be HTTP."""
+        observe = getattr(self._worker.log, "observe_request", None)
+        if observe is None:
+            return
+        line = bytes(connection.received[:4096]).partition(b"\r\n")[0].decode("latin-1").split(" ")
+        method, target = line[:2] if len(line) > 1 else ("OTHER", "")
+        path, address = target.partition("?")[0], address_of(connection.client)
+        reason = "the rest of the request did not come"
+        try:
+            observe(method, path, "unmatched", 408, 0.0, 0, address, reason=reason)
+        except Exception:
+            log.exception("timeout_not_observed")
