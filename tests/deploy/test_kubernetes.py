@@ -237,3 +237,13 @@ def test_prometheus_asks_pods_under_the_rules_job_name(production: Objects) -> N
 
 def test_no_secret_is_in_production(production: Objects) -> None:
     assert not [each for each in production.all if each["kind"] == "Secret"]
+
+
+def test_the_service_stays_below_the_sample_limit(production: Objects) -> None:
+    """Past the limit Prometheus drops the scrape whole: the worst case must fit, with room."""
+    settings = Settings.from_environ(settings_of(production))
+    series_of_an_agent = 18
+
+    worst = settings.workers * settings.metrics_max_ids * series_of_an_agent
+
+    assert worst * 1.2 < production.one("PodMonitor")["spec"]["sampleLimit"]
