@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from deploy.grafana.render import render_dashboards
+from deploy.kubernetes.render import render_prometheus_rule
 from deploy.prometheus.render import render_rules
 
 __all__ = ["rendered"]
@@ -12,7 +13,8 @@ __all__ = ["rendered"]
 
 def rendered() -> dict[Path, str]:
     """Return what each made file should hold."""
-    return render_rules() | render_dashboards()
+    rules = render_rules()
+    return rules | render_dashboards() | render_prometheus_rule(rules)
 
 
 def main() -> None:

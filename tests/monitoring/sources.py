@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,16 @@ import yaml
 
 from tests.service import ROOT
 
-__all__ = ["DEPLOY", "Alert", "alerts", "dashboards", "expressions", "recordings", "stories"]
+__all__ = [
+    "DEPLOY",
+    "Alert",
+    "alerts",
+    "dashboards",
+    "expressions",
+    "recordings",
+    "routes",
+    "stories",
+]
 
 DEPLOY: Final = ROOT / "deploy"
 
@@ -74,6 +84,13 @@ def stories() -> dict[Path, dict[str, Any]]:
         path: yaml.safe_load(path.read_text())
         for path in sorted(DEPLOY.glob("prometheus/rules_test/*.yaml"))
     }
+
+
+@cache
+def routes() -> set[str]:
+    """Return the URL rules in the README's table, which `tests/test_guide.py` holds to be true."""
+    table = (ROOT / "README.md").read_text().partition("## Endpoints")[2].partition("\n## ")[0]
+    return set(re.findall(r"`(?:[A-Z]|\\\|)+ (/[^`?\s]*)", table))
 
 
 @cache
