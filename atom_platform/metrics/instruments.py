@@ -104,7 +104,13 @@ def heartbeat() -> None:
 
 
 def report_directory(directory: Directory) -> None:
-    """Log and count, once the log exists, why the directory is not the one asked for."""
+    """
+    Log and count, once the log exists, why the directory is not the one asked for.
+
+    The arbiter takes its slot with it, before any worker: later it would go on with a file that a
+    dead worker left, and it is the last to notice that the directory was deleted.
+    """
+    STORAGE.take_place()
     problem = directory.problem
     if problem is not None:
         kind = "directory" if problem.fault else None

@@ -55,6 +55,17 @@ class Place:
         # Only now: until then the scrape would take a dead process's gauges for this one's.
         self.slots.go_live(self.slot)
 
+    def kinds(self) -> set[str]:
+        """Return the kinds of metrics that the slot's holders have counted so far."""
+        parents = [self.directory, spill_directory(self.directory, create=False)]
+        return {
+            path.name.removesuffix(f"_slot{self.slot}{path.suffix}")
+            for parent in parents
+            if parent is not None
+            for path in parent.glob(f"*_slot{self.slot}.*")
+            if path.suffix in (".db", ".exemplars") and not path.name.startswith(".")
+        }
+
     def open(self, kind: str) -> list[CellFile]:
         """Return the files of *kind*, the one to add to last; none if none can be used."""
         name = self._name(kind)

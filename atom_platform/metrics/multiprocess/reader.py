@@ -22,6 +22,8 @@ from atom_platform.metrics.multiprocess.format import (
 __all__ = ["FileName", "FileReader", "parse_name"]
 
 _INT: Final = struct.Struct("i")
+#: Without NONBLOCK, to open a pipe that bears the name would wait for a writer for ever.
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODES: Final = ("all", "min", "max", "sum", "mostrecent")
 _KINDS: Final = frozenset(
     [
@@ -78,7 +80,7 @@ class FileReader:
         self.path = path
         self.name = name
         self._used = FIRST_ENTRY
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, _FLAGS)
         try:
             status = os.fstat(fd)
             self.identity = status.st_dev, status.st_ino
@@ -140,7 +142,7 @@ class FileReader:
         return [(key, cells[at], cells[at + 1]) for key, at in entries]
 
     def _remap(self, size: int) -> None:
-        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(self.path, _FLAGS)
         try:
             status = os.fstat(fd)
             if (status.st_dev, status.st_ino) != self.identity:

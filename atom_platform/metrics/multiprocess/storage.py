@@ -88,11 +88,8 @@ class Storage:
     def is_moving(self) -> bool:
         """Return whether other processes may be about to follow this one to a new directory."""
         with self.lock:
-            return (
-                self._former is not None
-                and time.monotonic() < self._moved_at + _MOVING_SECONDS
-                and self._former.has_others()
-            )
+            late = time.monotonic() > self._moved_at + _MOVING_SECONDS
+            return self._former is not None and not late and self._former.has_others()
 
     def on_reset(self, forget: Callable[[], None]) -> None:
         """Have *forget* called, under the lock, whenever `epoch` changes."""
@@ -136,12 +133,8 @@ class Storage:
     def in_memory(self) -> list[tuple[str, MemoryFile]]:
         """Return kind and table of what is counted in memory, which only this process can show."""
         with self.lock:
-            return [
-                (kind, file)
-                for kind, chain in self._chains.items()
-                for file in chain.files
-                if isinstance(file, MemoryFile)
-            ]
+            files = [(kind, file) for kind, chain in self._chains.items() for file in chain.files]
+        return [(kind, file) for kind, file in files if isinstance(file, MemoryFile)]
 
     def heartbeat(self) -> None:
         """
@@ -177,7 +170,8 @@ class Storage:
         chain = self._chains.get(kind)
         if chain is None:
             self._settle()
-            chain = self._chains[kind] = Chain(kind, self._place, self.problems)
+            chain = self._chains.get(kind) or Chain(kind, self._place, self.problems)
+            self._chains[kind] = chain
         return chain
 
     def _settle(self, preferred: int = 0) -> None:
@@ -188,6 +182,10 @@ class Storage:
                     self.directory, self.problems, preferred=preferred, avoided=self._parents_slot
                 )
                 self._service = membership.service_of(self.directory)
+                # All that the slot has, counted into or not: should the directory be deleted, then
+                # what a predecessor left is this process's to carry on.
+                for kind in self._place.kinds():
+                    self._chains[kind] = Chain(kind, self._place, self.problems)
             except OSError as error:
                 self._retry_at = time.monotonic() + _RETRY_SECONDS
                 self.problems.note("directory", "metrics_directory_unusable", self.directory, error)

@@ -210,6 +210,20 @@ def test_deleted_files_of_others_are_read_until_they_are_made_again(
     assert Collector().collect().families()[0].samples[0].value == 11111
 
 
+def test_a_holder_carries_what_its_slot_had_before(directory: Path, collected: Collected) -> None:
+    """Also of kinds that it has not counted itself."""
+    count(amount=5)
+    STORAGE.use(directory)
+    with STORAGE.lock:
+        STORAGE.cell("summary", key(family="other"))
+
+    shutil.rmtree(directory)
+    directory.mkdir()
+    STORAGE.heartbeat()
+
+    assert collected()[COUNT] == 5
+
+
 def test_who_moved_waits_for_the_others_but_not_for_ever(directory: Path) -> None:
     with running_script(COUNTER, env={"PROMETHEUS_MULTIPROC_DIR": str(directory)}) as other:
         other.ask("count()")
