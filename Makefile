@@ -5,11 +5,14 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test lint format lock tables clean
+.PHONY: help install install-dev run demo test lint format lock tables clean
 
 ##@ Use
 run: install ## Serve on port 8000 (PORT=9000 make run moves it), SQLite under var/
 	@PORT=$(PORT) WEB_CONCURRENCY=$${WEB_CONCURRENCY:-2} $(BIN)/gunicorn wsgi:app
+
+demo: install-dev ## Start it with Prometheus, Alertmanager and traffic, on loopback
+	@$(BIN)/python -m deploy.demo
 
 test: install-dev ## Run the whole suite, a real PostgreSQL included
 	$(BIN)/python -m pytest
