@@ -4,6 +4,7 @@ Commands beside the service: `python -m atom_platform COMMAND`.
     probe live|ready|drain   ask the service, or drain it, from inside its container
     migrate                  bring the database's schema up to date
     doctor                   find out what is wrong, and say what to do
+    demo-load                make traffic, so that dashboards have something to show
     log-level LEVEL|reset    change what a running service logs, without a restart
 
 Each command imports what it needs: a probe has to start fast on a throttled CPU.
@@ -29,6 +30,10 @@ def main(arguments: list[str]) -> int:
         from atom_platform.doctor import main as doctor
 
         return doctor.main(rest)
+    if command == "demo-load":
+        from atom_platform.demo import load
+
+        return load.main(rest)
     if command == "log-level":
         from atom_platform.server import log_level
 

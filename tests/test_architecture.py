@@ -38,6 +38,7 @@ LEVELS = (
     ("app.py", 55),
     ("monitoring.py", 50),
     ("doctor/*", 50),
+    ("demo/*", 50),
     ("*/views.py", 40),
     ("agents/*views.py", 40),
     ("metrics/http.py", 40),
