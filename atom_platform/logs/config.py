@@ -95,14 +95,16 @@ def capture_output() -> None:
 
 def count_with(
     *,
-    message: Callable[[str], None] | None = None,
+    message: Callable[[str, int], None] | None = None,
     dropped: Callable[[str, int], None] | None = None,
 ) -> None:
     """
-    Call *message* with the level of each line, and *dropped* with a reason and a number of lines.
+    Call *message* with a level and a number of lines, *dropped* with a reason and a number.
+
+    From the thread that writes them, a moment after they were logged.
     """
-    OUTPUT.count_message = message
     if OUTPUT.writer is not None:
+        OUTPUT.writer.on_lines = message
         OUTPUT.writer.on_drop = dropped
 
 
@@ -129,7 +131,6 @@ def reset() -> None:
         root.setLevel(_State.root_level)
         _State.root_level = None
     structlog.reset_defaults()
-    OUTPUT.count_message = None
     OUTPUT.render = encode_line
     _replace_writer(None)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import re
+import sys
 import time
 from typing import Any, Final
 
@@ -16,10 +17,11 @@ import orjson
 
 from atom_platform.logs.context import Exchange
 from atom_platform.logs.encode import encode_line
+from atom_platform.logs.ids import new_id
 from atom_platform.logs.output import OUTPUT, RESERVED
 from atom_platform.logs.redact import redact_text
 from atom_platform.logs.stamp import timestamp
-from atom_platform.logs.trace import active_span, parse_trace_context
+from atom_platform.logs.trace import TraceContext, active_span, parse_trace_context
 
 __all__ = ["ACCESS_LOGGER", "AccessLog"]
 
@@ -45,22 +47,15 @@ class AccessLog:
 
     def begin(self, exchange: Exchange, environ: dict[str, Any]) -> None:
         """
-        Settle the request's ids: in *exchange*, in its lines, and in *environ* for who comes late.
+        Settle the request's ids: in *exchange*, in its lines, and in *environ* for latecomers.
         """
-        get = environ.get
-        self._identify(
-            exchange, get("HTTP_X_REQUEST_ID"), get("HTTP_TRACEPARENT"), get("HTTP_TRACESTATE")
-        )
-        request_id = environ["atom.request_id"] = exchange.request_id
-        trace = exchange.trace
-        if trace is None:
-            exchange.fields = {"request_id": request_id}
-        else:
-            exchange.fields = {
-                "request_id": request_id,
-                "trace_id": trace.trace_id,
-                "span_id": trace.span_id,
-            }
+        claimed = environ.get("HTTP_X_REQUEST_ID")
+        request_id = claimed if claimed is not None and _is_request_id(claimed) else new_id()
+        environ["atom.request_id"] = exchange.request_id = request_id
+        traceparent = environ.get("HTTP_TRACEPARENT")
+        if traceparent:
+            exchange.trace = parse_trace_context(traceparent, environ.get("HTTP_TRACESTATE", ""))
+        exchange.fields = _ids(request_id, exchange.trace)
 
     def write(
         self,
@@ -92,19 +87,15 @@ class AccessLog:
             "level": level,
             "logger": ACCESS_LOGGER,
             "event": "http_request",
-            "request_id": exchange.request_id,
+            **exchange.fields,
+            "method": method,
+            "path": self._paths.get(path) or self._clean(path),
+            "endpoint": endpoint,
+            "status": status,
+            "duration_ms": int(duration_seconds * 1e6) / 1000,
+            "bytes": response_bytes,
+            "remote_addr": remote_addr,
         }
-        trace = active_span() or exchange.trace
-        if trace is not None:
-            line["trace_id"] = trace.trace_id
-            line["span_id"] = trace.span_id
-        line["method"] = method
-        line["path"] = self._paths.get(path) or self._clean(path)
-        line["endpoint"] = endpoint
-        line["status"] = status
-        line["duration_ms"] = int(duration_seconds * 1e6) / 1000
-        line["bytes"] = response_bytes
-        line["remote_addr"] = remote_addr
         if exchange.db_queries:
             line["db_queries"] = exchange.db_queries
             line["db_ms"] = int(exchange.db_seconds * 1e6) / 1000
@@ -114,16 +105,18 @@ class AccessLog:
             line["aborted"] = exchange.aborted
         if sample < 1.0 and status < 400:
             line["sample"] = sample
+        if "opentelemetry.trace" in sys.modules and (span := active_span()):
+            line.update(trace_id=span.trace_id, span_id=span.span_id)
         if exchange.notes is not None:
             for key, value in exchange.notes.items():
                 line.setdefault(f"{key}_" if key in RESERVED else key, value)
-        elif OUTPUT.render is encode_line:
+        elif OUTPUT.render is encode_line and OUTPUT.writer is not None:
             # All of it is ours or clean by now: the questions of encode_line are left out.
             try:
                 encoded = orjson.dumps(line, None, orjson.OPT_APPEND_NEWLINE)
             except ValueError:  # a lone surrogate, from a server that is careless with methods
                 encoded = encode_line(line)
-            OUTPUT.write(level, encoded)
+            OUTPUT.writer.write(encoded, level)
             return
         OUTPUT.emit(level, line)
 
@@ -142,7 +135,9 @@ class AccessLog:
     ) -> str | None:
         """Write the line of a request answered outside of the application; return its trace id."""
         exchange = Exchange()
-        self._identify(exchange, request_id, traceparent, None)
+        exchange.request_id = request_id or new_id()
+        exchange.trace = parse_trace_context(traceparent) if traceparent else None
+        exchange.fields = _ids(exchange.request_id, exchange.trace)
         if reason:
             exchange.notes = {"reason": reason}
         self.write(
@@ -157,18 +152,6 @@ class AccessLog:
         )
         return exchange.trace.trace_id if exchange.trace else None
 
-    @staticmethod
-    def _identify(
-        exchange: Exchange, claimed: str | None, traceparent: str | None, tracestate: str | None
-    ) -> None:
-        if claimed is not None and _is_request_id(claimed):
-            exchange.request_id = claimed
-        else:
-            # Not uuid4, which costs as much as the rest of the middleware.
-            exchange.request_id = f"{random.getrandbits(128):032x}"
-        if traceparent:
-            exchange.trace = parse_trace_context(traceparent, tracestate or "")
-
     def _clean(self, path: str) -> str:
         """Return *path* as the client meant it, without secrets; remember the first thousand."""
         text = path
@@ -180,3 +163,9 @@ class AccessLog:
         if len(self._paths) < 1000:
             self._paths[path] = text
         return text
+
+
+def _ids(request_id: str, trace: TraceContext | None) -> dict[str, str]:
+    if trace is None:
+        return {"request_id": request_id}
+    return {"request_id": request_id, "trace_id": trace.trace_id, "span_id": trace.span_id}

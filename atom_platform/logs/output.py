@@ -1,4 +1,4 @@
-"""Where every finished line of this process goes, and who counts it."""
+"""What a line is made of, and where every finished one of this process goes."""
 
 from __future__ import annotations
 
@@ -43,35 +43,21 @@ def build_line(
 
 class Output:
     """
-    The end of the pipeline: a renderer, a writer and a counter.
+    The end of the pipeline: a renderer and a writer.
 
     There is one per process (`OUTPUT`), because there is one standard output. Nothing in it raises.
     """
 
-    __slots__ = ("count_message", "render", "writer")
+    __slots__ = ("render", "writer")
 
     def __init__(self) -> None:
         self.writer: Writer | None = None
         self.render: Callable[[dict[str, Any]], bytes] = encode_line
-        self.count_message: Callable[[str], None] | None = None
 
     def emit(self, level: str, line: dict[str, Any]) -> None:
         """Write *line*, whose level is *level*; before the configuration, do nothing."""
         if self.writer is not None:
-            self.write(level, self.render(line))
-
-    def write(self, level: str, line: bytes) -> None:
-        """Write *line*, rendered already."""
-        writer = self.writer
-        if writer is None:
-            return
-        writer.write(line, level == "CRITICAL")
-        count = self.count_message
-        if count is not None:
-            try:
-                count(level)
-            except Exception:  # it would fail for the next line too
-                self.count_message = None
+            self.writer.write(self.render(line), level)
 
     def describe_loss(self, lines: int) -> bytes:
         """Return the line that says that *lines* lines are missing before it."""

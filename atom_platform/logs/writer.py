@@ -8,17 +8,14 @@ and nothing else.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import os
-import sys
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from atom_platform.logs.lifecycle import flush_at_end_of_child, keep_through_forks
 from atom_platform.logs.shared import SharedOutput
 
 __all__ = ["Writer"]
@@ -41,6 +38,7 @@ class Writer:
         max_lines: Lines the queue holds; more are dropped.
         max_bytes: Bytes the queue holds; more are dropped.
         batch_seconds: How long a line may wait for others to be written with it.
+        on_lines: Called by the writing thread with a level and a number of lines.
         on_drop: Called with a reason (`queue_full`, `write_error`) and a number of lines.
         on_tick: Called about once a second by the writing thread.
         describe_loss: Makes the line that says how many were lost, once lines can be written again.
@@ -53,22 +51,25 @@ class Writer:
         max_lines: int = 10_000,
         max_bytes: int = 8 * 1024 * 1024,
         batch_seconds: float = 0.05,
+        on_lines: Callable[[str, int], None] | None = None,
         on_drop: Callable[[str, int], None] | None = None,
         on_tick: Callable[[], None] | None = None,
         describe_loss: Callable[[int], bytes] | None = None,
     ) -> None:
         self._output = SharedOutput(fd)
         self.describe_loss = describe_loss
+        self.on_lines = on_lines
         self.on_drop = on_drop
         self.on_tick = on_tick
         self._max_lines = max_lines
         self._max_bytes = max_bytes
         self._batch_seconds = batch_seconds
         self._closed = False
-        self._reset()
-        _writers.add(self)
+        self.forget()
+        keep_through_forks(self)
 
-    def _reset(self) -> None:
+    def forget(self) -> None:
+        """Begin anew in a forked process: what is queued is the parent's to write."""
         # Re-entrant: a signal handler may log while the thread it interrupts is in here.
         self._lock = threading.RLock()
         self._queue: deque[bytes] = deque()
@@ -77,15 +78,16 @@ class Writer:
         self._busy = 0
         self._asleep = False
         self._lost = 0
+        self._uncounted: dict[str, int] = {}
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def write(self, line: bytes, urgent: bool = False) -> None:
+    def write(self, line: bytes, level: str = "INFO") -> None:
         """
         Queue *line*, which ends in a newline. Never blocks and never raises.
 
-        *urgent* skips the batching pause.
+        What is CRITICAL does not wait for others.
         """
         if self._closed:
             self._deliver(line, time.monotonic())
@@ -97,6 +99,7 @@ class Writer:
             if not full:
                 queue.append(line)
                 self._queued_bytes = size
+                self._uncounted[level] = self._uncounted.get(level, 0) + 1
             if self._thread is None:
                 self._start()
             elif self._asleep:
@@ -104,7 +107,7 @@ class Writer:
                 self._wake.set()
         if full:
             self._dropped("queue_full", 1)
-        elif urgent or len(queue) == _HURRY_LINES or size > BATCH_BYTES:
+        elif level == "CRITICAL" or len(queue) == _HURRY_LINES or size > BATCH_BYTES:
             self._hurry.set()
 
     def start(self) -> None:
@@ -154,7 +157,7 @@ class Writer:
         except RuntimeError:  # no threads left, or the interpreter is ending: flush() writes then
             self._thread = None
             return
-        _flush_when_a_child_ends(self)
+        flush_at_end_of_child(self)
 
     def _run(self) -> None:
         wake, hurry = self._wake, self._hurry
@@ -179,6 +182,7 @@ class Writer:
             self._busy += 1
         try:
             while batch := self._take_batch():
+                self._count_lines()
                 if self._deliver(batch, deadline) and self._lost:
                     self._report_loss(deadline)
         finally:
@@ -195,6 +199,14 @@ class Writer:
                 size += len(line)
             self._queued_bytes -= size
         return b"".join(taken)
+
+    def _count_lines(self) -> None:
+        with self._lock:
+            counted, self._uncounted = self._uncounted, {}
+        if self.on_lines is not None:
+            for level, lines in counted.items():
+                with contextlib.suppress(Exception):  # a counter that fails costs no line
+                    self.on_lines(level, lines)
 
     def _deliver(self, batch: bytes, deadline: float | None) -> bool:
         """Write *batch* whole, or count what of it was lost. None as *deadline* waits for ever."""
@@ -224,27 +236,3 @@ class Writer:
                 Exception
             ):  # a counter that fails costs no line and no request
                 self.on_drop(reason, lines)
-
-
-_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for writer in list(_writers):
-        writer._reset()
-
-
-def _close_all() -> None:
-    for writer in list(_writers):
-        writer.close()
-
-
-def _flush_when_a_child_ends(writer: Writer) -> None:
-    """Processes of `multiprocessing` end without `atexit`; they have a registry of their own."""
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        util.Finalize(None, writer.flush, exitpriority=0)
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
-atexit.register(_close_all)

@@ -138,7 +138,9 @@ class Answer(Exchange):
             return self
         self.body_bytes += len(first)
         self._finish()
-        return Whole(first, body, self)
+        whole = Whole((first,))
+        whole.body, whole.scope = body, self
+        return whole
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -220,16 +222,14 @@ class Answer(Exchange):
 class Whole(list[bytes]):
     """A body in one piece, which the server reads without any more of our code."""
 
-    __slots__ = ("_body", "_scope")
+    __slots__ = ("body", "scope")
 
-    def __init__(self, piece: bytes, body: Iterable[bytes], scope: Scope) -> None:
-        self.append(piece)
-        self._body = body
-        self._scope = scope
+    body: Iterable[bytes]
+    scope: Scope
 
     def close(self) -> None:
         """Close the application's body."""
-        close_within(self._scope, self._body)
+        close_within(self.scope, self.body)
 
 
 def close_within(scope: Scope, body: Iterable[bytes]) -> None:

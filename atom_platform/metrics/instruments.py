@@ -123,9 +123,9 @@ def metric_error(kind: str) -> None:
     ERRORS.add((_known(METRIC_ERRORS.values["kind"], kind, "record"),))
 
 
-def count_log_message(level: str) -> None:
-    """Count a log line that was written."""
-    _messages.add((_known(LOG_MESSAGES.values["level"], level, "INFO"),))
+def count_log_message(level: str, n: int = 1) -> None:
+    """Count *n* log lines of *level* that were written."""
+    _messages.add((_known(LOG_MESSAGES.values["level"], level, "INFO"),), n)
 
 
 def count_log_drop(reason: str, n: int = 1) -> None:

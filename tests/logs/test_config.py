@@ -245,16 +245,21 @@ def test_structlogs_capture_goes_on(log: Log) -> None:
 
 
 def test_counts_lines_by_level_and_survives_a_counter_that_fails(log: Log) -> None:
-    levels: list[str] = []
-    count_with(message=levels.append)
+    counted: dict[str, int] = {}
 
-    at_the_top.info("e")
+    def count(level: str, lines: int) -> None:
+        counted[level] = counted.get(level, 0) + lines
+
+    count_with(message=count)
+    for _ in range(3):
+        at_the_top.info("e")
     logging.getLogger("std").error("e")
-    count_with(message=lambda level: [][0])
+    assert len(log.lines()) == 4
+    count_with(message=lambda level, lines: [][lines])
     at_the_top.info("e")
 
-    assert levels == ["INFO", "ERROR"]
-    assert len(log.lines()) == 3
+    assert len(log.lines()) == 5
+    assert counted == {"INFO": 3, "ERROR": 1}
 
 
 def test_reset_puts_everything_back() -> None:

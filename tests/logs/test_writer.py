@@ -371,7 +371,7 @@ def test_an_urgent_line_does_not_wait_for_company(pipe: tuple[int, int]) -> None
     writer = Writer(writing, batch_seconds=60)
 
     writer.write(b"{}\n")
-    writer.write(b"[]\n", urgent=True)
+    writer.write(b"[]\n", "CRITICAL")
 
     wait_until(lambda: readable(reading), seconds=10)
     assert os.read(reading, 100) == b"{}\n[]\n"

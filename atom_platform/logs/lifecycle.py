@@ -1,0 +1,48 @@
+"""What becomes of the log when its process forks or ends."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import weakref
+from typing import Protocol
+
+__all__ = ["flush_at_end_of_child", "keep_through_forks"]
+
+
+class Kept(Protocol):
+    """What has lines that must not be lost, or written twice."""
+
+    def forget(self) -> None: ...
+    def flush(self, timeout_seconds: float = ...) -> bool: ...
+    def close(self) -> None: ...
+
+
+_kept: weakref.WeakSet[Kept] = weakref.WeakSet()
+
+
+def keep_through_forks(writer: Kept) -> None:
+    """Have *writer* forget its parent's lines in each forked process, and be closed at each end."""
+    _kept.add(writer)
+
+
+def flush_at_end_of_child(writer: Kept) -> None:
+    """Processes of `multiprocessing` end without `atexit`; they have a registry of their own."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.Finalize(None, writer.flush, exitpriority=0)
+
+
+def _after_fork() -> None:
+    for writer in list(_kept):
+        writer.forget()
+
+
+def _at_exit() -> None:
+    for writer in list(_kept):
+        writer.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)
