@@ -50,18 +50,17 @@ def probe_drain(service: Service) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("args", WORKERS)
 def test_sigterm_drains_and_no_request_fails(serve: Serve, args: list[str]) -> None:
     """The load ends once readiness has said no, as a load balancer's would."""
-    service = serve(args=args, env={"ATOM_DRAIN_SECONDS": "3"})
+    service = serve(args=args, env={"ATOM_DRAIN_SECONDS": "2"})
     with under_load(service, "/sleep/0.02", clients=6) as load:
         wait_until(lambda: load.answers[200] > 30)
         began = time.monotonic()
         os.kill(service.arbiter, signal.SIGTERM)
         wait_until(lambda: is_draining(service), seconds=5)
         noticed = time.monotonic() - began
-        wait_until(lambda: time.monotonic() - began > 2)
-        assert is_draining(service)
+        wait_until(lambda: time.monotonic() - began > 1.2)
 
-    assert noticed < 1.5
-    assert seconds_to_end(service, began) >= 3
+    assert noticed < 1.2
+    assert seconds_to_end(service, began) >= 2
     assert set(load.answers) == {200}
     assert not load.failures
 
@@ -83,7 +82,7 @@ def test_answers_close_the_connection_while_draining(serve: Serve, args: list[st
         assert all(client.is_closed() for client in clients)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_stops_at_once(serve: Serve, number: signal.Signals) -> None:
     service = serve(env={"ATOM_DRAIN_SECONDS": "60"})
     os.kill(service.arbiter, signal.SIGTERM)
@@ -95,18 +94,9 @@ def test_a_second_signal_stops_at_once(serve: Serve, number: signal.Signals) -> 
     assert seconds_to_end(service, began) < 10
 
 
-def test_without_the_setting_sigterm_stops_at_once(serve: Serve) -> None:
-    service = serve()
-
-    began = time.monotonic()
-    os.kill(service.arbiter, signal.SIGTERM)
-
-    assert seconds_to_end(service, began) < 10
-
-
 def test_probe_drain_waits_and_the_sigterm_after_it_does_not(serve: Serve) -> None:
     """As kubelet does it: preStop first, SIGTERM when that has returned."""
-    service = serve(env={"ATOM_DRAIN_SECONDS": "3"})
+    service = serve(env={"ATOM_DRAIN_SECONDS": "2"})
     began = time.monotonic()
     probe = probe_drain(service)
 
@@ -115,17 +105,17 @@ def test_probe_drain_waits_and_the_sigterm_after_it_does_not(serve: Serve) -> No
     assert probe.communicate(timeout=20)[0] == "drain: over\n"
     waited = time.monotonic() - began
     assert probe.returncode == 0
-    assert waited >= 3
+    assert waited >= 2
     assert is_draining(service)
     began = time.monotonic()
     os.kill(service.arbiter, signal.SIGTERM)
 
-    assert seconds_to_end(service, began) < 2.9
+    assert seconds_to_end(service, began) < 1.9
 
 
 def test_a_sigterm_during_probe_drain_waits_for_the_rest(serve: Serve) -> None:
     """The drain counts from its first request."""
-    service = serve(env={"ATOM_DRAIN_SECONDS": "4"})
+    service = serve(env={"ATOM_DRAIN_SECONDS": "3"})
     began = time.monotonic()
     probe = probe_drain(service)
     wait_until(lambda: is_draining(service))
@@ -133,7 +123,7 @@ def test_a_sigterm_during_probe_drain_waits_for_the_rest(serve: Serve) -> None:
 
     taken = seconds_to_end(service, began)
 
-    assert 4 <= taken < 12
+    assert 3 <= taken < 12
     assert probe.communicate(timeout=20)[0] in ("drain: over\n", "drain: the service has ended\n")
     assert probe.returncode == 0
 

@@ -85,37 +85,26 @@ def test_a_request_too_long_for_sync_is_timeout(serve: Serve) -> None:
     expect(service, timeout=1)
 
 
-def test_signals_and_statuses_are_crashed(serve: Serve) -> None:
-    service = serve()
+def test_signals_statuses_and_requests_to_go(serve: Serve) -> None:
+    """Those killed all at once die between two looks of the arbiter; none of them may get lost."""
+    service = serve(env={"WEB_CONCURRENCY": "4"})
+    workers_of(service, 4)
 
     provoke(service, "/end/signal")
     expect(service, crashed=1)
     provoke(service, "/end/status")
-
     expect(service, crashed=2)
-
-
-def test_workers_killed_all_at_once_are_each_counted(serve: Serve) -> None:
-    """They die between two looks of the arbiter; none of their statuses may get lost."""
-    service = serve(env={"WEB_CONCURRENCY": "6"})
-
-    for pid in workers_of(service, 6):
+    for pid in workers_of(service, 4):
         os.kill(pid, signal.SIGKILL)
-
-    expect(service, killed=6)
-
-
-def test_leaving_on_request_is_terminated(serve: Serve) -> None:
-    service = serve()
-
-    os.kill(service.workers()[0], signal.SIGTERM)
-    expect(service, terminated=1)
-    workers_of(service, 2)
+    expect(service, crashed=2, killed=4)
+    os.kill(workers_of(service, 4)[0], signal.SIGTERM)
+    expect(service, crashed=2, killed=4, terminated=1)
+    workers_of(service, 4)
     os.kill(service.arbiter, signal.SIGTTOU)
-    expect(service, terminated=2)
+    expect(service, crashed=2, killed=4, terminated=2)
     os.kill(service.arbiter, signal.SIGHUP)
 
-    expect(service, terminated=3)
+    expect(service, crashed=2, killed=4, terminated=5)
 
 
 def test_a_view_that_exits_ends_no_worker(serve: Serve) -> None:

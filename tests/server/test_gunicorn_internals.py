@@ -392,3 +392,8 @@ def test_loggers_are_shared_with_the_workers() -> None:
     """`observe_request` is set on the worker's logger, once the application is loaded."""
     assert "self.log = log" in source(Worker.__init__)
     assert "observe_request" not in source(Logger)
+
+
+def test_arbiter_looks_for_silent_workers_every_turn() -> None:
+    """Our heartbeat of the arbiter's metric files rides on it."""
+    assert "self.murder_workers()" in inspect.getsource(Arbiter.run)

@@ -94,15 +94,18 @@ class TestTurnstile:
             assert mine.leaves_to_sibling()
             other.beat()
 
-    def test_takes_every_second_one_from_a_sibling_that_does_not_move(
-        self, seats: tuple[int, int]
-    ) -> None:
-        """One look away each time: the sibling may only have been slow to wake."""
-        mine, other = Turnstile(seats[0]), Turnstile(seats[1])
-        other.beat()
+    def test_has_patience_with_a_sibling_that_does_not_move(self, seats: tuple[int, int]) -> None:
+        """Once; from then on it takes what comes, until the sibling moves again."""
+        start = time.monotonic()
+        moment = iter([start + after for after in (0.0, 0.03, 0.06, 0.07, 9.0, 9.01)])
+        mine, other = Turnstile(seats[0], clock=lambda: next(moment)), Turnstile(seats[1])
         other.say_free(True)
 
-        assert [mine.leaves_to_sibling() for _ in range(4)] == [True, False, True, False]
+        left = [mine.leaves_to_sibling() for _ in range(4)]
+        other.beat()
+
+        assert left == [True, True, False, False]
+        assert [mine.leaves_to_sibling() for _ in range(2)] == [True, True]
 
     def test_without_a_seat_takes_what_comes(self, seats: tuple[int, int]) -> None:
         Turnstile(seats[1]).say_free(True)
