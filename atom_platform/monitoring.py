@@ -33,14 +33,18 @@ from atom_platform.metrics import instruments
 from atom_platform.metrics import views as metrics_views
 from atom_platform.metrics.http import ObservedWSGI
 from atom_platform.metrics.instruments import track_agent, track_query, track_skill
+from atom_platform.metrics.jobs import counting_with_service
 from atom_platform.server.drain import is_draining
 from atom_platform.settings import Settings
+from atom_platform.skills.failure import SkillFailed
 
 __all__ = [
     "Monitoring",
     "Platform",
     "RequestContext",
+    "SkillFailed",
     "configure_structlog",
+    "counting_with_service",
     "get_logger",
     "instrument_engine",
     "log_request",

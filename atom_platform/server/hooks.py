@@ -87,6 +87,22 @@ def on_starting(server: Any) -> None:
 
     if prepared := directory.prepared():
         instruments.report_directory(prepared)
+    _beat_with(server, instruments.heartbeat)
+
+
+def _beat_with(server: Any, heartbeat: Callable[[], None]) -> None:
+    """Have the arbiter look after its own metric files once a turn of its loop, about a second."""
+    look_for_silent_workers = server.murder_workers
+
+    @guarded
+    def beat() -> None:
+        heartbeat()
+
+    def turn() -> None:
+        look_for_silent_workers()
+        beat()
+
+    server.murder_workers = turn
 
 
 @guarded
