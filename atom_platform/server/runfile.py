@@ -109,6 +109,10 @@ def _remove_stale() -> None:
         with contextlib.suppress(OSError):
             if path.lstat().st_uid == os.geteuid() and _read(path) is None:
                 path.unlink()
+    for path in _directory().glob(f"{_prefix()}*.levels"):
+        with contextlib.suppress(OSError):
+            if path.lstat().st_uid == os.geteuid() and _read(path.with_suffix(".json")) is None:
+                path.unlink()
 
 
 def _path(port: int) -> Path:

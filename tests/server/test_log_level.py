@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from atom_platform.server import log_level
+from atom_platform.server import log_level, runfile
 from tests.polling import free_port, wait_until
 from tests.service import Service
 
@@ -51,3 +51,17 @@ def test_refuses_an_unknown_level(
     assert log_level.main(["LOUD", "--port", str(service.port)]) == 1
 
     assert "a level is one of" in capsys.readouterr().out
+
+
+def test_what_a_killed_service_was_told_is_forgotten(
+    start_service: Callable[..., Service],
+) -> None:
+    service = start_service(env={"WEB_CONCURRENCY": "1"})
+    log_level.main(["ERROR", "--port", str(service.port)])
+    told = runfile.levels_path(service.port)
+    assert told.exists()
+    service.kill()
+
+    start_service(env={"WEB_CONCURRENCY": "1"})
+
+    assert not told.exists()
