@@ -5,7 +5,7 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run demo test lint format lock tables clean
+.PHONY: help install install-dev run demo test lint format rules lock tables clean
 
 ##@ Use
 run: install ## Serve on port 8000 (PORT=9000 make run moves it), SQLite under var/
@@ -30,6 +30,14 @@ lint: install-dev ## ruff and mypy --strict
 format: install-dev ## Let ruff format and mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+rules: install-dev ## Make rules, dashboards and operator objects from their sources; check and test the rules
+	$(BIN)/python -m deploy.render
+	@if command -v promtool >/dev/null; then \
+		promtool check rules deploy/prometheus/rules/*.yaml && \
+		promtool test rules deploy/prometheus/rules_test/*.yaml deploy/prometheus/rules_test/guide/stories.yaml; \
+	elif [ -n "$$CI" ]; then echo "promtool is missing" >&2; exit 1; \
+	else echo "skipped: promtool is missing (apt-get install prometheus)"; fi
 
 lock: install-dev ## Pin requirements*.in with hashes
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements.in -o requirements.txt
