@@ -32,7 +32,13 @@ from atom_platform.metrics.multiprocess.directory import Directory
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.multiprocess.values import install
 from atom_platform.metrics.processes import watch_listeners
-from atom_platform.metrics.recording import ERRORS, Family, HistogramFamily, count_problems
+from atom_platform.metrics.recording import (
+    ERRORS,
+    Family,
+    HistogramFamily,
+    count_problems,
+    not_recorded,
+)
 from atom_platform.metrics.requests import (
     count_aborted,
     count_exception,
@@ -97,10 +103,14 @@ def heartbeat() -> None:
     """
     Notice a metrics directory that was deleted or has room again, and log what went wrong.
 
-    Costs microseconds; call it every second or so in each process that counts.
+    Costs microseconds; call it every second or so in each process that counts. Never raises: the
+    accept loop calls it, and would end with it.
     """
-    STORAGE.heartbeat()
-    count_problems()
+    try:
+        STORAGE.heartbeat()
+        count_problems()
+    except Exception as error:
+        not_recorded(METRIC_ERRORS, error)
 
 
 def report_directory(directory: Directory) -> None:

@@ -128,14 +128,14 @@ class _Executions:
     def record(self, value: object, seconds: float, outcome: str) -> None:
         try:
             with STORAGE.lock:
+                if self._active is not None:
+                    self._active.add((), -1.0)  # first: it comes down whatever the rest does
                 label = self._ids.admit(value)
                 new = not self._count.has((label, "success"))
                 for status in ("success", "failure", "error") if new else ():
                     self._count.add((label, status), 0.0)  # so that a share of failures is 0
                 self._count.add((label, outcome))
                 self._duration.observe(seconds, (label,))
-                if self._active is not None:
-                    self._active.add((), -1.0)
         except Exception as error:
             not_recorded(self._count.definition, error)
 
