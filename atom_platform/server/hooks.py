@@ -158,8 +158,9 @@ def post_worker_init(worker: Any) -> None:
 @guarded
 def pre_request(worker: Any, request: Any) -> None:
     """While draining, every answer says `Connection: close`, whatever the worker class."""
-    if is_draining() and worker.cfg.keepalive:
-        worker.cfg.set("keepalive", 0)
+    if is_draining():
+        # Not `cfg.keepalive = 0`: it would also cut off who has just been told to stay.
+        request.force_close()
     if not hasattr(worker, "turnstile"):  # the health lane's loop sees to it by itself
         _heartbeat()
 

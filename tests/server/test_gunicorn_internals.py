@@ -231,6 +231,19 @@ def test_a_parser_reads_first_what_was_put_back() -> None:
         assert parser.unreader.take_buffered() == b""
 
 
+def test_a_request_can_be_made_the_last_of_its_connection() -> None:
+    """While draining, the hook before each request does so."""
+    request = next(RequestParser(Config(), [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"], None))
+    response = Response(request, None, Config())
+    response.start_response("204 No Content", [])
+    assert "Connection: keep-alive\r\n" in response.default_headers()
+
+    request.force_close()
+
+    assert "Connection: close\r\n" in response.default_headers()
+    assert "if resp.should_close():" in source(ThreadWorker.handle_request)
+
+
 def test_a_new_connection_is_non_blocking_and_closes_plainly() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
@@ -278,8 +291,6 @@ def test_settings_that_make_bytes_opaque_exist() -> None:
 
     assert (bool(config.is_ssl), config.protocol) == (False, "http")
     assert (config.proxy_protocol, config.http2_cleartext) == ("off", "off")
-    config.set("keepalive", 0)  # how a draining worker closes its connections
-    assert config.keepalive == 0
 
 
 # The arbiter.
