@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.prometheus.render import thresholds
 from tests.polling import wait_until
 from tests.service import Service
 
@@ -32,6 +33,22 @@ def test_free_space_is_measured_where_readiness_looks(
     free = wait_until(lambda: service.sample("disk_free_bytes", path=str(tmp_path)))
 
     assert free == pytest.approx(stat.f_bavail * stat.f_frsize, rel=0.1)
+
+
+def test_the_readiness_alert_reads_every_check(start_service: Callable[..., Service]) -> None:
+    """It names them: a label that says which are critical does not exist."""
+    service = start_service()
+
+    found = wait_until(
+        lambda: {
+            label
+            for name, labels in service.samples()
+            if name == "health_check_healthy"
+            for _, label in labels
+        }
+    )
+
+    assert found == set(thresholds()["critical_checks"])
 
 
 def sample(check: str) -> tuple[str, frozenset[tuple[str, str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from deploy.prometheus.render import THRESHOLDS, render_rules, thresholds
 from deploy.render import rendered
 from tests.monitoring.promql import parse, selections
 from tests.monitoring.sources import DEPLOY, alerts, dashboards, recordings, stories
+from tests.service import ROOT
 from tests.tools import needs
 
 RULES = DEPLOY / "prometheus/rules"
@@ -78,6 +80,17 @@ def test_the_stories_on_the_guide_use_its_own_expressions() -> None:
         ),
         "GuideReadinessProbeFailing": ('up{job="atom-platform"} == 0', "2m"),
     }
+
+
+def test_the_record_of_the_guides_defects_and_its_stories_agree() -> None:
+    rows = re.findall(r"^\| (P\d+) \|", (ROOT / "docs/adr/0004-promql.md").read_text(), re.M)
+    told = {
+        story["name"].split()[0] for story in yaml.safe_load(GUIDE_STORIES.read_text())["tests"]
+    }
+
+    assert rows == [f"P{number}" for number in range(1, 15)]
+    # The others are about names, files and buckets, not about a query.
+    assert told == set(rows) - {"P8", "P12", "P13", "P14"}
 
 
 def told(*, firing: bool) -> set[str]:
