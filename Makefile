@@ -9,6 +9,7 @@ BIN := .venv/bin
 
 ##@ Use
 run: install ## Serve on port 8000 (PORT=9000 make run moves it), SQLite under var/
+	@PORT=$(PORT) $(BIN)/python -m atom_platform settings >/dev/null
 	@PORT=$(PORT) WEB_CONCURRENCY=$${WEB_CONCURRENCY:-2} $(BIN)/gunicorn wsgi:app
 
 demo: install-dev ## Start it with Prometheus, Alertmanager and traffic, on loopback

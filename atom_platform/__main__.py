@@ -4,6 +4,7 @@ Commands beside the service: `python -m atom_platform COMMAND`.
     probe live|ready|drain   ask the service, or drain it, from inside its container
     migrate                  bring the database's schema up to date
     doctor                   find out what is wrong, and say what to do
+    settings                 check the settings, and show them without their secrets
     demo-load                make traffic, so that dashboards have something to show
     log-level LEVEL|reset    change what a running service logs, without a restart
 
@@ -26,6 +27,8 @@ def main(arguments: list[str]) -> int:
         return probe.main(rest)
     if command == "migrate":
         return migrate()
+    if command == "settings":
+        return show_settings()
     if command == "doctor":
         from atom_platform.doctor import main as doctor
 
@@ -59,6 +62,29 @@ def migrate() -> int:
         print(f"atom-platform: {error}", file=sys.stderr)
         return 2
     return 0 if state == "current" else 1
+
+
+def show_settings() -> int:
+    """
+    Print each setting as the service would take it.
+
+    `make run` asks first: a WEB_CONCURRENCY that is no number ends gunicorn in a traceback, before
+    our configuration is read.
+    """
+    from dataclasses import fields
+
+    from atom_platform.logs.redact import redact_text
+    from atom_platform.settings import Settings, SettingsError
+
+    try:
+        settings = Settings.from_environ()
+    except SettingsError as error:
+        print(f"atom-platform: {error}", file=sys.stderr)
+        return 2
+    for each in fields(Settings):
+        value = redact_text(str(getattr(settings, each.name)))
+        print(f"{each.metadata['variable']}={value}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert missing == set()
 
 
-COMMANDS = ("probe", "migrate", "doctor", "log-level", "demo-load")
+COMMANDS = ("probe", "migrate", "doctor", "log-level", "demo-load", "settings")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,40 @@
+"""`python -m atom_platform`: the commands that need nothing running."""
+
+from __future__ import annotations
+
+import pytest
+
+from atom_platform.__main__ import main
+
+
+def test_settings_are_shown_without_their_secrets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://atom:hunter2@db/atom")
+
+    assert main(["settings"]) == 0
+
+    shown = capsys.readouterr().out
+    assert "DATABASE_URL=postgresql://atom:[redacted]@db/atom" in shown
+    assert "ATOM_THREADS=4" in shown
+    assert "hunter2" not in shown
+
+
+def test_a_wrong_setting_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", "many")
+
+    assert main(["settings"]) == 2
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == (
+        "atom-platform: WEB_CONCURRENCY must be a whole number from 1 to 1000\n"
+    )
+
+
+def test_an_unknown_command_gets_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sing"]) == 2
+
+    assert "python -m atom_platform COMMAND" in capsys.readouterr().err
