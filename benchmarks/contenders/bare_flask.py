@@ -1,0 +1,11 @@
+"""Flask, and nothing that observes it."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from benchmarks.contenders.routes import add_liveness, add_routes
+
+__all__ = ["app"]
+
+app = add_liveness(add_routes(Flask(__name__, static_folder=None)))
