@@ -29,7 +29,11 @@ def create_blueprint(*, on_scrape: Callable[[], None] = lambda: None) -> Bluepri
 
     # A scraper does not follow redirects; OPTIONS gets the 405 that every health endpoint gives.
     @bp.route(
-        "/health/metrics", methods=["GET"], strict_slashes=False, provide_automatic_options=False
+        "/health/metrics",
+        methods=["GET"],
+        strict_slashes=False,
+        merge_slashes=False,
+        provide_automatic_options=False,
     )
     def metrics() -> Response:
         started_at = perf_counter()

@@ -35,6 +35,11 @@ def test_it_answers_with_and_without_a_slash(client: FlaskClient, path: str) -> 
     assert scrapes == [1]
 
 
+@pytest.mark.parametrize("path", ["/health/metrics//", "/health//metrics"])
+def test_it_never_redirects(client: FlaskClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
 def test_head_is_get_without_its_body(client: FlaskClient) -> None:
     answer = client.head("/health/metrics")
 
