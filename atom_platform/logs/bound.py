@@ -6,13 +6,23 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+import traceback
 from typing import Any, Final
 
 import structlog
 from structlog.contextvars import get_contextvars
 from structlog.typing import EventDict, WrappedLogger
 
-from atom_platform.logs.records import FIELDS
+from atom_platform.logs.context import bound_fields
+from atom_platform.logs.output import OUTPUT, build_line
+from atom_platform.logs.records import (
+    FIELDS,
+    confess,
+    exception_text,
+    is_heard_by_us_alone,
+    text_of,
+)
 
 __all__ = ["PROCESSORS", "BoundLogger", "get_logger", "make_stdlib_logger"]
 
@@ -23,26 +33,33 @@ def _merge_structlog_context(logger: WrappedLogger, method: str, event: EventDic
     return {**bound, **event} if bound else event
 
 
-def _make_record(
+def _hand_over(
     logger: WrappedLogger, method: str, event: EventDict
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Write the line, if nobody else listens; else return the record that all listeners get."""
     message = event.pop("event", "")
     exc_info = event.pop("exc_info", None)
-    stack_info = event.pop("stack_info", None)
+    stack = event.pop("stack_info", None)
+    if stack:
+        stack = "".join(traceback.format_stack()).rstrip()
     if exc_info and not isinstance(exc_info, (tuple, BaseException)):
         exc_info = sys.exception()
+    if is_heard_by_us_alone(logger):
+        if type(message) is not str:
+            message = text_of(message)
+        level = method.upper()
+        line = build_line(time.time(), level, logger.name, message, bound_fields(), event)
+        if exc_info and (text := exception_text(exc_info)):
+            line["exception"] = text
+        if stack:
+            line["stack"] = stack
+        OUTPUT.emit(level, line)
+        return (), {}
     if isinstance(exc_info, BaseException):
         exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
+    level_number = _LEVELS[method]
     record = logging.LogRecord(
-        logger.name,
-        _LEVELS[method],
-        "",
-        0,
-        message,
-        None,
-        exc_info,
-        None,
-        str(stack_info) if stack_info else None,
+        logger.name, level_number, "", 0, message, None, exc_info, None, stack or None
     )
     setattr(record, FIELDS, event)
     return (record,), {}
@@ -52,7 +69,7 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical
 _METHODS: Final = {number: name for name, number in _LEVELS.items()}
 
 #: One list for all loggers, changed in place: `structlog.testing.capture_logs` relies on that.
-PROCESSORS: Final[list[Any]] = [_merge_structlog_context, _make_record]
+PROCESSORS: Final[list[Any]] = [_merge_structlog_context, _hand_over]
 
 
 class BoundLogger(structlog.BoundLoggerBase):
@@ -78,29 +95,29 @@ class BoundLogger(structlog.BoundLoggerBase):
     def debug(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
         """Log *event* at DEBUG."""
         if self._logger.isEnabledFor(10):
-            self._hand_over("debug", event, args, fields)
+            self._log("debug", event, args, fields)
 
     def info(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
         """Log *event* at INFO."""
         if self._logger.isEnabledFor(20):
-            self._hand_over("info", event, args, fields)
+            self._log("info", event, args, fields)
 
     def warning(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
         """Log *event* at WARNING."""
         if self._logger.isEnabledFor(30):
-            self._hand_over("warning", event, args, fields)
+            self._log("warning", event, args, fields)
 
     warn = warning
 
     def error(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
         """Log *event* at ERROR."""
         if self._logger.isEnabledFor(40):
-            self._hand_over("error", event, args, fields)
+            self._log("error", event, args, fields)
 
     def critical(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
         """Log *event* at CRITICAL."""
         if self._logger.isEnabledFor(50):
-            self._hand_over("critical", event, args, fields)
+            self._log("critical", event, args, fields)
 
     fatal = critical
 
@@ -108,17 +125,15 @@ class BoundLogger(structlog.BoundLoggerBase):
         """Log *event* at ERROR with the traceback of the exception being handled."""
         if self._logger.isEnabledFor(40):
             fields.setdefault("exc_info", True)
-            self._hand_over("error", event, args, fields)
+            self._log("error", event, args, fields)
 
     def log(self, level: int, event: Any = None, /, *args: Any, **fields: Any) -> None:
         """Log *event* at the standard level that *level* reaches."""
         if self._logger.isEnabledFor(level):
             method = _METHODS[min(50, max(10, level // 10 * 10))]
-            self._hand_over(method, event, args, fields)
+            self._log(method, event, args, fields)
 
-    def _hand_over(
-        self, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]
-    ) -> None:
+    def _log(self, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
         if args:
             try:
                 event = event % (
@@ -130,9 +145,12 @@ class BoundLogger(structlog.BoundLoggerBase):
             fields["event_"] = fields.pop("event")
         try:
             handed, _ = self._process_event(method, "" if event is None else event, fields)
+            if handed:
+                self._logger.handle(*handed)
         except structlog.DropEvent:
             return
-        self._logger.handle(*handed)
+        except Exception as error:
+            confess(self._logger.name, error)
 
 
 def make_stdlib_logger(*args: Any) -> logging.Logger:

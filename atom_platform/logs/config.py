@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping, Set
-from typing import Final
 
 import structlog
 
@@ -14,13 +13,11 @@ from atom_platform.logs.console import render_for_terminal
 from atom_platform.logs.encode import encode_line
 from atom_platform.logs.hooks import install_hooks, remove_hooks
 from atom_platform.logs.output import OUTPUT
-from atom_platform.logs.records import LineHandler
+from atom_platform.logs.records import HANDLER
 from atom_platform.logs.streams import capture_streams, release_streams
 from atom_platform.logs.writer import Writer
 
 __all__ = ["capture_output", "configure_structlog", "count_with", "override_levels", "reset"]
-
-_handler: Final = LineHandler()
 
 
 class _State:
@@ -69,8 +66,8 @@ def configure_structlog(
         if type(handler) is logging.StreamHandler and handler.stream in (sys.stdout, sys.stderr):
             root.removeHandler(handler)
             _State.replaced.append(handler)
-    if _handler not in root.handlers:
-        root.addHandler(_handler)
+    if HANDLER not in root.handlers:
+        root.addHandler(HANDLER)
     _State.started = (level, levels or {})
     _apply_levels()
     structlog.configure(
@@ -121,7 +118,7 @@ def reset() -> None:
     release_streams()
     remove_hooks()
     root = logging.getLogger()
-    root.removeHandler(_handler)
+    root.removeHandler(HANDLER)
     for handler in _State.replaced:
         root.addHandler(handler)
     _State.replaced = []

@@ -14,7 +14,7 @@ from gunicorn.http import errors
 
 from atom_platform.logs.config import capture_output, configure_structlog
 from atom_platform.logs.output import OUTPUT
-from atom_platform.logs.records import LineHandler, level_name
+from atom_platform.logs.records import level_name, line_of
 from atom_platform.settings import Settings
 
 __all__ = ["GunicornLogger"]
@@ -109,5 +109,5 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return *record* as one line, without its newline."""
-        line = LineHandler.line_of(record, level_name(record.levelno, record.levelname))
+        line = line_of(record, level_name(record.levelno, record.levelname))
         return OUTPUT.render(line).decode().rstrip("\n")

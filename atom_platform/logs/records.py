@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from types import TracebackType
@@ -12,7 +13,17 @@ from typing import Any, Final
 from atom_platform.logs.context import bound_fields
 from atom_platform.logs.output import OUTPUT, build_line
 
-__all__ = ["FIELDS", "LineHandler", "exception_text", "level_name"]
+__all__ = [
+    "FIELDS",
+    "HANDLER",
+    "LineHandler",
+    "confess",
+    "exception_text",
+    "is_heard_by_us_alone",
+    "level_name",
+    "line_of",
+    "text_of",
+]
 
 #: The attribute under which a record of ours carries its fields.
 FIELDS: Final = "atom_fields"
@@ -65,11 +76,13 @@ class LineHandler(logging.Handler):
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
+        level = level_name(record.levelno, record.levelname)
         try:
-            level = level_name(record.levelno, record.levelname)
-            OUTPUT.emit(level, self.line_of(record, level))
+            line = line_of(record, level)
         except Exception as error:
-            OUTPUT.emit("ERROR", self._confession(record, error))
+            confess(record.name, error)
+        else:
+            OUTPUT.emit(level, line)
 
     def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]  # 3.12 may return a record
         passed = self.filter(record)
@@ -77,43 +90,64 @@ class LineHandler(logging.Handler):
             self.emit(passed if isinstance(passed, logging.LogRecord) else record)
         return passed
 
-    @staticmethod
-    def line_of(record: logging.LogRecord, level: str) -> dict[str, Any]:
-        attributes = record.__dict__
-        fields: Mapping[str, Any] | None = attributes.get(FIELDS)
-        if fields is None:
-            fields = {key: attributes[key] for key in attributes if key not in _OWN}
-        event, clumsy = _event_of(record)
-        line = build_line(record.created, level, record.name, event, bound_fields(), fields, clumsy)
-        text = exception_text(record.exc_info) if record.exc_info else record.exc_text
-        if text:
-            line["exception"] = text
-        if record.stack_info:
-            line["stack"] = record.stack_info
-        return line
 
-    @staticmethod
-    def _confession(record: logging.LogRecord, error: Exception) -> dict[str, Any]:
-        return build_line(
-            record.created,
-            "ERROR",
-            "atom_platform.logs",
-            "log_record_not_readable",
-            {"from_logger": str(record.name), "error": type(error).__name__},
-        )
+HANDLER: Final = LineHandler()
+
+
+def is_heard_by_us_alone(logger: logging.Logger) -> bool:
+    """
+    Whether a record of *logger* would reach `HANDLER` and nobody else.
+
+    Then it need not be made, which is a third of the cost of a line. A test's capture, an error
+    tracker or a filter makes this False.
+    """
+    if logger.filters or logger.disabled:
+        return False
+    parent = logger.parent
+    while parent is not None:
+        if logger.handlers or not logger.propagate:
+            return False
+        logger, parent = parent, parent.parent
+    handlers = logger.handlers
+    return len(handlers) == 1 and handlers[0] is HANDLER and not HANDLER.filters
+
+
+def line_of(record: logging.LogRecord, level: str) -> dict[str, Any]:
+    """Return *record* as a line; *level* is the contract's name of its level."""
+    attributes = record.__dict__
+    fields: Mapping[str, Any] | None = attributes.get(FIELDS)
+    if fields is None:
+        fields = {key: attributes[key] for key in attributes if key not in _OWN}
+    event, clumsy = _event_of(record)
+    line = build_line(record.created, level, record.name, event, bound_fields(), fields, clumsy)
+    text = exception_text(record.exc_info) if record.exc_info else record.exc_text
+    if text:
+        line["exception"] = text
+    if record.stack_info:
+        line["stack"] = record.stack_info
+    return line
+
+
+def confess(logger: str, error: Exception) -> None:
+    """Say that a line of *logger* could not be made."""
+    fields = {"from_logger": str(logger), "error": type(error).__name__}
+    line = build_line(time.time(), "ERROR", "atom_platform.logs", "line_not_made", fields)
+    OUTPUT.emit("ERROR", line)
+
+
+def text_of(message: object) -> str:
+    """Return *message* as text, whatever it is."""
+    try:
+        return str(message)
+    except Exception:
+        return f"<{type(message).__name__} that is no text>"
 
 
 def _event_of(record: logging.LogRecord) -> tuple[str, Mapping[str, Any]]:
     """Return the message, and its arguments as a field if they do not fit into it."""
-    message = record.msg
     if not record.args:
-        if isinstance(message, str):
-            return message, {}
-        try:
-            return str(message), {}
-        except Exception:
-            return f"<{type(message).__name__} that is no text>", {}
+        return text_of(record.msg), {}
     try:
         return record.getMessage(), {}
     except Exception:
-        return str(message), {"arguments": record.args}
+        return text_of(record.msg), {"arguments": record.args}

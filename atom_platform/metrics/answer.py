@@ -31,7 +31,7 @@ class Answer(Exchange):
     """
     A request, from the call of the application to the end of the response body.
 
-    It tells its observer once, and before the last byte of the body is handed to the server.
+    It tells its observer once, before the last byte of the body is handed to the server.
 
     Attributes:
         environ: The WSGI environment.
@@ -71,8 +71,7 @@ class Answer(Exchange):
         self.fields = NOTHING
         self.around = self.owner = self.trace = self.notes = self.exception = self._first = None
         self.request_id = self.aborted = self.endpoint = ""
-        self.db_queries = self.body_bytes = self.status = 0
-        self.db_seconds = 0.0
+        self.db_queries = self.body_bytes = self.status = self.db_seconds = 0
         self.environ = environ
         self._observer = observer
         self._server_start = start_response
@@ -172,6 +171,8 @@ class Answer(Exchange):
         """End it; the server calls this in any case, also when the client has gone."""
         if not self._finished:
             self._cut_off()
+        else:
+            self.note_late_hang_up()
         close_within(self, self._body)
 
     def fail(self, error: BaseException) -> None:
@@ -184,6 +185,11 @@ class Answer(Exchange):
         else:
             self.status = 500
         self._finish()
+
+    def note_late_hang_up(self) -> None:
+        """Count a client that hung up when it had been sent the last piece; its line is written."""
+        if isinstance(sys.exception(), OSError):
+            self._observer.count_aborted("disconnect")
 
     def _cut_off(self) -> None:
         """The server stopped reading: the client hung up, or the worker is being ended."""
@@ -225,10 +231,11 @@ class Whole(list[bytes]):
     __slots__ = ("body", "scope")
 
     body: Iterable[bytes]
-    scope: Scope
+    scope: Answer
 
     def close(self) -> None:
         """Close the application's body."""
+        self.scope.note_late_hang_up()
         close_within(self.scope, self.body)
 
 

@@ -27,6 +27,13 @@ def keys(line: dict[str, Any]) -> list[str]:
     return list(line)
 
 
+@pytest.fixture(autouse=True, params=["the short way", "the way of records"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest listens to all records, so the short way must be forced here."""
+    short = request.param == "the short way"
+    monkeypatch.setattr("atom_platform.logs.bound.is_heard_by_us_alone", lambda logger: short)
+
+
 def test_the_example_of_the_guide(log: Log) -> None:
     logger = get_logger("core.agent_service")
 
@@ -227,13 +234,6 @@ def test_an_exception_that_nobody_can_catch_is_a_line(log: Log) -> None:
     line = log.line()
     assert (line["level"], line["event"]) == ("ERROR", "unraisable_exception")
     assert line["exception"].endswith("ValueError: in a finalizer")
-
-
-def test_pytests_own_capture_goes_on(log: Log, caplog: pytest.LogCaptureFixture) -> None:
-    at_the_top.warning("seen twice", a=1)
-
-    assert caplog.messages == ["seen twice"]
-    assert log.line()["a"] == 1
 
 
 def test_structlogs_capture_goes_on(log: Log) -> None:

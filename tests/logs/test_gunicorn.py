@@ -252,7 +252,7 @@ def test_a_log_that_nobody_reads_stops_no_request(tmp_path: Path) -> None:
     assert process.stdout is not None
     text = process.stdout.read()
     process.stdout.close()
-    assert len(text) > 60_000  # the pipe was full
+    assert len(text) > 50_000  # the pipe was full, as pipes count: by pages begun
     parsed: list[Any] = [json.loads(line) for line in text.splitlines()[:-1]]
     assert parsed
 

@@ -7,7 +7,10 @@ import types
 
 import pytest
 
+from atom_platform.logs import RequestContext, get_logger
+from atom_platform.logs.context import outgoing_headers
 from atom_platform.logs.trace import active_span, parse_trace_context
+from tests.logs.conftest import Log
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
@@ -89,6 +92,28 @@ def test_each_call_has_a_parent_of_its_own() -> None:
 def test_without_opentelemetry_there_is_no_span() -> None:
     assert "opentelemetry.trace" not in sys.modules
     assert active_span() is None
+
+
+def test_the_active_span_of_opentelemetry_wins(monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
+    """A stand-in with the interface of the real package, which is no dependency of ours."""
+    context = types.SimpleNamespace(
+        is_valid=True, trace_id=0xABC, span_id=0xDEF, trace_flags=1, trace_state=None
+    )
+    span = types.SimpleNamespace(get_span_context=lambda: context)
+    module = types.ModuleType("opentelemetry.trace")
+    module.get_current_span = lambda: span  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", module)
+
+    with RequestContext(trace_id=TRACE, span_id=SPAN):
+        get_logger("traced").info("e")
+        context.is_valid = False
+        get_logger("traced").info("e")
+
+    first, second = log.lines()
+    assert (first["trace_id"], first["span_id"]) == (f"{0xABC:032x}", f"{0xDEF:016x}")
+    assert (second["trace_id"], second["span_id"]) == (TRACE, SPAN)
+    context.is_valid = True
+    assert outgoing_headers()["traceparent"].startswith(f"00-{0xABC:032x}-")
 
 
 def test_a_broken_module_of_that_name_is_no_span(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -312,6 +312,22 @@ def test_a_client_that_hangs_up_is_counted(counts: Counts, length: int | None) -
     assert counts.bytes == [2]
 
 
+@pytest.mark.parametrize("chunks", [(b"abcd",), (b"ab", b"cd")])
+def test_a_client_that_hangs_up_on_the_last_piece_is_counted_too(
+    counts: Counts, chunks: tuple[bytes, ...]
+) -> None:
+    observed = ObservedWSGI(streamed(*chunks, length=4), recorder=counts, access=counts)
+    body, _ = call(observed)
+    list(body)
+    try:
+        raise ConnectionResetError
+    except ConnectionResetError:
+        body.close()
+
+    assert len(counts.requests) == 1
+    assert counts.aborted == ["disconnect"]
+
+
 def test_a_worker_that_ends_in_the_middle_is_not_the_clients_fault(counts: Counts) -> None:
     body, _ = call(ObservedWSGI(streamed(b"ab", b"cd"), recorder=counts))
     next(body)
