@@ -66,8 +66,9 @@ def frame(uid: str, title: str, description: str, *variables: str) -> builders.D
         ),
         _Annotation(
             "Starts",
-            "An instance that started; `changes()` would miss one that was away for long.",
+            "An instance that started within the last minute.",
             "orange",
+            # Not `changes()`: it sees nothing of an instance that was away for longer than its window.
             "time() - process_start_time_seconds{@service} < 60",
             title="Start of {{instance}}",
         ),

@@ -303,9 +303,10 @@ def _promises(dashboard: Dashboard) -> None:
         dashboard.with_panel(
             lines(
                 f"Budget left: {name}",
-                "1 is untouched, 0 is spent.",
+                "1 is untouched, 0 is spent, below it the promise is broken.",
                 Query(f"job:slo_{name}:budget_left{{@job}}", "{{job}}"),
                 unit="percentunit",
+                minimum=None,
                 maximum=1,
                 width=12,
             )

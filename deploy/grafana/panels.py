@@ -43,6 +43,7 @@ def lines(
     alerts: Sequence[str] = (),
     stacked: bool = False,
     width: int = 8,
+    minimum: float | None = 0,
     maximum: float | None = None,
 ) -> timeseries.Panel:
     """
@@ -58,7 +59,6 @@ def lines(
         .line_width(1)
         .fill_opacity(25 if stacked else 8)
         .show_points(kinds.VisibilityMode.AUTO)
-        .min(0)
         .tooltip(
             common.VizTooltipOptions()
             .mode(kinds.TooltipDisplayMode.MULTI)
@@ -71,6 +71,8 @@ def lines(
             .show_legend(True)
         )
     )
+    if minimum is not None:
+        panel = panel.min(minimum)
     if maximum is not None:
         panel = panel.max(maximum)
     if stacked:

@@ -62,6 +62,12 @@ def test_the_guides_thresholds_are_drawn() -> None:
     assert levels(titled("atom-probes", "Database check (p95)")) == [0.05, 0.1]
 
 
+def test_a_broken_promise_is_not_drawn_as_nought() -> None:
+    for name in ("availability", "latency"):
+        panel = titled("atom-overview", f"Budget left: {name}")
+        assert "min" not in panel["fieldConfig"]["defaults"]
+
+
 @every_dashboard
 def test_a_dashboard_can_be_imported_and_linked(uid: str) -> None:
     """The guide's example was wrapped for the API, and had no uid to link to."""
