@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from atom_platform.metrics.cells import family
+from atom_platform.metrics.cpu_ledger import CpuLedger, Reading
 from atom_platform.metrics.definitions import (
     GUNICORN_BACKLOG,
     PROCESS_CPU,
@@ -70,7 +71,7 @@ class Processes:
     def families(self) -> list[FamilySamples]:
         """Return the families; what cannot be read is left out."""
         arbiters, started_at = self._service()
-        pids, ticks = self._consistent(arbiters)
+        pids, ticks = self._told(arbiters)
         found: list[FamilySamples] = []
         with contextlib.suppress(OSError, ValueError):
             found.append(_family(PROCESS_START_TIME, started_at or self._started_at(pids[0])))
@@ -94,6 +95,24 @@ class Processes:
         owner = (read_owner(prepared.path) if prepared.path else None) or prepared.owner
         living = [pid for pid in owner.arbiters if (self._proc / str(pid)).exists()]
         return living or [os.getpid()], owner.started_at
+
+    def _told(self, arbiters: list[int]) -> tuple[list[int], int | None]:
+        """Return the service's pids, and its CPU ticks as no worker has told more of them."""
+        pids: list[int] = []
+        ticks: int | None = None
+
+        def read() -> Reading:
+            nonlocal pids, ticks
+            living = self._service()[0]
+            pids, ticks = self._consistent(living)
+            return Reading(ticks or 0, tuple(living))
+
+        prepared = directories.prepared()
+        if prepared is not None and prepared.path is not None:
+            with contextlib.suppress(OSError):
+                told = CpuLedger(prepared.path, prepared.owner.service).advance(read)
+                return pids, None if ticks is None else told
+        return (pids, ticks) if pids else self._consistent(arbiters)
 
     def _consistent(self, roots: list[int]) -> tuple[list[int], int | None]:
         """
