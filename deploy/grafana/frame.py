@@ -68,7 +68,7 @@ def frame(uid: str, title: str, description: str, *variables: str) -> builders.D
             "Starts",
             "An instance that started within the last minute.",
             "orange",
-            # Not `changes()`: it sees nothing of an instance that was away for longer than its window.
+            # Not `changes()`: it misses an instance that was away for longer than its window.
             "time() - process_start_time_seconds{@service} < 60",
             title="Start of {{instance}}",
         ),

@@ -27,7 +27,8 @@ class Selection:
     One selector of a query.
 
     Attributes:
-        functions: The functions it is inside of, outermost first.
+        functions: The functions it is inside of, outermost first; also `unless`, on whose right
+            side it counts only whether a series is there.
         matchers: Label, operator and value of each of its matchers.
     """
 
@@ -63,6 +64,9 @@ def selections(expr: Expr, functions: tuple[str, ...] = ()) -> Iterator[Selectio
     elif isinstance(expr, Call):
         for argument in expr.args:
             yield from selections(argument, (*functions, expr.func.name))
+    elif isinstance(expr, BinaryExpr) and str(expr.op) == "unless":
+        yield from selections(expr.lhs, functions)
+        yield from selections(expr.rhs, (*functions, "unless"))
     else:
         for child in _children(expr):
             yield from selections(child, functions)
