@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.noise import Quiet
 from benchmarks.promises import judge
-from benchmarks.report import promises_table, write
+from benchmarks.report import current_commit, promises_table, write
 from benchmarks.rounds import note
 from benchmarks.run import Plan, Section
 from benchmarks.sections import SECTIONS
@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> int:
         rounds=given.rounds or (3 if given.quick else 5),
         quick=given.quick,
         quiet=Quiet(budget_seconds=patience),
+        commit=current_commit(),
     )
     sections: dict[str, Section] = {}
     for name in given.only or SECTIONS:

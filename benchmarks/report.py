@@ -17,7 +17,7 @@ from benchmarks.promises import Promise, Verdict
 from benchmarks.run import Plan, Section
 from benchmarks.servers import ROOT
 
-__all__ = ["markdown", "promises_table", "write"]
+__all__ = ["current_commit", "markdown", "promises_table", "write"]
 
 #: The guide's latency targets, in milliseconds: target, acceptable, critical.
 _TARGETS: Final = {"live": (10, 50, 100), "ready": (100, 250, 500), "metrics": (50, 100, 200)}
@@ -29,7 +29,7 @@ def write(
 ) -> Path:
     """Write everything about a run below *folder*; return the JSON file."""
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    stem = f"{today}-{_commit()}" + ("-quick" if plan.quick else "")
+    stem = f"{today}-{plan.commit}" + ("-quick" if plan.quick else "")
     folder.mkdir(parents=True, exist_ok=True)
     facts = _facts(plan)
     kept = {v.promise.what: {"value": v.value, "kept": v.kept} for v in verdicts}
@@ -124,7 +124,7 @@ def _verdict(p99_ms: float, endpoint: str) -> str:
 def _facts(plan: Plan) -> dict[str, Any]:
     return {
         "taken": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": plan.commit,
         "python": platform.python_version(),
         "packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
         "CPUs": os.cpu_count(),
@@ -135,7 +135,8 @@ def _facts(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _commit() -> str:
+def current_commit() -> str:
+    """Return the short name of the commit checked out, or `unknown`."""
     done = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],
         cwd=ROOT,

@@ -49,8 +49,16 @@ class Measured:
         return [each.values[quantity] for each in chosen if quantity in each.values]
 
     def median(self, quantity: str) -> float:
-        """Return the median of *quantity*."""
-        return statistics.median(self.of(quantity))
+        """
+        Return the median of *quantity*.
+
+        Raises:
+            KeyError: No reading has it.
+        """
+        values = self.of(quantity)
+        if not values:
+            raise KeyError(quantity)
+        return statistics.median(values)
 
     def spread(self, quantity: str) -> tuple[float, float]:
         """Return its lowest and its highest value."""

@@ -25,11 +25,13 @@ class Plan:
 
     Attributes:
         quick: Under two minutes: fewer rounds, fewer peers, shorter loads.
+        commit: What is measured; asked for once, as others may commit meanwhile.
     """
 
     rounds: int
     quick: bool
     quiet: Quiet
+    commit: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,8 +149,7 @@ def _stock(directory: Path, *, compressed: bool = False) -> bytes:
         def collect(self) -> Iterable[Metric]:
             files = sorted(map(str, directory.glob("*.db")))
             merge: Callable[..., Iterable[Metric]] = MultiProcessCollector.merge
-            merged = merge(files, accumulate=True)
-            return merged
+            return merge(files, accumulate=True)
 
     registry = CollectorRegistry()
     registry.register(Sorted())
