@@ -84,6 +84,20 @@ def test_actions_are_pinned_by_commit(path: Any) -> None:
     assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", each) for each in used)
 
 
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_no_token_is_left_in_the_checkout(path: Any) -> None:
+    """Whatever runs after it, a test of a stranger's pull request too, could read it."""
+    checkouts = [
+        step
+        for job in yaml.safe_load(path.read_text())["jobs"].values()
+        for step in job["steps"]
+        if step.get("uses", "").startswith("actions/checkout@")
+    ]
+
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
 def test_github_runs_what_any_machine_can_run() -> None:
     assert "bash .ci/run" in commands("ci", "check")
     assert "make image" in commands("ci", "image")
