@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import enum
-import math
 import uuid
 from typing import Any, Final
 
@@ -132,7 +131,7 @@ class _Cleaner:
         if isinstance(value, int):
             return int.__int__(value) if -(2**63) <= value < 2**64 else _text_of(value)
         if isinstance(value, float):
-            return float.__float__(value) if math.isfinite(value) else None
+            return float.__float__(value)  # orjson makes null of what is no number
         if isinstance(value, (datetime.date, datetime.time, uuid.UUID)):
             return value.isoformat() if not isinstance(value, uuid.UUID) else str(value)
         if isinstance(value, (dict, list, tuple)):

@@ -101,6 +101,15 @@ def test_a_traceback_is_one_string(log: Log) -> None:
         assert "exc_info" not in line
 
 
+def test_a_stack_is_one_string(log: Log) -> None:
+    at_the_top.info("a", stack_info=True)
+    logging.getLogger("std").info("b", stack_info=True)
+
+    for line in log.lines():
+        assert "test_a_stack_is_one_string" in line["stack"]
+        assert "stack_info" not in line
+
+
 def test_no_exception_no_field(log: Log) -> None:
     at_the_top.error("a", exc_info=True)
     at_the_top.error("b", exc_info=None)

@@ -124,6 +124,18 @@ def test_survives_the_strangest(make: Callable[[], Any]) -> None:
     assert "value" in encoded(value=make(), after=1)
 
 
+def test_what_is_nested_too_deep_is_left_out() -> None:
+    assert "[cut: nested too deep]" in encode_line({**HEAD, "value": well()}).decode()
+
+
+def test_a_line_takes_only_so_much_work() -> None:
+    """A million objects would hold up every other thread while they are looked at."""
+    line = encoded(value=[[{1}] * 40_000, [{1}] * 40_000], after=1)
+
+    assert line["value"][1] == "[cut: 40000 values]"
+    assert line["after"] == 1
+
+
 def test_a_line_of_a_mebibyte_is_whole() -> None:
     text = "x" * (MIB - 100)
 
