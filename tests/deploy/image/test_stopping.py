@@ -57,7 +57,10 @@ class Balancer:
 
     def _watch(self) -> None:
         while not self.noticed.is_set():
-            self.readiness.append(self._ask("GET", "/health/ready"))
+            try:
+                self.readiness.append(self._ask("GET", "/health/ready"))
+            except OSError:
+                self.readiness.append(0)
             if all(each != 200 for each in self.readiness[-BALANCER_NOTICES_AFTER:]):
                 self.noticed.set()
             self.noticed.wait(BALANCER_ASKS_EVERY_SECONDS)
