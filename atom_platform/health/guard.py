@@ -62,7 +62,7 @@ class GuardedCheck:
         self._on_result = on_result
         self._lock = threading.Lock()
         self._run: Run | None = None
-        self._next_start = -math.inf
+        self._next_start = self._stands_until = -math.inf
         self._patience = Patience(registration)
         self._letting_go: threading.Thread | None = None
         self._jobs: SimpleQueue[Run | None] = SimpleQueue()
@@ -136,6 +136,10 @@ class GuardedCheck:
             # Cut short: the verdict of the run that had the whole deadline stands.
             self.outcome = self.outcome and self.outcome.confirmed()
         elif first:
+            if self.outcome is None or self.outcome.result.healthy:
+                # The news stands for a period: a fresh connection may work while those that were
+                # open hang, and an outage that no probe could see would be nobody's.
+                self._stands_until = now + self._period_seconds
             return self._publish(self.registration.timeout(), now, now - run.started_at)
         return None
 
@@ -183,8 +187,8 @@ class GuardedCheck:
         with self._lock:
             self._run = None
             if run.late:
-                # What comes after the deadline is no result. The next run, now, has the word.
-                self._next_start = max(now, self._next_start)
+                # What comes after the deadline is no result. The next run has the word.
+                self._next_start = max(now, self._next_start, self._stands_until)
             else:
                 overslept = now - run.started_at > self.registration.timeout_seconds
                 self._patience.regain()
@@ -223,7 +227,7 @@ class GuardedCheck:
                         "health_check_cancel_failed", extra={"check": self.registration.name}
                     )
                 with self._lock:
-                    self._next_start = time.monotonic()
+                    self._next_start = max(time.monotonic(), self._stands_until)
                 self._changed()
 
         name = f"health-{self.registration.name}-cancel"

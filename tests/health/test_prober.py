@@ -159,11 +159,28 @@ def test_64_first_askers_wait_no_longer_than_one(
 
 
 class TestCancel:
-    def test_is_called_at_the_deadline_and_the_next_run_starts_at_once(
+    def test_verdict_after_a_healthy_run_stands_for_a_period(
+        self, make_registry: Callable[..., HealthRegistry], hanging: Hanging
+    ) -> None:
+        """Half of a network may be back at once, and no probe would have seen that it was gone."""
+        registry = make_registry(period_seconds=0.6)
+        hanging.release()
+        registry.register("database", hanging, timeout_seconds=0.2, cancel=hanging.release)
+        registry.report()
+        wait_until(lambda: report_on(registry, "database").result.healthy)
+        hanging.hold()
+
+        wait_until(lambda: not report_on(registry, "database").result.healthy)
+        lost_at = time.monotonic()
+        wait_until(lambda: report_on(registry, "database").result.healthy)
+
+        assert time.monotonic() - lost_at > 0.3
+
+    def test_is_called_at_the_deadline_and_further_runs_start_at_once(
         self, make_registry: Callable[..., HealthRegistry], hanging: Hanging
     ) -> None:
         """A connection that was cut off is replaced without waiting for a period."""
-        registry = make_registry(period_seconds=30)
+        registry = make_registry(period_seconds=0.5)
         registry.register("database", hanging, timeout_seconds=0.2, cancel=hanging.cancel)
         registry.report()
 

@@ -295,6 +295,7 @@ class TestRunfile:
             '{"pid": 999999999, "started": 1, "drain_seconds": 1}',
             f'{{"pid": {os.getpid()}, "started": 1, "drain_seconds": 1}}',
         ],
+        ids=["empty", "no-object", "incomplete", "no-such-process", "another-start"],
     )
     def test_is_not_believed_about_another_process(self, own_directory: Path, text: str) -> None:
         """A pid that repeats names somebody whom the drain's signal would kill."""
