@@ -14,9 +14,15 @@ from typing import Any, Final
 
 from atom_platform import environment
 
-__all__ = ["DEFAULT_DATABASE_URL", "Settings", "SettingsError"]
+__all__ = ["BAD_DATABASE_OPTION", "DEFAULT_DATABASE_URL", "Settings", "SettingsError"]
 
 DEFAULT_DATABASE_URL: Final = "sqlite:///var/atom.db"
+
+#: Only the driver knows its options, and it is loaded later than the settings.
+BAD_DATABASE_OPTION: Final = (
+    "DATABASE_URL must be a URL that starts with sqlite:/// or postgresql://, "
+    "with no option that libpq does not know"
+)
 
 
 class SettingsError(ValueError):

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 
 from atom_platform.__main__ import main
+from tests.polling import free_port
+from tests.service import ROOT
 
 
 def test_settings_are_shown_without_their_secrets(
@@ -38,3 +45,21 @@ def test_an_unknown_command_gets_the_help(capsys: pytest.CaptureFixture[str]) ->
     assert main(["sing"]) == 2
 
     assert "python -m atom_platform COMMAND" in capsys.readouterr().err
+
+
+def test_a_migration_that_fails_is_one_line_without_secrets() -> None:
+    address = f"postgresql://scott:tiger@127.0.0.1:{free_port()}/atom"
+    done = subprocess.run(
+        [sys.executable, "-m", "atom_platform", "migrate"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": address},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    (line,) = (done.stdout + done.stderr).splitlines()
+    said = json.loads(line)
+    assert (said["event"], said["level"]) == ("database_not_migrated", "CRITICAL")
+    assert said["reason"] == "Database refused the connection"

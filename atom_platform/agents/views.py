@@ -161,11 +161,17 @@ def create_blueprint(
     views = AgentViews(service, log_request)
     for route in ROUTES:
         view = getattr(views, route.view)
-        blueprint.add_url_rule(route.path, route.view, view, methods=[route.method])
+        blueprint.add_url_rule(
+            route.path,
+            route.view,
+            view,
+            methods=[route.method],
+            provide_automatic_options=False,  # what is not offered is a 405, OPTIONS included
+        )
 
     document = functools.cache(lambda: openapi_document(ROUTES, views, version=__version__))
 
-    @blueprint.get("/openapi.json")
+    @blueprint.get("/openapi.json", provide_automatic_options=False)
     def openapi_json() -> Response:
         return _json(document())
 

@@ -19,7 +19,12 @@ from atom_platform.database.pool import Pool, migration_engine
 from atom_platform.database.resolver import ask_often
 from atom_platform.database.server import server_of
 from atom_platform.database.sqlite import READ_ONLY, path_of
-from atom_platform.settings import DEFAULT_DATABASE_URL, Settings, SettingsError
+from atom_platform.settings import (
+    BAD_DATABASE_OPTION,
+    DEFAULT_DATABASE_URL,
+    Settings,
+    SettingsError,
+)
 
 __all__ = ["Database", "open_database"]
 
@@ -44,10 +49,7 @@ def open_database(settings: Settings) -> Database:
     try:
         return Database(settings)
     except ValueError:
-        raise SettingsError(
-            "DATABASE_URL must be a URL that starts with sqlite:/// or postgresql://, "
-            "with no option that libpq does not know"
-        ) from None
+        raise SettingsError(BAD_DATABASE_OPTION) from None
 
 
 class Database:

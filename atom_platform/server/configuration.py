@@ -11,7 +11,7 @@ import sys
 from typing import Final
 
 from atom_platform.metrics.multiprocess import directory
-from atom_platform.settings import Settings, SettingsError
+from atom_platform.settings import BAD_DATABASE_OPTION, Settings, SettingsError
 
 __all__ = ["prepare", "worker_tmp_dir"]
 
@@ -32,11 +32,23 @@ def prepare() -> Settings:
     """
     try:
         settings = Settings.from_environ()
+        _check_database_options(settings.database_url)
     except SettingsError as error:
         sys.exit(f"atom-platform: {error}")
     _allow_many_files()
     directory.prepare(settings.metrics_directory)
     return settings
+
+
+def _check_database_options(url: str) -> None:
+    """Ask the driver here, where it is one line: in the workers it would be tracebacks."""
+    if "?" in url and not url.startswith("sqlite"):
+        from atom_platform.database.server import server_of
+
+        try:
+            server_of(url, statement_timeout_seconds=1)
+        except ValueError:
+            raise SettingsError(BAD_DATABASE_OPTION) from None
 
 
 def worker_tmp_dir() -> str | None:

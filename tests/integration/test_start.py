@@ -14,7 +14,12 @@ from tests.service import ROOT, Service
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("PORT", "eighty"), ("DATABASE_URL", "oracle://scott:tiger@db/x")]
+    ("variable", "value"),
+    [
+        ("PORT", "eighty"),
+        ("DATABASE_URL", "oracle://scott:tiger@db/x"),
+        ("DATABASE_URL", "postgresql://scott:tiger@db/x?nonsense=1"),
+    ],
 )
 def test_a_wrong_setting_stops_the_start_with_one_line(variable: str, value: str) -> None:
     done = subprocess.run(
