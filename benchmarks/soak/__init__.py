@@ -1,0 +1,1 @@
+"""Metrics under a storm of workers that come and go: `python -m benchmarks.soak`."""
