@@ -16,7 +16,7 @@ demo: install-dev ## Start it with Prometheus, Alertmanager and traffic, on loop
 	@$(BIN)/python -m deploy.demo
 
 test: install-dev ## Run the whole suite, a real PostgreSQL included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 ##@ Develop
 install: .venv/.installed ## Make .venv with the pinned requirements
