@@ -7,7 +7,7 @@
 #   docker run --rm --env DATABASE_URL IMAGE python -m atom_platform migrate
 
 # Debian with Python 3.11 and the venv module; a digest pins it: --build-arg PYTHON_IMAGE=…@sha256:…
-ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 # The system's certificates, so that a company's own can be mounted into the build.

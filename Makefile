@@ -5,7 +5,7 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run demo test lint format rules lock tables clean
+.PHONY: help install install-dev install-deploy install-bench bench bench-quick image image-test sbom wheel audit run demo test lint format rules lock tables clean
 
 ##@ Use
 run: install ## Serve on port 8000 (PORT=9000 make run moves it), SQLite under var/
@@ -41,12 +41,41 @@ rules: install-dev ## Make rules, dashboards and operator objects from their sou
 	else echo "skipped: promtool is missing (apt-get install prometheus)"; fi
 
 lock: install-dev ## Pin requirements*.in with hashes
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements.in -o requirements.txt
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements-dev.in -o requirements-dev.txt
+	for file in requirements requirements-dev requirements-deploy requirements-bench deploy/image/requirements-build; do \
+		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url $$file.in -o $$file.txt; \
+	done
 
 tables: install ## Renew the tables in README and docs from the code
 	$(BIN)/python docs/tables.py
 
+##@ Measure
+install-bench: .venv/.installed-bench ## The benchmarks' peers, in an environment of their own
+
+bench: install-bench ## Measure beside peers; writes benchmarks/results/
+	.venv/bench/bin/python -m benchmarks --check
+
+bench-quick: install-bench ## The same with fewer peers and sizes
+	.venv/bench/bin/python -m benchmarks --quick --check
+
+##@ Ship
+install-deploy: .venv/.installed-deploy ## An environment of its own for what checks deployment files
+
+image: ## Build the image with docker, podman or buildah
+	deploy/image/build.sh
+
+image-test: install-dev ## Build the image, run it confined, stop it under load (Linux, root)
+	deploy/image/test.sh
+
+sbom: install-dev install-deploy ## Write the CycloneDX SBOM and docs/licences.md
+	deploy/release/sbom.sh
+
+wheel: install-deploy ## Build wheel and source archive into dist/
+	deploy/release/wheel.sh
+
+audit: install-deploy ## Look for known vulnerabilities in the production lock
+	.venv/deploy/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
+
+##@ Here
 clean: ## Remove .venv and what runs leave behind (var/ stays)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -59,6 +88,16 @@ help: ## Show this
 
 .venv/.installed: .venv/.python requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/.installed-deploy: .venv/.python requirements-deploy.txt
+	$(PYTHON) -m venv .venv/deploy
+	.venv/deploy/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-deploy.txt
+	@touch $@
+
+.venv/.installed-bench: .venv/.python requirements-bench.txt
+	$(PYTHON) -m venv .venv/bench
+	.venv/bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed requirements-dev.txt
