@@ -23,7 +23,7 @@ __all__ = ["Writer"]
 #: What one lock of the output carries at most: long enough to be cheap, short enough to be fair.
 BATCH_BYTES: Final = 256 * 1024
 #: A queue filled this far is written at once rather than at the end of the batching pause.
-_HURRY_LINES: Final = 1000
+_HURRY_LINES: Final = 200
 
 
 class Writer:

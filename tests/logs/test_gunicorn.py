@@ -33,8 +33,9 @@ def app(environ, start_response):
         time.sleep(60)
     if path == "/raise":
         raise RuntimeError("password=hunter2")
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"ok"]
+    body = str(os.getpid()).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
 """
 BROKEN = {
     "no_module": "import no_such_module",
@@ -78,21 +79,35 @@ def started(service: Service) -> bool:
     return False
 
 
+def all_serving(service: Service, *, besides: list[int] = []) -> list[int]:  # noqa: B006 — only read
+    """
+    Return the two workers once both serve, none of *besides* among them.
+
+    A worker that has not come so far yet misses a signal: it still has the arbiter's handlers.
+    """
+    workers: set[int] = set()
+
+    def serving() -> bool:
+        with contextlib.suppress(OSError):
+            workers.add(int(service.get("/").body))
+        return len(workers & {*service.workers()} - {*besides}) == 2 == len(service.workers())
+
+    wait_until(serving)
+    return sorted(workers - {*besides})
+
+
 def events(service: Service, logger: str) -> list[str]:
     return [line["event"] for line in service.log() if line["logger"] == logger]
 
 
 def test_boot_reload_crash_and_stop(serve: Callable[..., Service]) -> None:
     service = serve("--workers=2", "--worker-class=gthread")
-    wait_until(lambda: started(service))
-    first = service.workers()
+    first = all_serving(service)
 
     os.kill(service.arbiter, signal.SIGHUP)
-    wait_until(lambda: len(service.workers()) == 2 and not {*service.workers()} & {*first})
-    wait_until(lambda: started(service))
-    victim = service.workers()[0]
-    os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: any("SIGKILL" in event for event in events(service, "gunicorn.error")))
+    second = all_serving(service, besides=first)
+    os.kill(second[0], signal.SIGKILL)
+    all_serving(service, besides=[*first, second[0]])
     service.get("/print")
     service.get("/write")
     os.kill(service.arbiter, signal.SIGUSR1)
@@ -100,12 +115,12 @@ def test_boot_reload_crash_and_stop(serve: Callable[..., Service]) -> None:
 
     assert {line["logger"] for line in service.log()} == {"gunicorn.error", "stdout", "stderr"}
     assert events(service, "stdout") == ["printed"]
-    assert events(service, "stderr") == ["to stderr", "wsgi error"]
+    assert {*events(service, "stderr")} == {"to stderr", "wsgi error"}
     said = events(service, "gunicorn.error")
-    assert said[0].startswith("Starting gunicorn")
+    assert any(event.startswith("Starting gunicorn") for event in said)
+    assert any("SIGKILL" in event for event in said)
     assert "Hang up: Master" in said
     assert "Shutting down: Master" in said
-    assert len(said) == len({*said}) + sum(said.count(each) - 1 for each in {*said})
 
 
 def test_an_error_of_the_application_is_one_line(serve: Callable[..., Service]) -> None:
@@ -211,7 +226,9 @@ def test_what_the_parser_refuses_is_counted_and_logged(
         assert (
             service.total("http_requests_total", endpoint="unmatched", status=str(status)) == count
         )
-        lines = wait_until(partial(service.logged, "http_request", status=status))
+        logged = partial(service.logged, "http_request", status=status)
+        wait_until(lambda logged=logged, count=count: len(logged()) >= count)  # type: ignore[misc]
+        lines = logged()
         assert len(lines) == count
         assert all(line["remote_addr"] == "127.0.0.1" and line["reason"] for line in lines)
     assert b"hunter2" not in b"".join(service.output)
