@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import psutil
 
 from tests.faults.scraping import lost
 from tests.polling import wait_until
@@ -59,11 +62,26 @@ def _run(service: Service, agent_id: str) -> None:
 
 @contextmanager
 def running_agents(service: Service, count: int, *, seconds: float = 30.0) -> Iterator[None]:
-    """Have *count* agents running, and do not wait for them at the end."""
+    """
+    Have *count* agents running, and do not wait for them at the end.
+
+    A worker whose threads are busy may still take a request, which then waits there; so there may
+    be a few more that have not begun.
+    """
     make_agent(service, "sleeper", seconds=seconds)
-    for _ in range(count):
-        threading.Thread(target=_run, args=(service, "sleeper"), daemon=True).start()
-    wait_until(lambda: service.sample("active_agents") == count)
+    asked_at = 0.0
+
+    def running() -> bool:
+        nonlocal asked_at
+        if service.sample("active_agents") >= count:
+            return True
+        if time.monotonic() > asked_at + 2.0:
+            asked_at = time.monotonic()
+            for _ in range(count - int(service.sample("active_agents"))):
+                threading.Thread(target=_run, args=(service, "sleeper"), daemon=True).start()
+        return False
+
+    wait_until(running)
     yield
 
 
@@ -76,8 +94,13 @@ def until_workers_are(service: Service, count: int) -> None:
 
 
 def until_replaced(service: Service, workers: set[int]) -> None:
-    """Wait until none of *workers* is left, and others are there."""
-    wait_until(lambda: service.workers() and not workers & set(service.workers()), seconds=40)
+    """
+    Wait until none of *workers* is left, and others are there.
+
+    A process whose first thread is dead already looks like a zombie while the others still hold its
+    files and locks: only one that was reaped is gone.
+    """
+    wait_until(lambda: service.workers() and not any(map(psutil.pid_exists, workers)), seconds=40)
 
 
 def until_answered(load: Load, count: int) -> None:
