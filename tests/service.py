@@ -189,7 +189,7 @@ class Service:
             self._reader.join(5)
             raise RuntimeError("it did not start:\n" + b"".join(self.output).decode())
         with contextlib.suppress(OSError, http.client.HTTPException):
-            return self.get("/health/startup", timeout=5).status == 200
+            return self.get("/health/startup", timeout=20).status == 200
         return False
 
     def _read(self) -> None:

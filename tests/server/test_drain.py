@@ -96,21 +96,21 @@ def test_a_second_signal_stops_at_once(serve: Serve, number: signal.Signals) -> 
 
 def test_probe_drain_waits_and_the_sigterm_after_it_does_not(serve: Serve) -> None:
     """As kubelet does it: preStop first, SIGTERM when that has returned."""
-    service = serve(env={"ATOM_DRAIN_SECONDS": "2"})
+    service = serve(env={"ATOM_DRAIN_SECONDS": "6"})
     began = time.monotonic()
     probe = probe_drain(service)
 
     wait_until(lambda: is_draining(service))
     assert service.get("/pid").status == 200
-    assert probe.communicate(timeout=20)[0] == "drain: over\n"
+    assert probe.communicate(timeout=30)[0] == "drain: over\n"
     waited = time.monotonic() - began
     assert probe.returncode == 0
-    assert waited >= 2
+    assert waited >= 6
     assert is_draining(service)
     began = time.monotonic()
     os.kill(service.arbiter, signal.SIGTERM)
 
-    assert seconds_to_end(service, began) < 1.9
+    assert seconds_to_end(service, began) < 5.9
 
 
 def test_a_sigterm_during_probe_drain_waits_for_the_rest(serve: Serve) -> None:

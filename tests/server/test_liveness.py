@@ -50,7 +50,7 @@ def test_with_every_thread_busy_and_every_kind_of_bad_client(serve: Serve) -> No
     with ExitStack() as stack:
         for count, data in ((200, b""), (64, HALF_HEAD), (64, HALF_BODY), (64, ANSWERED)):
             stack.enter_context(connected(service, count, data))
-        stack.enter_context(occupied(service, 16, "/sleep/8.0"))
+        stack.enter_context(occupied(service, 16, "/sleep/20.0"))
         wait_until(lambda: service.sample("gunicorn_threads_busy") == 8)
         stack.enter_context(under_load(service, "/health/ready", clients=8))
 
