@@ -105,14 +105,12 @@ def started_at(pid: int) -> int | None:
 
 def _remove_stale() -> None:
     """Clear up behind arbiters that were killed."""
-    for path in _directory().glob(f"{_prefix()}*.json"):
-        with contextlib.suppress(OSError):
-            if path.lstat().st_uid == os.geteuid() and _read(path) is None:
-                path.unlink()
-    for path in _directory().glob(f"{_prefix()}*.levels"):
-        with contextlib.suppress(OSError):
-            if path.lstat().st_uid == os.geteuid() and _read(path.with_suffix(".json")) is None:
-                path.unlink()
+    # The levels with the run file: what tells a service what to log goes when the service is gone.
+    for suffix in (".levels", ".json"):
+        for path in _directory().glob(f"{_prefix()}*{suffix}"):
+            with contextlib.suppress(OSError):
+                if path.lstat().st_uid == os.geteuid() and _read(path.with_suffix(".json")) is None:
+                    path.unlink()
 
 
 def _path(port: int) -> Path:
