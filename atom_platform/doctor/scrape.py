@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-
-from prometheus_client.parser import text_string_to_metric_families
 
 from atom_platform.doctor.finding import Finding, note, ok, trouble, warning
 from atom_platform.metrics.definitions import DEFINITIONS
+from atom_platform.metrics.samples import Samples
 
 __all__ = ["check_scrape"]
 
@@ -42,29 +40,6 @@ SHOULD_BE_ZERO = {
 }
 
 
-class _Scrape:
-    """The samples of one exposition, by name and labels."""
-
-    def __init__(self, text: str) -> None:
-        self.families: set[str] = set()
-        self.samples: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
-        self.per_family: Counter[str] = Counter()
-        for family in text_string_to_metric_families(text):
-            exposed = f"{family.name}_total" if family.type == "counter" else family.name
-            self.families.add(exposed)
-            for sample in family.samples:
-                self.per_family[exposed] += 1
-                self.samples[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
-
-    def total(self, name: str, **labels: str) -> float:
-        wanted = set(labels.items())
-        return sum(
-            value
-            for (each, pairs), value in self.samples.items()
-            if each == name and wanted <= set(pairs)
-        )
-
-
 def check_scrape(before: bytes, after: bytes) -> Iterator[Finding]:
     """Yield what two scrapes tell, between which /health/live was asked."""
     if not after.strip():
@@ -78,8 +53,8 @@ def check_scrape(before: bytes, after: bytes) -> Iterator[Finding]:
         )
         return
     try:
-        first, scrape = _Scrape(before.decode()), _Scrape(after.decode())
-    except (ValueError, KeyError, IndexError) as error:
+        first, scrape = Samples(before.decode()), Samples(after.decode())
+    except ValueError as error:
         yield trouble(
             AREA,
             "metrics-unreadable",
@@ -104,8 +79,8 @@ def check_scrape(before: bytes, after: bytes) -> Iterator[Finding]:
         )
 
 
-def _families(scrape: _Scrape) -> Finding:
-    number = len(scrape.samples)
+def _families(scrape: Samples) -> Finding:
+    number = len(scrape.values)
     if missing := sorted(_guide_families() - scrape.families):
         return trouble(
             AREA,
@@ -143,7 +118,7 @@ GUIDE_PREFIXES = (
 )
 
 
-def _counting(before: _Scrape, after: _Scrape) -> Finding:
+def _counting(before: Samples, after: Samples) -> Finding:
     asked = {"endpoint": "/health/live", "method": "GET", "status": "200"}
     counted = [each.total("http_requests_total", **asked) for each in (before, after)]
     if counted[1] > counted[0]:
@@ -158,7 +133,7 @@ def _counting(before: _Scrape, after: _Scrape) -> Finding:
     )
 
 
-def _saturation(scrape: _Scrape) -> Iterator[Finding]:
+def _saturation(scrape: Samples) -> Iterator[Finding]:
     active = scrape.total("db_connections_active")
     most = scrape.total("db_connections_max") or active + scrape.total("db_connections_idle")
     waiting = scrape.total("db_connections_waiting")

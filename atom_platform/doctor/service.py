@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import http.client
-import json
 import statistics
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from atom_platform.doctor.advice import advice_for
+from atom_platform.doctor.asking import Reply, asking, reason
 from atom_platform.doctor.finding import Finding, note, ok, trouble, warning
 from atom_platform.doctor.scrape import check_scrape
 
-__all__ = ["Reply", "check_service"]
+__all__ = ["check_service"]
 
 AREA = "service"
 
-TIMEOUT_SECONDS = 5.0
 ATTEMPTS = 5
-MOST_BYTES = 256 * 1024**2
 
 #: The guide's table: target, acceptable, critical, in milliseconds.
 TARGETS_MS = {
@@ -29,23 +24,6 @@ TARGETS_MS = {
     "/health/ready": (100, 250, 500),
     "/health/metrics": (50, 100, 200),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer, and how long it took."""
-
-    status: int
-    body: bytes
-    milliseconds: float
-
-    def json(self) -> dict[str, Any]:
-        """Return the body if it is a JSON object, else an empty one."""
-        try:
-            value = json.loads(self.body)
-        except ValueError:
-            return {}
-        return value if isinstance(value, dict) else {}
 
 
 def check_service(url: str, *, expected: bool) -> Iterator[Finding]:
@@ -58,7 +36,7 @@ def check_service(url: str, *, expected: bool) -> Iterator[Finding]:
     Raises:
         ValueError: *url* is none of HTTP.
     """
-    get = _getter(url)
+    get = asking(url)
     try:
         live = get("/health/live")
     except (OSError, http.client.HTTPException) as error:
@@ -69,7 +47,7 @@ def check_service(url: str, *, expected: bool) -> Iterator[Finding]:
         yield trouble(
             AREA,
             "service-unreachable",
-            f"{url} does not answer: {_reason(error)}",
+            f"{url} does not answer: {reason(error)}",
             why="Liveness fails, and the orchestrator replaces the container.",
             do="Start the service, or read the last lines of its log.",
         )
@@ -90,33 +68,11 @@ def check_service(url: str, *, expected: bool) -> Iterator[Finding]:
             yield trouble(
                 AREA,
                 "service-silent",
-                f"{url} has stopped answering: {_reason(error)}",
+                f"{url} has stopped answering: {reason(error)}",
                 why="Probes and Prometheus see no answer either.",
                 do="Read the last lines of the service's log.",
             )
             return
-
-
-def _getter(url: str) -> Callable[[str], Reply]:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("the URL must start with http:// or https:// and name a host")
-    host, port, prefix = parts.hostname, parts.port, parts.path.rstrip("/")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-
-    def get(path: str) -> Reply:
-        # A connection of its own each time, as a probe has; and no proxy in between.
-        connection = kind(host, port, timeout=TIMEOUT_SECONDS)
-        start = time.perf_counter()
-        try:
-            connection.request("GET", prefix + path, headers={"Connection": "close"})
-            response = connection.getresponse()
-            body = response.read(MOST_BYTES)
-            return Reply(response.status, body, (time.perf_counter() - start) * 1000)
-        finally:
-            connection.close()
-
-    return get
 
 
 def _startup(get: Callable[[str], Reply]) -> Iterator[Finding]:
@@ -219,12 +175,3 @@ def _latency(path: str, get: Callable[[str], Reply]) -> Iterator[Finding]:
             do="Look at the processor limit first (`gunicorn_threads_busy`, throttling), then for "
             "metrics at the number of samples.",
         )
-
-
-def _reason(error: Exception) -> str:
-    """Say what happened, without the addresses that some errors spell out."""
-    if isinstance(error, TimeoutError):
-        return f"no answer within {TIMEOUT_SECONDS:g} s"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return type(error).__name__

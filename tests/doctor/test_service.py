@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from atom_platform.doctor import service
+from atom_platform.doctor import asking, service
 from atom_platform.doctor.metrics import check_metrics
 from atom_platform.doctor.service import check_service
 from atom_platform.settings import Settings
@@ -114,7 +114,7 @@ class TestAbsence:
         assert "Connection refused" in finding.what
 
     def test_of_an_answer_is_trouble(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(service, "TIMEOUT_SECONDS", 0.2)
+        monkeypatch.setattr(asking, "TIMEOUT_SECONDS", 0.2)
         with ThreadingHTTPServer(("127.0.0.1", 0), Canned) as silent:  # takes, and never serves
             (finding,) = check_service(f"http://127.0.0.1:{silent.server_port}", expected=False)
 
