@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 __all__ = [
+    "Secret",
     "database_url",
     "directory",
     "email",
@@ -26,9 +28,20 @@ __all__ = [
     "number",
     "short_text",
     "smtp_url",
+    "token",
 ]
 
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A text that is shown only to whoever asks for its value by name."""
+
+    value: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return "[redacted]"
 
 
 def number(low: float, high: float = math.inf) -> Callable[[str], float]:
@@ -125,3 +138,10 @@ def short_text(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._+-]{1,64}", text):
         raise ValueError
     return text
+
+
+def token(text: str) -> Secret:
+    """a bearer token: 16 to 1024 of letters, digits and - . _ ~ + /, then any ="""
+    if not 16 <= len(text) <= 1024 or not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
+        raise ValueError
+    return Secret(text)

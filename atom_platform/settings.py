@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from atom_platform import environment
+from atom_platform.environment import Secret
 
 __all__ = ["BAD_DATABASE_OPTION", "DEFAULT_DATABASE_URL", "Settings", "SettingsError"]
 
@@ -23,6 +24,9 @@ BAD_DATABASE_OPTION: Final = (
     "DATABASE_URL must be a URL that starts with sqlite:/// or postgresql://, "
     "with no option that libpq does not know"
 )
+
+#: More than a token and the line's end is no token file; somebody may have named a device.
+MOST_TOKEN_FILE_CHARACTERS: Final = 4096
 
 
 class SettingsError(ValueError):
@@ -57,8 +61,31 @@ class Settings:
         environment.directory,
         "where the processes of the service count; unset: a private one in shared memory",
     )
+    metrics_token: Secret | None = _setting(
+        "ATOM_METRICS_TOKEN",
+        None,
+        environment.token,
+        "bearer token without which metrics and the checks of readiness are not shown",
+    )
+    metrics_token_file: Path | None = _setting(
+        "ATOM_METRICS_TOKEN_FILE",
+        None,
+        environment.directory,
+        "file that holds that token instead; read again by each new worker",
+    )
     port: int = _setting("PORT", 8000, environment.integer(1, 65535), "TCP port, on every address")
-    workers: int = _setting("WEB_CONCURRENCY", 2, environment.integer(1, 1000), "worker processes")
+    management_port: int | None = _setting(
+        "ATOM_MANAGEMENT_PORT",
+        None,
+        environment.integer(1, 65535),
+        "TCP port beside it that alone shows metrics and the checks of readiness, and no API",
+    )
+    workers: int = _setting(
+        "WEB_CONCURRENCY",
+        2,
+        environment.integer(1, 1000),
+        "worker processes; unset in a container with less than one CPU: 1",
+    )
     threads: int = _setting(
         "ATOM_THREADS", 4, environment.integer(1, 1000), "request threads per worker"
     )
@@ -161,4 +188,19 @@ class Settings:
                 values[each.name] = parse(text)
             except ValueError:
                 raise SettingsError(f"{variable} must be {parse.__doc__}") from None
+        if "metrics_token_file" in values:
+            if "metrics_token" in values:
+                raise SettingsError("ATOM_METRICS_TOKEN_FILE must be unset with ATOM_METRICS_TOKEN")
+            values["metrics_token"] = _token_in(values["metrics_token_file"])
         return cls(**values)
+
+
+def _token_in(path: Path) -> Secret:
+    try:
+        with path.open(encoding="ascii") as file:
+            return environment.token(file.read(MOST_TOKEN_FILE_CHARACTERS).strip())
+    except (OSError, ValueError):
+        raise SettingsError(
+            "ATOM_METRICS_TOKEN_FILE must be a readable file that holds nothing but "
+            f"{environment.token.__doc__}"
+        ) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -18,6 +18,7 @@ def create_blueprint(
     *,
     is_draining: Callable[[], bool] = lambda: False,
     startup: Callable[[], bool] = lambda: True,
+    shows_checks: Callable[[Mapping[str, Any]], bool] = lambda environ: True,
 ) -> Blueprint:
     """
     Return the routes, answering from *registry*.
@@ -25,6 +26,8 @@ def create_blueprint(
     Args:
         is_draining: Whether the service is on its way out.
         startup: Whether this worker has loaded; the registry's gates come on top.
+        shows_checks: Says by its WSGI environment whether a request may see why readiness is as it
+            is; the others get the status.
     """
     answers = HealthAnswers(registry, is_draining=is_draining, startup=startup)
     blueprint = Blueprint("health", __name__)
@@ -41,6 +44,8 @@ def create_blueprint(
 
     @blueprint.route("/health/ready", **rule)
     def ready() -> Response:
+        if not shows_checks(request.environ):
+            return _respond(answers.readiness_alone(exclude=request.args.getlist("exclude")))
         if not request.query_string:
             return _respond(answers.ready())
         return _respond(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
+from typing import Any
 
 from flask import Blueprint, Response, request
 
+from atom_platform.access import Verdict
 from atom_platform.metrics.definitions import METRICS_COLLECT_DURATION
 from atom_platform.metrics.exposition import negotiated
 from atom_platform.metrics.processes import Processes
@@ -16,12 +18,17 @@ from atom_platform.metrics.scrape import Scrape
 __all__ = ["create_blueprint"]
 
 
-def create_blueprint(*, on_scrape: Callable[[], None] = lambda: None) -> Blueprint:
+def create_blueprint(
+    *,
+    on_scrape: Callable[[], None] = lambda: None,
+    verdict: Callable[[Mapping[str, Any]], Verdict] = lambda environ: Verdict.OPEN,
+) -> Blueprint:
     """
     Return the blueprint of `/health/metrics`.
 
     Args:
         on_scrape: Told that somebody is watching; must return at once.
+        verdict: Says by its WSGI environment whether a request may see the metrics.
     """
     bp = Blueprint("metrics", __name__)
     scrape = Scrape(Processes().families)
@@ -36,6 +43,13 @@ def create_blueprint(*, on_scrape: Callable[[], None] = lambda: None) -> Bluepri
         provide_automatic_options=False,
     )
     def metrics() -> Response:
+        match verdict(request.environ):
+            case Verdict.GUARDED:
+                refusal = _plain("metrics need a bearer token\n", 401)
+                refusal.headers["WWW-Authenticate"] = 'Bearer realm="metrics"'
+                return refusal
+            case Verdict.HIDDEN:
+                return _plain("no metrics on this port\n", 404)
         started_at = perf_counter()
         on_scrape()
         names = request.args.getlist("name[]")
