@@ -5,7 +5,7 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-deploy install-bench bench bench-quick image image-test sbom wheel audit run demo test lint format rules lock tables clean
+.PHONY: help install install-dev install-adoption install-deploy install-bench bench bench-quick image image-test sbom wheel audit run demo test lint format rules lock tables clean
 
 ##@ Use
 run: install ## Serve on port 8000 (PORT=9000 make run moves it), SQLite under var/
@@ -22,6 +22,8 @@ test: install-dev ## Run the whole suite, a real PostgreSQL included
 install: .venv/.installed ## Make .venv with the pinned requirements
 
 install-dev: .venv/.installed-dev ## ... and with what tests and linters need
+
+install-adoption: .venv/.installed-adoption ## Applications that are not ours, for tests/adoption, in an environment of their own
 
 lint: install-dev ## ruff and mypy --strict
 	$(BIN)/ruff check .
@@ -41,7 +43,7 @@ rules: install-dev ## Make rules, dashboards and operator objects from their sou
 	else echo "skipped: promtool is missing (apt-get install prometheus)"; fi
 
 lock: install-dev ## Pin requirements*.in with hashes
-	for file in requirements requirements-dev requirements-deploy requirements-bench deploy/image/requirements-build; do \
+	for file in requirements requirements-dev requirements-adoption requirements-deploy requirements-bench deploy/image/requirements-build; do \
 		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url $$file.in -o $$file.txt; \
 	done
 
@@ -80,7 +82,7 @@ clean: ## Remove .venv and what runs leave behind (var/ stays)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 help: ## Show this
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.python:
 	$(PYTHON) -m venv .venv
@@ -98,6 +100,11 @@ help: ## Show this
 .venv/.installed-bench: .venv/.python requirements-bench.txt
 	$(PYTHON) -m venv .venv/bench
 	.venv/bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@touch $@
+
+.venv/.installed-adoption: .venv/.python requirements-adoption.txt
+	$(PYTHON) -m venv .venv/adoption
+	.venv/adoption/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-adoption.txt
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed requirements-dev.txt
