@@ -62,27 +62,26 @@ class HealthAnswers:
         """Answer whether this worker should get traffic."""
         draining = self._is_draining()
         report = self._registry.report(exclude, wait=not draining)
-        if draining:
-            status, word = 503, b"draining"
-        elif report.ready:
-            status, word = 200, b"ready"
-        else:
-            status, word = 503, b"not_ready"
         if verbose:
             tail = _json({each.name: _verbose(each) for each in report.checks})
             if report.excluded:
                 tail += b',"excluded":%s' % _json(report.excluded)
             if report.unknown:
                 tail += b',"unknown":%s' % _json(report.unknown)
-        else:
-            known, tail = self._encoded
-            if known is not report:
-                tail = _json({each.name: each.result.as_dict() for each in report.checks})
-                self._encoded = (report, tail)
-        return Answer(
-            status,
-            b'{"status":"%s","timestamp":"%s","checks":%s}' % (word, rfc3339_now().encode(), tail),
-        )
+            return _readiness(report, draining, tail)
+        return _readiness(report, draining, self._checks(report))
+
+    def ready_at_once(self) -> Answer | None:
+        """Return the same, or None when that might have to wait: for threads that must not."""
+        report = self._registry.report_at_once()
+        if report is None:
+            return None
+        return _readiness(report, self._is_draining(), self._checks(report))
+
+    def readiness_alone(self, *, exclude: Collection[str] = ()) -> Answer:
+        """Answer with the status and not the checks: for those whom they do not concern."""
+        draining = self._is_draining()
+        return _readiness(self._registry.report(exclude, wait=not draining), draining)
 
     def startup(self) -> Answer:
         """Answer whether this worker has loaded and passed its gates."""
@@ -96,6 +95,24 @@ class HealthAnswers:
         return Answer(
             503, _json({"status": "starting", "timestamp": timestamp, "message": message})
         )
+
+    def _checks(self, report: ReadinessReport) -> bytes:
+        known, encoded = self._encoded
+        if known is not report:
+            encoded = _json({each.name: each.result.as_dict() for each in report.checks})
+            self._encoded = (report, encoded)
+        return encoded
+
+
+def _readiness(report: ReadinessReport, draining: bool, checks: bytes | None = None) -> Answer:
+    if draining:
+        status, word = 503, b"draining"
+    elif report.ready:
+        status, word = 200, b"ready"
+    else:
+        status, word = 503, b"not_ready"
+    body = b'{"status":"%s","timestamp":"%s"' % (word, rfc3339_now().encode())
+    return Answer(status, body + (b"}" if checks is None else b',"checks":%s}' % checks))
 
 
 def _verbose(report: CheckReport) -> dict[str, Any]:

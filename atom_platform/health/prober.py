@@ -90,6 +90,11 @@ class Prober:
         """Whether the watchdog runs."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def resting(self) -> bool:
+        """Whether nobody has asked for so long that the next question has to wake it."""
+        return self._resting
+
     def stop(self, timeout_seconds: float = 1.0) -> None:
         """End the watchdog, and each check's thread once its run has ended."""
         with self._condition:

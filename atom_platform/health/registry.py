@@ -13,13 +13,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Final
 
 from atom_platform.health.news import OnResult
 from atom_platform.health.prober import Prober
 from atom_platform.health.registration import Registration
 from atom_platform.health.report import ReadinessReport
+from atom_platform.health.reporter import Reporter
 from atom_platform.health.result import Check, CheckResult
 
 __all__ = ["HealthRegistry"]
@@ -29,15 +29,6 @@ log = logging.getLogger("atom_platform.health")
 START_RETRY_SECONDS: Final = 1.0
 
 STARTED: Final = CheckResult(healthy=True, message="Started")
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A report that holds until the prober learns something: it is asked for far more often."""
-
-    knowledge: tuple[object, ...]
-    until: float
-    report: ReadinessReport
 
 
 class HealthRegistry:
@@ -68,7 +59,7 @@ class HealthRegistry:
         self._registrations: dict[str, Registration] = {}
         self._lock = threading.Lock()
         self._prober: Prober | None = None
-        self._kept: _Kept | None = None
+        self._reporter: Reporter | None = None
         self._start_failed_at = -START_RETRY_SECONDS
         _registries.add(self)
 
@@ -139,7 +130,7 @@ class HealthRegistry:
     def stop(self) -> None:
         """End the threads; a check that is stuck keeps its own until it returns."""
         with self._lock:
-            prober, self._prober, self._kept = self._prober, None, None
+            prober, self._prober, self._reporter = self._prober, None, None
         if prober is not None:
             prober.stop()
 
@@ -157,33 +148,20 @@ class HealthRegistry:
             exclude: Names of checks to leave out of the report and of its verdict.
             wait: Whether to wait, within the grace, for first results after the start or a rest.
         """
-        prober, kept = self._asked(), self._kept
-        knowledge = prober.knowledge()
-        if (
-            kept is not None
-            and not exclude
-            and kept.knowledge == knowledge
-            and time.monotonic() < kept.until
-        ):
-            return kept.report
-        names = dict.fromkeys(exclude)
-        guards = [
-            guard for name, guard in prober.guards.items() if name not in names and not guard.passed
-        ]
-        if wait:
-            prober.settle(guards)
-            knowledge = prober.knowledge()
-        now = time.monotonic()
-        report = ReadinessReport.on(
-            [prober.report_on(guard, now) for guard in guards if not guard.registration.gate],
-            [prober.report_on(guard, now) for guard in guards if guard.registration.gate],
-            excluded=tuple(name for name in names if name in self._registrations),
-            unknown=tuple(name for name in names if name not in self._registrations),
-        )
-        until = min(map(prober.trusted_until, guards), default=now)
-        if not names and now < until and prober.settled(guards):
-            self._kept = _Kept(knowledge, until, report)
-        return report
+        prober = self._asked()
+        return self._reporter_of(prober).report(exclude, wait=wait)
+
+    def report_at_once(self) -> ReadinessReport | None:
+        """
+        Return what `report` would, or None when that might have to wait, start or log something.
+
+        For threads that must not stop: nothing in here takes a lock.
+        """
+        prober = self._prober
+        if prober is None or prober.resting or not prober.alive:
+            return None
+        prober.ask()
+        return self._reporter_of(prober).report_at_once()
 
     def startup(self) -> CheckResult:
         """Say whether every gate was passed or need not be waited for; else why not."""
@@ -214,6 +192,12 @@ class HealthRegistry:
         prober.ask()
         return prober
 
+    def _reporter_of(self, prober: Prober) -> Reporter:
+        reporter = self._reporter
+        if reporter is None or reporter.prober is not prober:
+            reporter = self._reporter = Reporter(prober)
+        return reporter
+
     def _started(self) -> Prober:
         with self._lock:
             prober = self._prober
@@ -234,7 +218,7 @@ class HealthRegistry:
     def _after_fork(self) -> None:
         """Threads do not cross a fork, and a lock may have been held by one: begin anew."""
         self._lock = threading.Lock()
-        self._prober = self._kept = None
+        self._prober = self._reporter = None
 
 
 _registries: weakref.WeakSet[HealthRegistry] = weakref.WeakSet()

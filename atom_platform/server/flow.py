@@ -16,8 +16,8 @@ from gunicorn.http.errors import LimitRequestHeaders
 from atom_platform.metrics.instruments import set_threads_busy
 from atom_platform.server.connection import Connection, address_of
 from atom_platform.server.drain import is_draining
-from atom_platform.server.heads import Kind, LiveRequest, judge, known_live_request, live_request
-from atom_platform.server.liveness import LivenessAnswer
+from atom_platform.server.heads import Kind, judge, known_lane_request, lane_request
+from atom_platform.server.lane import LaneAnswers
 from atom_platform.server.lobby import Lobby
 from atom_platform.server.pool import ThreadPool
 
@@ -26,7 +26,7 @@ __all__ = ["Flow"]
 READ_BYTES: Final = 65_536
 HEALTH_THREADS: Final = 8
 
-#: Pipelined liveness requests answered in one turn; a flood of them must not stop the loop.
+#: Pipelined probes answered in one turn; a flood of them must not stop the loop.
 MOST_IN_A_ROW: Final = 16
 
 
@@ -58,7 +58,7 @@ class Flow:
             or cfg.proxy_protocol != "off"
             or cfg.http2_cleartext in ("prior-knowledge", "both")
         )
-        self._liveness = LivenessAnswer.of(worker.wsgi)
+        self._lane = LaneAnswers.of(worker.wsgi)
 
     def welcome(self, sock: socket.socket, client: Any, server: Any) -> bool:
         """Take in a new connection; return whether it has been answered already."""
@@ -128,15 +128,11 @@ class Flow:
             if kind is Kind.ENDLESS_HEAD:
                 self._refuse(connection)
                 return False
-            request = None
-            if kind is Kind.LIVENESS and self._liveness is not None:
-                request = live_request(bytes(connection.received[:length]))
-            if request is None or self._liveness is None:
+            goes_on = None if kind is Kind.ORDINARY else self._answered(connection, length)
+            if goes_on is None:
                 self._submit(connection, self._pools[kind])
                 return False
-            connection.received = connection.received[length:]
-            connection.scanned = 0
-            if not self._answered(connection, request, self._liveness):
+            if not goes_on:
                 return True
             if not connection.received:
                 lobby.wait(connection, lobby.idle)
@@ -167,27 +163,37 @@ class Flow:
         A client that asked for the end sends no more, and nothing unread is left: closing cannot
         reset what it has not read yet.
         """
-        request = known_live_request(data)
-        if request is None or request.keep_alive or self._liveness is None:
+        request = known_lane_request(data)
+        if request is None or request.keep_alive or self._lane is None:
             return False
-        answer = self._liveness.render(request, keep_alive=False, remote_addr=address_of(client))
+        answer = self._lane.render(request, keep_alive=False, remote_addr=address_of(client))
+        if answer is None:
+            return False
         with contextlib.suppress(OSError):
             sock.send(answer, socket.MSG_DONTWAIT)  # a new socket has room for it
         return True
 
-    def _answered(
-        self, connection: Connection, request: LiveRequest, liveness: LivenessAnswer
-    ) -> bool:
-        """Answer liveness on a connection; return whether that goes on."""
-        keep = request.keep_alive and self._worker.alive and not is_draining()
-        keep = keep and bool(self._worker.cfg.keepalive)
-        answer = liveness.render(
-            request, keep_alive=keep, remote_addr=address_of(connection.client)
-        )
-        try:
+    def _answered(self, connection: Connection, length: int) -> bool | None:
+        """
+        Answer the probe whose head is the first *length* bytes.
+
+        Returns:
+            Whether the connection goes on; None when it takes the application to answer.
+        """
+        request = lane_request(bytes(connection.received[:length]))
+        if request is None or self._lane is None:
+            return None
+        cfg, alive = self._worker.cfg, self._worker.alive
+        keep = bool(request.keep_alive and alive and cfg.keepalive) and not is_draining()
+        address = address_of(connection.client)
+        answer = self._lane.render(request, keep_alive=keep, remote_addr=address)
+        if answer is None:
+            return None
+        connection.received = connection.received[length:]
+        connection.scanned = 0
+        whole = False
+        with contextlib.suppress(OSError):
             whole = connection.sock.send(answer) == len(answer)
-        except OSError:
-            whole = False
         if whole and keep:
             return True
         if not whole or not (request.keep_alive or connection.received):

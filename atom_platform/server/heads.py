@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-__all__ = ["Kind", "LiveRequest", "Verdict", "judge", "known_live_request", "live_request"]
+__all__ = ["Kind", "LaneRequest", "Verdict", "judge", "known_lane_request", "lane_request"]
 
 #: A head is gathered in memory until it ends; a longer one is refused.
 MOST_HEAD_BYTES: Final = 65_536
@@ -26,13 +26,14 @@ LIVENESS: Final = re.compile(rb"(?:GET|HEAD) /health/live/?[ ?]")
 #: Announce a body, or a conversation before it: no health lane waits for either.
 BODY_HEADERS: Final = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nexpect:")
 
-LIVE_HEAD: Final = re.compile(
-    rb"(GET|HEAD) /health/live HTTP/(1\.[01])\r\n((?:[A-Za-z-]+:[\t -~]*\r\n)+)\r\n"
+LANE_HEAD: Final = re.compile(
+    rb"(GET|HEAD) (/health/(?:live|ready)) HTTP/(1\.[01])\r\n"
+    rb"((?:[A-Za-z-]+:[\t -~]*\r\n)+)\r\n"
 )
 HOST: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?|\[[0-9a-fA-F:.]+\](:[0-9]+)?")
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-#: Headers that cannot change the answer of liveness, or whose effect is reproduced. Any other one
+#: Headers that cannot change the answer to a probe, or whose effect is reproduced. Any other one
 #: sends the request to the application.
 HARMLESS: Final = frozenset(
     {
@@ -76,9 +77,9 @@ class Verdict(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class LiveRequest:
+class LaneRequest:
     """
-    A liveness request that needs no thread.
+    A probe that needs no thread.
 
     Attributes:
         version: Of HTTP, `1.0` or `1.1`.
@@ -86,6 +87,7 @@ class LiveRequest:
     """
 
     method: str
+    path: str
     version: str
     keep_alive: bool
     request_id: str | None
@@ -142,21 +144,21 @@ def _announced_body_bytes(head: bytes | bytearray) -> int:
     return int(digits) if digits.isdigit() and len(digits) <= 9 else 0
 
 
-_known: dict[bytes, LiveRequest] = {}
+_known: dict[bytes, LaneRequest] = {}
 """Heads seen before. Probes send the same bytes each time; an identifier is never kept."""
 
 
-def known_live_request(data: bytes) -> LiveRequest | None:
-    """Return the liveness request that *data* is, if the same bytes have come before."""
+def known_lane_request(data: bytes) -> LaneRequest | None:
+    """Return the probe that *data* is, if the same bytes have come before."""
     return _known.get(data)
 
 
-def live_request(head: bytes) -> LiveRequest | None:
-    """Return the liveness request that *head* is, to the last byte, or None."""
+def lane_request(head: bytes) -> LaneRequest | None:
+    """Return the probe that *head* is, to the last byte, or None."""
     known = _known.get(head)
     if known is not None:
         return known
-    found = _parse_live(head)
+    found = _parse(head)
     if found and found.request_id is None and found.traceparent is None:
         if len(_known) >= 64:
             _known.clear()
@@ -164,12 +166,12 @@ def live_request(head: bytes) -> LiveRequest | None:
     return found
 
 
-def _parse_live(head: bytes) -> LiveRequest | None:
-    match = LIVE_HEAD.fullmatch(head) if len(head) <= 4096 else None
+def _parse(head: bytes) -> LaneRequest | None:
+    match = LANE_HEAD.fullmatch(head) if len(head) <= 4096 else None
     if match is None:
         return None
     headers: dict[str, str] = {}
-    for line in match[3].decode("ascii").splitlines():
+    for line in match[4].decode("ascii").splitlines():
         name, _, value = line.partition(":")
         name = name.lower()
         if name not in HARMLESS or name in headers:
@@ -178,10 +180,11 @@ def _parse_live(head: bytes) -> LiveRequest | None:
     connection = headers.get("connection", "").lower()
     if not HOST.fullmatch(headers.get("host", "")) or connection not in ("", "close", "keep-alive"):
         return None
-    version = match[2].decode("ascii")
+    version = match[3].decode("ascii")
     request_id = headers.get("x-request-id", "")
-    return LiveRequest(
+    return LaneRequest(
         method=match[1].decode("ascii"),
+        path=match[2].decode("ascii"),
         version=version,
         keep_alive=connection == "keep-alive" or (not connection and version == "1.1"),
         request_id=request_id if REQUEST_ID.fullmatch(request_id) else None,

@@ -561,3 +561,45 @@ def test_a_forked_process_has_a_prober_of_its_own() -> None:
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_at_once_means_without_waiting(registry: HealthRegistry, hanging: Hanging) -> None:
+    """Nothing while there is nothing to say; afterwards the same report as for everybody."""
+    registry.register("database", hanging, timeout_seconds=5)
+    before = registry.report_at_once()
+    registry.wake()
+    pending = registry.report_at_once()
+    hanging.release()
+    known = wait_until(registry.report_at_once)
+
+    assert before is None
+    assert pending is None
+    assert known is not None
+    assert known.ready
+    assert [check.name for check in known.checks] == ["database"]
+
+
+def test_at_once_does_not_wake_who_rests(make_registry: Callable[..., HealthRegistry]) -> None:
+    """That takes a lock, and its first answer is old."""
+    registry = make_registry(rest_after_seconds=0.1)
+    registry.register("database", lambda: CheckResult(healthy=True, message="m"), timeout_seconds=1)
+    registry.report()
+    wait_until(lambda: registry.report_at_once() is None, every=0.3)
+
+    assert registry.report().ready
+
+
+def test_at_once_changes_with_the_checks(registry: HealthRegistry) -> None:
+    check = Changing()
+    registry.register("database", check, timeout_seconds=1)
+    registry.report()
+    check.result = CheckResult(healthy=False, message="gone")
+
+    def refused() -> ReadinessReport | None:
+        report = registry.report_at_once()
+        return report if report is not None and not report.ready else None
+
+    report = wait_until(refused)
+
+    assert report is not None
+    assert only(report).result.message == "gone"

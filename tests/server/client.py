@@ -19,6 +19,7 @@ class Reply:
     """One response; header names in lower case."""
 
     status: int
+    reason: str
     version: str
     headers: dict[str, str]
     body: bytes
@@ -44,7 +45,7 @@ class Client:
             self._more()
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         first, *lines = head.decode().split("\r\n")
-        version, status, *_ = first.split(" ")
+        version, status, reason = first.split(" ", 2)
         headers = {
             name.lower(): value.strip()
             for name, _, value in (line.partition(":") for line in lines)
@@ -53,7 +54,7 @@ class Client:
         while len(self._buffer) < length:
             self._more()
         body, self._buffer = self._buffer[:length], self._buffer[length:]
-        return Reply(int(status), version, headers, body)
+        return Reply(int(status), reason, version, headers, body)
 
     def is_closed(self) -> bool:
         """Wait for what comes next; return whether it is the end, with nothing before it."""

@@ -30,7 +30,8 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
 
         def start(**kwargs: Any) -> Service:
             directory = tmp_path_factory.mktemp("service")
-            return stack.enter_context(running_service(directory, app=APPLICATION, **kwargs))
+            started = running_service(directory, **{"app": APPLICATION, **kwargs})
+            return stack.enter_context(started)
 
         yield start
 

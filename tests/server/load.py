@@ -13,7 +13,7 @@ from tests.polling import wait_until
 from tests.server.client import Client, get
 from tests.service import Service
 
-__all__ = ["Load", "connected", "occupied", "under_load", "workers_of"]
+__all__ = ["Load", "all_busy", "connected", "occupied", "under_load", "workers_of"]
 
 
 def workers_of(service: Service, count: int) -> list[int]:
@@ -43,6 +43,24 @@ def occupied(service: Service, count: int, path: str) -> Iterator[None]:
         yield
         for client in clients:
             client.sock.close()
+
+
+@contextmanager
+def all_busy(service: Service, path: str, *, threads: int) -> Iterator[None]:
+    """
+    Have requests of *path* under way until *threads* threads are busy.
+
+    However many that takes: on a crowded machine one worker may take more than its share before
+    its sibling gets to run, and those requests wait there.
+    """
+    with ExitStack() as stack:
+
+        def one_more() -> bool:
+            stack.enter_context(occupied(service, 1, path))
+            return service.sample("gunicorn_threads_busy") == threads
+
+        wait_until(one_more, seconds=40)
+        yield
 
 
 class Load:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 
 from tests.polling import wait_until
 from tests.server.client import Client, Reply, get
+from tests.server.load import connected
 from tests.service import Service
 
 Connect = Callable[[Service], Client]
@@ -25,34 +27,63 @@ def stable(reply: Reply) -> dict[str, str]:
     }
 
 
+BODIES = {
+    "/health/live": rb'{"status":"alive","timestamp":"[0-9-]{10}T[0-9:]{8}\.[0-9]{3}Z"}',
+    "/health/ready": rb'{"status":"ready","timestamp":"[0-9-]{10}T[0-9:]{8}\.[0-9]{3}Z",'
+    rb'"checks":{}}',
+}
+
+
+def assert_alike(by_loop: Reply, by_application: Reply) -> None:
+    """Same status line, and same headers in the same order."""
+    assert (by_loop.status, by_loop.version) == (by_application.status, by_application.version)
+    assert by_loop.reason == by_application.reason
+    assert stable(by_loop) == stable(by_application)
+    assert list(by_loop.headers) == list(by_application.headers)
+    assert re.fullmatch(r"[0-9a-f]{32}", by_loop.headers["x-request-id"])
+
+
+@pytest.mark.parametrize("path", list(BODIES))
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 @pytest.mark.parametrize("connection", ["", "Connection: close", "Connection: keep-alive"])
-def test_loop_and_application_answer_liveness_alike(
-    service: Service, connect: Connect, method: str, version: str, connection: str
+def test_loop_and_application_answer_probes_alike(
+    service: Service, connect: Connect, path: str, method: str, version: str, connection: str
 ) -> None:
-    """Same status line, headers, body; and both close or both go on."""
+    """Same head, same body; and both close or both go on."""
     headers = [connection] if connection else []
     replies, closed = [], []
     for detour in ([], [DETOUR]):
         client = connect(service)
-        replies.append(
-            client.ask("/health/live", *headers, *detour, method=method, version=version)
-        )
+        replies.append(client.ask(path, *headers, *detour, method=method, version=version))
         client.send(b"") if replies[-1].headers["connection"] == "keep-alive" else closed.append(
             client.is_closed()
         )
     by_loop, by_application = replies
 
-    assert (by_loop.status, by_loop.version) == (by_application.status, by_application.version)
-    assert stable(by_loop) == stable(by_application)
-    assert list(by_loop.headers) == list(by_application.headers)
-    assert re.fullmatch(r"[0-9a-f]{32}", by_loop.headers["x-request-id"])
+    assert_alike(by_loop, by_application)
     if method == "GET":
-        pattern = rb'{"status":"alive","timestamp":"[0-9-]{10}T[0-9:]{8}\.[0-9]{3}Z"}'
-        assert re.fullmatch(pattern, by_loop.body)
-        assert re.fullmatch(pattern, by_application.body)
+        assert re.fullmatch(BODIES[path], by_loop.body)
+        assert re.fullmatch(BODIES[path], by_application.body)
     assert closed in ([], [True, True])
+
+
+def test_loop_and_application_refuse_alike(serve: Callable[..., Service]) -> None:
+    """Not ready: the status line has a reason, the body the failed check, the log a line."""
+    service = serve(
+        app="wsgi:app", env={"ATOM_DISK_MIN_FREE_GB": "100000000", "WEB_CONCURRENCY": "1"}
+    )
+    with connected(service, 2) as (first, second):
+        wait_until(lambda: service.get("/health/ready").status == 503)
+        by_loop = first.ask("/health/ready")
+        by_application = second.ask("/health/ready", DETOUR)
+
+    assert by_loop.status == 503
+    assert_alike(by_loop, by_application)
+    checks = json.loads(by_loop.body)["checks"]
+    assert checks == json.loads(by_application.body)["checks"]
+    assert not checks["disk"]["healthy"]
+    wait_until(lambda: service.logged("http_request", request_id=by_loop.headers["x-request-id"]))
 
 
 def test_loop_answers_even_the_first_probe_of_its_kind(service: Service, connect: Connect) -> None:

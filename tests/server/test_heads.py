@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atom_platform.server.heads import Kind, LiveRequest, judge, live_request
+from atom_platform.server.heads import Kind, LaneRequest, judge, lane_request
 from tests.server.client import get
 
 KUBELET = get("/health/live", "User-Agent: kube-probe/1.31", "Accept: */*", "Connection: close")
@@ -88,7 +88,7 @@ def test_pieces_are_judged_like_the_whole(data: bytes, cuts: list[int]) -> None:
 
 
 def test_a_probe_of_kubelet_is_live() -> None:
-    assert live_request(KUBELET) == LiveRequest("GET", "1.1", False, None, None)
+    assert lane_request(KUBELET) == LaneRequest("GET", "/health/live", "1.1", False, None, None)
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
@@ -99,7 +99,7 @@ def test_a_probe_of_kubelet_is_live() -> None:
 def test_keeping_alive(version: str, connection: str, keep_alive: bool | None) -> None:
     headers = [f"Connection: {connection}"] if connection else []
 
-    request = live_request(get("/health/live", *headers, version=version))
+    request = lane_request(get("/health/live", *headers, version=version))
 
     assert request is not None
     assert request.keep_alive is (version == "1.1" if keep_alive is None else keep_alive)
@@ -110,13 +110,13 @@ def test_identifiers_are_taken_from_this_very_request() -> None:
     head = get("/health/live", "X-Request-ID: a.B-1", f"traceparent: {trace}")
 
     first, without, again = (
-        live_request(head),
-        live_request(get("/health/live")),
-        live_request(head),
+        lane_request(head),
+        lane_request(get("/health/live")),
+        lane_request(head),
     )
 
-    assert first == again == LiveRequest("GET", "1.1", True, "a.B-1", trace)
-    assert without == LiveRequest("GET", "1.1", True, None, None)
+    assert first == again == LaneRequest("GET", "/health/live", "1.1", True, "a.B-1", trace)
+    assert without == LaneRequest("GET", "/health/live", "1.1", True, None, None)
 
 
 @pytest.mark.parametrize(
@@ -145,4 +145,4 @@ def test_identifiers_are_taken_from_this_very_request() -> None:
     ],
 )
 def test_whatever_is_unusual_is_left_to_the_application(head: bytes) -> None:
-    assert live_request(head) is None
+    assert lane_request(head) is None

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 
 from tests.polling import wait_until
 from tests.server.client import Client, get
-from tests.server.load import connected, occupied, under_load
+from tests.server.load import all_busy, connected, under_load
 from tests.service import Service
 
 Serve = Callable[..., Service]
@@ -50,8 +50,7 @@ def test_with_every_thread_busy_and_every_kind_of_bad_client(serve: Serve) -> No
     with ExitStack() as stack:
         for count, data in ((200, b""), (64, HALF_HEAD), (64, HALF_BODY), (64, ANSWERED)):
             stack.enter_context(connected(service, count, data))
-        stack.enter_context(occupied(service, 16, "/sleep/20.0"))
-        wait_until(lambda: service.sample("gunicorn_threads_busy") == 8)
+        stack.enter_context(all_busy(service, "/sleep/40.0", threads=8))
         stack.enter_context(under_load(service, "/health/ready", clients=8))
 
         taken = latencies(service)
@@ -63,9 +62,7 @@ def test_with_every_thread_busy_and_every_kind_of_bad_client(serve: Serve) -> No
 
 def test_threads_that_compute_do_not_hold_it_up(serve: Serve) -> None:
     service = both_booted(serve())
-    with occupied(service, 8, "/spin/6.0"):
-        wait_until(lambda: service.sample("gunicorn_threads_busy") == 8)
-
+    with all_busy(service, "/spin/30.0", threads=8):
         taken = latencies(service, count=30)
 
         assert taken[15] < 3 * MOST_SECONDS, statistics.quantiles(taken)

@@ -1,0 +1,130 @@
+"""
+Probes answered with bytes that are ready or nearly so, exactly as the application would by way of
+gunicorn.
+
+Readiness is among them because of who asks: while a database hangs, everybody who watches the
+service asks for readiness, and as many requests in threads would compete with liveness for the
+interpreter.
+"""
+
+from __future__ import annotations
+
+import http
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from gunicorn import SERVER
+from gunicorn.util import http_date
+
+from atom_platform.server.heads import LaneRequest
+
+__all__ = ["LaneAnswers"]
+
+LIVE: Final = "/health/live"
+READY: Final = "/health/ready"
+
+#: As werkzeug writes them, so that no client can tell the lane from the route.
+STATUS_LINES: Final = {
+    status: f"{status} {http.HTTPStatus(status).phrase.upper()}" for status in (200, 503)
+}
+
+log = logging.getLogger("atom_platform.server")
+
+
+class LaneAnswers:
+    """
+    Builds, counts and logs answers to probes, without a thread and without waiting.
+
+    Args:
+        live_body: Returns the body of liveness; its length may vary.
+        ready_answer: Returns readiness as something with `status` and `body`, or None when that
+            would take time.
+        observe: Counts and logs a request as the application's own middleware does.
+    """
+
+    def __init__(
+        self,
+        *,
+        live_body: Callable[[], bytes],
+        ready_answer: Callable[[], Any],
+        observe: Callable[..., Any],
+    ) -> None:
+        self._live_body = live_body
+        self._ready_answer = ready_answer
+        self._observe = observe
+        self._failed = False
+        self._second = -1
+        self._starts: dict[tuple[int, str, bool, int], str] = {}
+
+    @classmethod
+    def of(cls, application: Any) -> LaneAnswers | None:
+        """Return those of *application*, None when it is not ours."""
+        platform = getattr(application, "extensions", {}).get("atom")
+        if platform is None or getattr(platform, "live_body", None) is None:
+            return None
+        return cls(
+            live_body=platform.live_body,
+            ready_answer=platform.ready_answer,
+            observe=platform.observe_request,
+        )
+
+    def render(self, request: LaneRequest, *, keep_alive: bool, remote_addr: str) -> bytes | None:
+        """
+        Return the whole answer, or None when only the application can give it.
+
+        It is counted by then, as the next scrape may follow at once.
+        """
+        started = time.perf_counter()
+        status = 200
+        if request.path == LIVE:
+            body = self._live_body()
+        else:
+            answer = self._ready_answer()
+            if answer is None:
+                return None
+            status, body = answer.status, answer.body
+        request_id = request.request_id or f"{random.getrandbits(128):032x}"
+        start = self._start(status, request.version, keep_alive, len(body))
+        head = f"{start}{request_id}\r\n\r\n".encode("ascii")
+        if request.method == "HEAD":
+            body = b""
+        try:
+            self._observe(
+                request.method,
+                request.path,
+                request.path,
+                status,
+                time.perf_counter() - started,
+                len(body),
+                remote_addr,
+                request_id,
+                request.traceparent,
+            )
+        except Exception:
+            if not self._failed:  # once: this path runs thousands of times a second
+                self._failed = True
+                log.exception("probe_not_observed")
+        return head + body
+
+    def _start(self, status: int, version: str, keep_alive: bool, body_bytes: int) -> str:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._starts.clear()
+        key = (status, version, keep_alive, body_bytes)
+        start = self._starts.get(key)
+        if start is None:
+            start = self._starts[key] = (
+                f"HTTP/{version} {STATUS_LINES[status]}\r\n"
+                f"Server: {SERVER}\r\n"
+                f"Date: {http_date(second)}\r\n"
+                f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n"
+                "Cache-Control: no-store\r\n"
+                "Content-Type: application/json\r\n"
+                f"Content-Length: {body_bytes}\r\n"
+                "X-Request-ID: "
+            )
+        return start
