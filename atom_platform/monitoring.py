@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from flask import Flask
+from flask import Flask, abort, request
 
+from atom_platform.access import Access, Verdict
 from atom_platform.database.instrument import instrument_engine
 from atom_platform.health import views as health_views
+from atom_platform.health.answers import Answer, HealthAnswers
 from atom_platform.health.checks.disk import BYTES_PER_GB, disk_check
 from atom_platform.health.registry import HealthRegistry
 from atom_platform.health.result import Check, CheckResult
@@ -67,12 +69,15 @@ class Platform:
         settings: The settings it was made with.
         health: The readiness checks.
         live_body: Makes the body of the liveness answer, for servers that give it themselves.
+        ready_answer: Makes the readiness answer for them; None when that might take time, or the
+            answer depends on who asks.
         observe_request: Counts and logs a request that was answered outside of the application.
     """
 
     settings: Settings
     health: HealthRegistry
     live_body: Callable[[], bytes]
+    ready_answer: Callable[[], Answer | None]
     observe_request: Callable[..., None]
 
 
@@ -144,11 +149,39 @@ class Monitoring:
             access=AccessLog(sample=self.settings.log_access_sample),
         )
         app.wsgi_app = observed  # type: ignore[method-assign]  # Flask's documented way to wrap it
-        app.register_blueprint(health_views.create_blueprint(self.health, is_draining=is_draining))
-        app.register_blueprint(metrics_views.create_blueprint(on_scrape=self.health.wake))
+        token = self.settings.metrics_token
+        access = Access(
+            token=token.value if token else None, management_port=self.settings.management_port
+        )
+        app.register_blueprint(
+            health_views.create_blueprint(
+                self.health,
+                is_draining=is_draining,
+                shows_checks=lambda environ: access.verdict(environ) is Verdict.OPEN,
+            )
+        )
+        app.register_blueprint(
+            metrics_views.create_blueprint(on_scrape=self.health.wake, verdict=access.verdict)
+        )
+        if self.settings.management_port is not None:
+            _keep_to_health(app, access)
+        answers = HealthAnswers(self.health, is_draining=is_draining, startup=lambda: True)
         app.extensions[EXTENSION] = Platform(
             settings=self.settings,
             health=self.health,
             live_body=health_views.live_body,
+            ready_answer=(lambda: None) if access.restricted else answers.ready_at_once,
             observe_request=observed.observe,
         )
+
+
+def _keep_to_health(app: Flask, access: Access) -> None:
+    """Have *app* answer on the management port for its health alone."""
+
+    def refuse_the_rest() -> None:
+        ours = request.path == "/health" or request.path.startswith("/health/")
+        if not ours and access.on_management_port(request.environ):
+            abort(404)
+
+    # Before the application's own, which may let in or redirect.
+    app.before_request_funcs.setdefault(None, []).insert(0, refuse_the_rest)

@@ -11,6 +11,7 @@ import sys
 from typing import Final
 
 from atom_platform.metrics.multiprocess import directory
+from atom_platform.server.management import open_beside
 from atom_platform.settings import BAD_DATABASE_OPTION, Settings, SettingsError
 
 __all__ = ["prepare", "worker_tmp_dir"]
@@ -35,6 +36,8 @@ def prepare() -> Settings:
         _check_database_options(settings.database_url)
     except SettingsError as error:
         sys.exit(f"atom-platform: {error}")
+    if settings.management_port is not None:
+        open_beside(settings.management_port)
     _allow_many_files()
     directory.prepare(settings.metrics_directory)
     return settings

@@ -1,0 +1,46 @@
+"""
+The management port: a second address, whatever addresses gunicorn is given and by whom.
+
+gunicorn has four sources of `bind`, of which the last one wins, and `-b` must not close the port
+that monitoring asks. It compares its addresses at a reload and opens all of them anew when they
+differ, so they have to be the same each time: the port is added where a value of `bind` is checked.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+__all__ = ["check_addresses", "open_beside", "with_port"]
+
+
+def open_beside(port: int) -> None:
+    """Let every value of gunicorn's `bind` have *port* too, from now on in this process."""
+    from gunicorn import config
+
+    def checked(value: Any) -> list[str]:
+        return with_port(config.validate_list_string(value), port)
+
+    config.Bind.validator = staticmethod(checked)
+
+
+def with_port(addresses: list[str], port: int) -> list[str]:
+    """
+    Return *addresses* and, unless one of them has *port*, that port on the hosts of the others.
+
+    On every IPv4 address if they name no host: beside a Unix socket.
+    """
+    from gunicorn.util import parse_address
+
+    pairs = [pair for pair in map(parse_address, addresses) if isinstance(pair, tuple)]
+    if any(each == port for _, each in pairs):
+        return addresses
+    hosts = dict.fromkeys(host for host, _ in pairs) or ["0.0.0.0"]  # noqa: S104 — as the main one
+    beside = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts]
+    return [*addresses, *beside]
+
+
+def check_addresses(addresses: list[Any], port: int) -> None:
+    """End the process with one line if *port* is the only one: nobody could reach the API."""
+    if all(isinstance(each, tuple) and each[1] == port for each in addresses):
+        sys.exit("atom-platform: ATOM_MANAGEMENT_PORT must be another port than the service's own")
