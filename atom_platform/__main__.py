@@ -6,6 +6,7 @@ Commands beside the service: `python -m atom_platform COMMAND`.
     doctor                   find out what is wrong, and say what to do
     settings                 check the settings, and show them without their secrets
     demo-load                make traffic, so that dashboards have something to show
+    top [URL]                watch how a service is doing, in a terminal
     log-level LEVEL|reset    change what a running service logs, without a restart
 
 Each command imports what it needs: a probe has to start fast on a throttled CPU.
@@ -33,6 +34,10 @@ def main(arguments: list[str]) -> int:
         from atom_platform.doctor import main as doctor
 
         return doctor.main(rest)
+    if command == "top":
+        from atom_platform.top import main as top
+
+        return top.main(rest)
     if command == "demo-load":
         from atom_platform.demo import load
 

@@ -39,6 +39,7 @@ LEVELS = (
     ("monitoring.py", 50),
     ("doctor/*", 50),
     ("demo/*", 50),
+    ("top/*", 52),
     ("*/views.py", 40),
     ("agents/*views.py", 40),
     ("metrics/http.py", 40),

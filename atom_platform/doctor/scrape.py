@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from atom_platform.doctor.finding import Finding, note, ok, trouble, warning
 from atom_platform.metrics.definitions import DEFINITIONS
-from atom_platform.metrics.samples import Samples
+from atom_platform.metrics.samples import Exposed
 
 __all__ = ["check_scrape"]
 
@@ -53,7 +53,7 @@ def check_scrape(before: bytes, after: bytes) -> Iterator[Finding]:
         )
         return
     try:
-        first, scrape = Samples(before.decode()), Samples(after.decode())
+        first, scrape = Exposed(before.decode()), Exposed(after.decode())
     except ValueError as error:
         yield trouble(
             AREA,
@@ -79,7 +79,7 @@ def check_scrape(before: bytes, after: bytes) -> Iterator[Finding]:
         )
 
 
-def _families(scrape: Samples) -> Finding:
+def _families(scrape: Exposed) -> Finding:
     number = len(scrape.values)
     if missing := sorted(_guide_families() - scrape.families):
         return trouble(
@@ -118,7 +118,7 @@ GUIDE_PREFIXES = (
 )
 
 
-def _counting(before: Samples, after: Samples) -> Finding:
+def _counting(before: Exposed, after: Exposed) -> Finding:
     asked = {"endpoint": "/health/live", "method": "GET", "status": "200"}
     counted = [each.total("http_requests_total", **asked) for each in (before, after)]
     if counted[1] > counted[0]:
@@ -133,7 +133,7 @@ def _counting(before: Samples, after: Samples) -> Finding:
     )
 
 
-def _saturation(scrape: Samples) -> Iterator[Finding]:
+def _saturation(scrape: Exposed) -> Iterator[Finding]:
     active = scrape.total("db_connections_active")
     most = scrape.total("db_connections_max") or active + scrape.total("db_connections_idle")
     waiting = scrape.total("db_connections_waiting")
