@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import yaml
 from tests.service import ROOT
 from tests.tools import needs
 
-__all__ = ["KUBERNETES", "Objects", "rendered", "settings_of", "written"]
+__all__ = ["KUBERNETES", "Objects", "rendered", "rendered_with", "settings_of", "written"]
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 
@@ -50,6 +52,19 @@ def written(path: str) -> Objects:
 def rendered(folder: str) -> Objects:
     """Build the kustomization in *folder*, with the kustomize that ships with kubectl."""
     return Objects(_build(KUBERNETES / folder))
+
+
+@functools.cache
+def rendered_with(folder: str, *components: str) -> Objects:
+    """Build the kustomization in *folder* with further components, as a site would."""
+    with tempfile.TemporaryDirectory() as site:
+        here = os.path.relpath(KUBERNETES, Path(site).resolve())  # an absolute path is refused
+        kustomization = {
+            "resources": [f"{here}/{folder}"],
+            "components": [f"{here}/components/{name}" for name in components],
+        }
+        (Path(site) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        return Objects(_build(Path(site)))
 
 
 def _build(folder: Path) -> str:

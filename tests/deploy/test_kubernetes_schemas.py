@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.manifests import rendered, written
+from tests.deploy.manifests import rendered, rendered_with, written
 from tests.deploy.tools import check
 
 #: The oldest that the manifests are written for, and the newest that there is.
@@ -57,6 +57,10 @@ def _verdict() -> Verdict:
         "dev": rendered("overlays/dev").all,
         "production": rendered("overlays/production").all,
         "agents component": [with_agents_component()],
+        "access components": [
+            rendered_with("overlays/production", "management-port", "metrics-token").one(kind)
+            for kind in ("Deployment", "NetworkPolicy", "PodMonitor")
+        ],
         **{name: [faulty(*fault)] for name, fault in FAULTS.items()},
     }
     everything = [item for group in groups.values() for item in group]
@@ -66,7 +70,7 @@ def _verdict() -> Verdict:
     return Verdict({name: [next(answers) for _ in group] for name, group in groups.items()})
 
 
-@pytest.mark.parametrize("group", ["dev", "production", "agents component"])
+@pytest.mark.parametrize("group", ["dev", "production", "agents component", "access components"])
 def test_an_api_server_would_take_every_object(verdict: Verdict, group: str) -> None:
     assert verdict.faults(group) == []
 

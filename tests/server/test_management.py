@@ -48,7 +48,7 @@ def test_whoever_binds_the_port_comes_with_it(monkeypatch: pytest.MonkeyPatch) -
 def test_a_service_without_a_port_of_its_own_does_not_start(
     addresses: list[tuple[str, int]],
 ) -> None:
-    with pytest.raises(SystemExit, match="^atom-platform: ATOM_MANAGEMENT_PORT must be "):
+    with pytest.raises(SystemExit, match=r"^atom-platform: ATOM_MANAGEMENT_PORT must be "):
         check_addresses(addresses, 9100)
 
 
