@@ -26,6 +26,7 @@ from atom_platform.server import exits, runfile
 from atom_platform.server.board import BOARD
 from atom_platform.server.configuration import prepare
 from atom_platform.server.drain import Drain, is_draining
+from atom_platform.server.forking import hold_signals, release_signals
 from atom_platform.server.management import check_addresses
 from atom_platform.server.surrender import can_be_replaced
 
@@ -124,6 +125,7 @@ def when_ready(server: Any) -> None:
 
 @guarded
 def pre_fork(server: Any, worker: Any) -> None:
+    hold_signals()
     worker.atom_seat = BOARD.take_seat()
 
 
@@ -137,6 +139,7 @@ def post_fork(server: Any, worker: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(runfile.DRAIN_SIGNAL, signal.SIG_IGN)
+    release_signals()
 
 
 @guarded
