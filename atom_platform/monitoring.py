@@ -4,24 +4,35 @@ The public face: what an application needs to be monitored, importable as the gu
     from atom_platform.monitoring import configure_structlog, get_logger
 
 `Monitoring(app)` gives any Flask application the health endpoints, the metrics and the logs in one
-line; the platform's own service is its first user.
+line; the platform's own service is its first user. What only some applications have, SQLAlchemy
+above all, is imported when it is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+import platform
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-from flask import Flask, abort, request
+from flask import Flask
 
-from atom_platform.access import Access, Verdict
-from atom_platform.database.instrument import instrument_engine
-from atom_platform.health import views as health_views
-from atom_platform.health.answers import Answer, HealthAnswers
-from atom_platform.health.checks.disk import BYTES_PER_GB, disk_check
+from atom_platform import __version__
+from atom_platform.adoption import metrics as own_metrics
+from atom_platform.adoption.dependencies import (
+    instrument_engine,
+    record_check,
+    watch_disk,
+    watch_engine,
+)
+from atom_platform.adoption.http import ProbesFirst, keep_to_health, label_request, observed
+from atom_platform.adoption.logs import LogLease
+from atom_platform.adoption.platform import EXTENSION, Platform
+from atom_platform.adoption.servers import warn_about_server
+from atom_platform.adoption.views import access_of, create_blueprints
+from atom_platform.health.answers import HealthAnswers, live_body
+from atom_platform.health.checks.plain import plain_check
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.result import Check, CheckResult
 from atom_platform.logs import (
     RequestContext,
     configure_structlog,
@@ -29,16 +40,16 @@ from atom_platform.logs import (
     log_request,
     propagate,
 )
-from atom_platform.logs.config import count_with
 from atom_platform.logs.http import AccessLog
 from atom_platform.metrics import instruments
-from atom_platform.metrics import views as metrics_views
-from atom_platform.metrics.http import ObservedWSGI
 from atom_platform.metrics.instruments import track_agent, track_query, track_skill
 from atom_platform.metrics.jobs import counting_with_service
 from atom_platform.server.drain import is_draining
 from atom_platform.settings import Settings
 from atom_platform.skills.failure import SkillFailed
+
+if TYPE_CHECKING:
+    from atom_platform.database.adopted import AnyEngine
 
 __all__ = [
     "Monitoring",
@@ -49,6 +60,7 @@ __all__ = [
     "counting_with_service",
     "get_logger",
     "instrument_engine",
+    "label_request",
     "log_request",
     "propagate",
     "track_agent",
@@ -56,132 +68,171 @@ __all__ = [
     "track_skill",
 ]
 
-#: Where an application keeps what belongs to it.
-EXTENSION: Final = "atom"
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """
-    What `Monitoring` leaves in `app.extensions["atom"]`.
-
-    Attributes:
-        settings: The settings it was made with.
-        health: The readiness checks.
-        live_body: Makes the body of the liveness answer, for servers that give it themselves.
-        ready_answer: Makes the readiness answer for them; None when that might take time, or the
-            answer depends on who asks.
-        observe_request: Counts and logs a request that was answered outside of the application.
-    """
-
-    settings: Settings
-    health: HealthRegistry
-    live_body: Callable[[], bytes]
-    ready_answer: Callable[[], Answer | None]
-    observe_request: Callable[..., None]
+F = TypeVar("F", bound=Callable[[], object])
 
 
 class Monitoring:
     """
     Health endpoints, metrics, request ids and logs for a Flask application.
 
+    A context manager, for tests above all: it closes itself.
+
     Args:
         app: The application; or give it to `init_app` later.
-        settings: Read from the environment by default.
-        checks: Readiness checks by name, each with the settings' database deadline; `register` of
-            `health` takes more.
+        settings: Read from the environment by default, but for DATABASE_URL: that is ours only in
+            our own service.
+        checks: Readiness checks by name; see `check`, which takes more.
+        engines: SQLAlchemy engines: their statements are timed, their connections counted, and
+            readiness depends on them. The first one's check is called `database`, the next one's
+            `database_2`, and so on.
+        disk: Whether readiness depends on free disk space.
+        excluded_paths: Requests that are neither counted nor logged. A path that ends in a slash
+            stands for all below it.
+        extra_labels: By label the values that it may have. Requests are counted by each of them in
+            `http_requests_by_LABEL_total{LABEL, endpoint, status}`; `label_request` says what a
+            request's is, and what is not listed, or not said, is `other`.
 
     Raises:
         SettingsError: The environment holds what a setting cannot take.
+        ValueError: A check or label has a name that it cannot have.
     """
+
+    counter = staticmethod(own_metrics.counter)
+    gauge = staticmethod(own_metrics.gauge)
+    histogram = staticmethod(own_metrics.histogram)
 
     def __init__(
         self,
         app: Flask | None = None,
         *,
         settings: Settings | None = None,
-        checks: Mapping[str, Check] | None = None,
+        checks: Mapping[str, Callable[[], object]] | None = None,
+        engines: Collection[AnyEngine] = (),
+        disk: bool = True,
+        excluded_paths: Collection[str] = (),
+        extra_labels: Mapping[str, Collection[str]] | None = None,
     ) -> None:
-        self.settings = settings or Settings.from_environ()
-        configure_structlog(
-            level=self.settings.log_level,
-            levels=self.settings.log_levels,
-            format=self.settings.log_format,
-        )
+        self.settings = settings or Settings.from_environ(without=("DATABASE_URL",))
+        self._logs = LogLease(self.settings)
         instruments.configure(max_ids=self.settings.metrics_max_ids)
-        count_with(message=instruments.count_log_message, dropped=instruments.count_log_drop)
-        self.health = HealthRegistry(self._record_check)
-        for name, check in (checks or {}).items():
-            self.health.register(
-                name, check, timeout_seconds=self.settings.database_check_timeout_seconds
+        self.health = HealthRegistry(partial(record_check, self.settings))
+        self._disk = disk
+        self._excluded_paths = excluded_paths
+        self._request_counters = {
+            label: own_metrics.requests_by(label, values)
+            for label, values in (extra_labels or {}).items()
+        }
+        for number, engine in enumerate(engines, 1):
+            watch_engine(
+                self.health, self.settings, f"database_{number}".removesuffix("_1"), engine
             )
+        for name, check in (checks or {}).items():
+            self.check(name, check)
         if app is not None:
             self.init_app(app)
 
-    def watch_disk(self) -> None:
-        """Add the check of free disk space that the settings describe."""
-        self.health.register(
-            "disk",
-            disk_check(self.settings.disk_path, min_free_gb=self.settings.disk_min_free_gb),
-            timeout_seconds=self.settings.database_check_timeout_seconds,
-            measures=("free_gb",),
-        )
+    def check(
+        self,
+        name: str,
+        function: F | None = None,
+        /,
+        *,
+        timeout_seconds: float | None = None,
+        critical: bool = True,
+        cancel: Callable[[], object] | None = None,
+    ) -> Callable[[F], F]:
+        """
+        Have readiness depend on *function*; without one, decorate it.
 
-    def _record_check(self, name: str, result: CheckResult, duration_seconds: float) -> None:
-        instruments.record_check(name, result.healthy, duration_seconds)
-        free_gb = result.details.get("free_gb")
-        if name == "disk" and free_gb is not None:
-            instruments.set_disk_free(str(self.settings.disk_path), free_gb * BYTES_PER_GB)
+        It is healthy unless it returns False or raises, and may return a `CheckResult`. It runs in
+        a thread of its own, once a second while somebody asks.
+
+        Args:
+            timeout_seconds: Longest a run may take; the settings' database deadline by default.
+            critical: Whether the worker is not ready when it fails; else it is only shown.
+            cancel: Makes a run return that is overdue; the function's own method by default.
+
+        Raises:
+            ValueError: The name is taken or no lower-case word, or the timeout not positive.
+        """
+
+        def register(function: F) -> F:
+            self.health.register(
+                name,
+                plain_check(name, function),
+                timeout_seconds=timeout_seconds or self.settings.database_check_timeout_seconds,
+                critical=critical,
+                cancel=cancel or getattr(function, "cancel", None),
+            )
+            return function
+
+        if function is not None:
+            register(function)
+        return register
+
+    def watch_disk(self) -> None:
+        """Add the check of free disk space that the settings describe, if it is not there yet."""
+        if self._disk:
+            self._disk = False
+            watch_disk(self.health, self.settings)
 
     def init_app(self, app: Flask) -> None:
         """
         Give *app* the endpoints, and have its requests counted, timed and logged from now on.
 
+        The application's hooks do not see the requests to those endpoints.
+
         Raises:
-            RuntimeError: The application is monitored already; each request would count twice.
+            RuntimeError: The application is monitored already, and each request would count twice;
+                or it has a route where ours would be.
         """
         if EXTENSION in app.extensions:
             raise RuntimeError("this application is monitored already")
-        observed = ObservedWSGI(
-            app.wsgi_app,
+        self.watch_disk()
+        access = access_of(self.settings)
+        blueprints = create_blueprints(self.health, access, on_scrape=self._scraped)
+        probes = ProbesFirst(app.wsgi_app, blueprints)
+        if taken := probes.paths & {rule.rule for rule in app.url_map.iter_rules()}:
+            raise RuntimeError(f"the application has its own {', '.join(sorted(taken))}")
+        application = observed(
+            probes,
             app=app,
             recorder=instruments,
             access=AccessLog(sample=self.settings.log_access_sample),
+            excluded_paths=self._excluded_paths,
+            counters=self._request_counters,
         )
-        app.wsgi_app = observed  # type: ignore[method-assign]  # Flask's documented way to wrap it
-        token = self.settings.metrics_token
-        access = Access(
-            token=token.value if token else None, management_port=self.settings.management_port
-        )
-        app.register_blueprint(
-            health_views.create_blueprint(
-                self.health,
-                is_draining=is_draining,
-                shows_checks=lambda environ: access.verdict(environ) is Verdict.OPEN,
-            )
-        )
-        app.register_blueprint(
-            metrics_views.create_blueprint(on_scrape=self.health.wake, verdict=access.verdict)
-        )
+        app.wsgi_app = application  # type: ignore[method-assign]  # Flask's documented way to wrap it
+        for blueprint in blueprints:  # for its list of routes, and to name a 405's endpoint
+            app.register_blueprint(blueprint, name=f"{EXTENSION}_{blueprint.name}")
         if self.settings.management_port is not None:
-            _keep_to_health(app, access)
+            keep_to_health(app, access)
         answers = HealthAnswers(self.health, is_draining=is_draining, startup=lambda: True)
         app.extensions[EXTENSION] = Platform(
             settings=self.settings,
             health=self.health,
-            live_body=health_views.live_body,
+            live_body=live_body,
             ready_answer=(lambda: None) if access.restricted else answers.ready_at_once,
-            observe_request=observed.observe,
+            observe_request=application.observe,
         )
+        warn_about_server()
 
+    def close(self) -> None:
+        """
+        End the threads of the checks, and give the log back if no one else is monitored here.
 
-def _keep_to_health(app: Flask, access: Access) -> None:
-    """Have *app* answer on the management port for its health alone."""
+        What was counted stays: metrics belong to the process.
+        """
+        self.health.stop()
+        self._logs.release()
 
-    def refuse_the_rest() -> None:
-        ours = request.path == "/health" or request.path.startswith("/health/")
-        if not ours and access.on_management_port(request.environ):
-            abort(404)
+    def __enter__(self) -> Monitoring:
+        return self
 
-    # Before the application's own, which may let in or redirect.
-    app.before_request_funcs.setdefault(None, []).insert(0, refuse_the_rest)
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _scraped(self) -> None:
+        self.health.wake()
+        # Here too, for servers that are not told our hooks.
+        instruments.set_app_info(__version__, platform.python_version(), self.settings.revision)

@@ -7,7 +7,7 @@ Standard library only, so that gunicorn's configuration can read them before the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -169,9 +169,14 @@ class Settings:
     )
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str] | None = None) -> Settings:
+    def from_environ(
+        cls, environ: Mapping[str, str] | None = None, *, without: Collection[str] = ()
+    ) -> Settings:
         """
         Read the settings from *environ* (the process's own by default).
+
+        Args:
+            without: Variables to leave alone: they are somebody else's here.
 
         Raises:
             SettingsError: A variable holds what its setting cannot take. The value itself is not
@@ -182,7 +187,7 @@ class Settings:
         for each in fields(cls):
             variable, parse = each.metadata["variable"], each.metadata["parse"]
             text = source.get(variable, "").strip()
-            if not text:
+            if not text or variable in without:
                 continue
             try:
                 values[each.name] = parse(text)

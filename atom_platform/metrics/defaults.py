@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import product
 
 from atom_platform.metrics.cells import family, keys_of
+from atom_platform.metrics.custom import custom_definitions
 from atom_platform.metrics.definitions import DEFINITIONS, Definition
 from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
 from atom_platform.metrics.multiprocess.series import SeriesTable
@@ -15,12 +16,12 @@ __all__ = ["completed_gauges", "seed"]
 
 def seed(table: SeriesTable) -> None:
     """
-    Give *table* every counter and histogram of the metric table.
+    Give *table* every counter and histogram of the metric table, and of the application's own.
 
     A label set whose every value is known starts at 0: a ratio is then 0 and not absent, and the
     first event is an increase.
     """
-    for definition in DEFINITIONS:
+    for definition in (*DEFINITIONS, *custom_definitions()):
         if definition.kind != "gauge" and not definition.computed:
             table.family(family(definition), definition.kind, definition.help)
             for values in _known_label_sets(definition):
@@ -30,7 +31,7 @@ def seed(table: SeriesTable) -> None:
 def completed_gauges(gauges: Iterable[FamilySamples]) -> list[FamilySamples]:
     """Return *gauges* and the metric table's other ones, those without labels at 0."""
     found = {each.name: each for each in gauges}
-    for definition in DEFINITIONS:
+    for definition in (*DEFINITIONS, *custom_definitions()):
         name = family(definition)
         if name not in found and (definition.kind == "gauge" or definition.computed):
             zeros = [] if definition.labels or definition.computed else [Sample(name, (), 0.0)]

@@ -1,0 +1,144 @@
+"""
+Around somebody else's application: probes that its hooks cannot stop, paths that are left out, and
+requests counted by a label of its owner's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final
+
+from flask import Blueprint, Flask, abort, got_request_exception, request
+
+from atom_platform.access import Access
+from atom_platform.logs.context import current_exchange, note_exception
+from atom_platform.metrics.answer import Answer
+from atom_platform.metrics.custom import Counter
+from atom_platform.metrics.http import ObservedWSGI, Recorder
+
+__all__ = ["ChosenWSGI", "ProbesFirst", "keep_to_health", "label_request", "observed"]
+
+WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+#: Where a request carries what `label_request` said of it.
+LABELS: Final = "atom.labels"
+
+
+class ProbesFirst:
+    """
+    Answers the requests that *blueprints* have routes for, and leaves all others to *wsgi_app*.
+
+    The routes get an application of their own, because the other one's hooks are for its users: a
+    login would refuse the probe, a redirect to HTTPS would hide the answer, and a hook that asks
+    the database would take liveness down with it.
+
+    Args:
+        wsgi_app: What would answer otherwise.
+        blueprints: Their rules must be plain paths, of which a trailing slash is served too.
+    """
+
+    def __init__(self, wsgi_app: WSGI, blueprints: Iterable[Blueprint]) -> None:
+        self.wsgi_app = wsgi_app
+        own = Flask(__name__, static_folder=None)
+        for blueprint in blueprints:
+            own.register_blueprint(blueprint)
+        got_request_exception.connect(_note_exception, own)
+        self._own: WSGI = own.wsgi_app
+        self.paths = frozenset(str(rule.rule) for rule in own.url_map.iter_rules())
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        path = environ.get("PATH_INFO", "")
+        if path in self.paths or (path[-1:] == "/" and path.rstrip("/") in self.paths):
+            return self._own(environ, start_response)
+        return self.wsgi_app(environ, start_response)
+
+
+class ChosenWSGI(ObservedWSGI):
+    """
+    An `ObservedWSGI` for which some requests do not exist, and others have more to tell.
+
+    Args:
+        excluded_paths: Not counted, timed or logged. One that ends in a slash stands for all below.
+        counters: By label, what counts requests by that label, the endpoint and the status.
+    """
+
+    def __init__(
+        self,
+        wsgi_app: WSGI,
+        *,
+        app: Flask,
+        recorder: Recorder,
+        access: Any,
+        excluded_paths: Collection[str],
+        counters: Mapping[str, Counter],
+    ) -> None:
+        super().__init__(wsgi_app, app=app, recorder=recorder, access=access)
+        self._excluded = frozenset(excluded_paths)
+        self._excluded_below = tuple(path for path in excluded_paths if path.endswith("/"))
+        self._counters = counters
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        path = environ.get("PATH_INFO", "")
+        if path in self._excluded or path.startswith(self._excluded_below):
+            return self.wsgi_app(environ, start_response)
+        return super().__call__(environ, start_response)
+
+    def record(self, answer: Answer) -> None:
+        """Count and log *answer*, and count it again by each label."""
+        super().record(answer)
+        if self._counters:
+            endpoint = answer.endpoint or self.endpoint_of(answer.environ)
+            said = answer.environ.get(LABELS) or {}
+            for label, counter in self._counters.items():
+                counter.inc(
+                    endpoint=endpoint, status=answer.status or 500, **{label: said.get(label, "")}
+                )
+
+
+def observed(
+    wsgi_app: WSGI,
+    *,
+    app: Flask,
+    recorder: Recorder,
+    access: Any,
+    excluded_paths: Collection[str],
+    counters: Mapping[str, Counter],
+) -> ObservedWSGI:
+    """Return *wsgi_app* observed; who asks for nothing special pays for nothing special."""
+    if not excluded_paths and not counters:
+        return ObservedWSGI(wsgi_app, app=app, recorder=recorder, access=access)
+    return ChosenWSGI(
+        wsgi_app,
+        app=app,
+        recorder=recorder,
+        access=access,
+        excluded_paths=excluded_paths,
+        counters=counters,
+    )
+
+
+def label_request(**labels: str) -> None:
+    """
+    Say what the extra labels of the request being answered are; outside of one, do nothing.
+
+    A label that `Monitoring` was not told of is ignored; a value not in its list counts as `other`.
+    """
+    environ = getattr(current_exchange(), "environ", None)
+    if environ is not None:
+        environ.setdefault(LABELS, {}).update(labels)
+
+
+def keep_to_health(app: Flask, access: Access) -> None:
+    """Have *app* answer on the management port for its health alone."""
+
+    def refuse_the_rest() -> None:
+        ours = request.path == "/health" or request.path.startswith("/health/")
+        if not ours and access.on_management_port(request.environ):
+            abort(404)
+
+    # Before the application's own, which may let in or redirect.
+    app.before_request_funcs.setdefault(None, []).insert(0, refuse_the_rest)
+
+
+def _note_exception(sender: object, exception: BaseException, **extra: Any) -> None:
+    note_exception(exception)

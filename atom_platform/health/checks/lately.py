@@ -1,0 +1,103 @@
+"""
+"The task ran lately": a heartbeat that any process can give, and every worker can see.
+
+It is a file's time of change, because the task may run in another worker, or from cron.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+from atom_platform.health.result import CheckResult
+
+__all__ = ["Heartbeat"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Heartbeat:
+    """
+    A task's sign of life, and the check that looks for it.
+
+    `with heartbeat:` around the task, or `@heartbeat.task` on it, gives a beat when it ends without
+    an exception. Give it yourself with `beat`, or from a script with `touch`.
+
+        heartbeat = Heartbeat("/var/lib/shop/nightly", max_age_seconds=26 * 3600)
+        monitoring.check("nightly", heartbeat, critical=False)
+
+    A task that has never run is not healthy: `touch` the file as you deploy, or let readiness not
+    depend on it.
+
+    Args:
+        path: A file; made by the first beat, in a directory that is there.
+        max_age_seconds: How long after a beat the task counts as alive, inclusive.
+        clock: Tells the time as the file system does. Tests pass their own.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        max_age_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not max_age_seconds > 0:
+            raise ValueError("max_age_seconds must be positive")
+        self._path = Path(path)
+        self._max_age_seconds = max_age_seconds
+        self._clock = clock
+
+    def beat(self) -> None:
+        """
+        Say that the task has run.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        self._path.touch()
+        now = self._clock()
+        os.utime(self._path, (now, now))
+
+    def __call__(self) -> CheckResult:
+        """Return whether it has run lately; `age_seconds` is null when it never has."""
+        try:
+            age = max(0.0, self._clock() - self._path.stat().st_mtime)
+        except FileNotFoundError:
+            return CheckResult(
+                healthy=False, message="Task has not run yet", details={"age_seconds": None}
+            )
+        healthy = age <= self._max_age_seconds
+        return CheckResult(
+            healthy=healthy,
+            message="Task ran lately" if healthy else "Task has not run for too long",
+            details={"age_seconds": round(age, 1)},
+        )
+
+    def task(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate the task: each call that returns is a beat."""
+
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            with self:
+                return function(*args, **kwargs)
+
+        return run
+
+    def __enter__(self) -> Heartbeat:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.beat()

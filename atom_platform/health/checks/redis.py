@@ -1,0 +1,83 @@
+"""
+Redis check: PING, on a connection that is kept. Needs `pip install atom-platform[redis]`.
+
+A Redis that is a cache only is better registered with `critical=False`: taking every worker out
+because answers have become slower makes it worse.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from atom_platform.health.checks.reach import hang_up
+from atom_platform.health.result import CheckFailed, CheckResult
+
+__all__ = ["RedisCheck", "redis_check"]
+
+#: By class of redis-py's exceptions, the narrowest first.
+SENTENCES: Final = (
+    ("AuthenticationError", "Redis authentication failed"),
+    ("AuthorizationError", "Redis authentication failed"),
+    ("NoPermissionError", "Redis authentication failed"),
+    ("BusyLoadingError", "Redis is loading its data"),
+    ("MaxConnectionsError", "Redis connection limit reached"),
+    ("TimeoutError", "Redis timeout"),
+    ("ConnectionError", "Redis not reachable"),
+)
+
+
+class RedisCheck:
+    """See `redis_check`."""
+
+    def __init__(self, url: str, *, timeout_seconds: float) -> None:
+        # Here, so that who does not use Redis need not have its client.
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        self._errors: Any = redis.exceptions
+        self._pool = redis.ConnectionPool.from_url(
+            url,
+            max_connections=1,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            # Tries belong to the prober. One, for a connection that the server has closed since.
+            retry=Retry(NoBackoff(), 1),
+            retry_on_error=[self._errors.ConnectionError],
+        )
+        self._client = redis.Redis(connection_pool=self._pool)
+
+    def __call__(self) -> CheckResult:
+        try:
+            self._client.ping()
+        except self._errors.RedisError as error:
+            raise CheckFailed(self._sentence(error)) from error
+        return CheckResult(healthy=True, message="Redis accessible")
+
+    def cancel(self) -> None:
+        """End the run under way; any thread may call it, at any time."""
+        for connection in list(getattr(self._pool, "_in_use_connections", ())):
+            hang_up(getattr(connection, "_sock", None))
+
+    def _sentence(self, error: Exception) -> str:
+        for name, sentence in SENTENCES:
+            kind = getattr(self._errors, name, None)
+            if kind is not None and isinstance(error, kind):
+                return sentence
+        return "Redis error"
+
+
+def redis_check(url: str, *, timeout_seconds: float = 1.0) -> RedisCheck:
+    """
+    Return a check that is healthy while the Redis at *url* answers.
+
+    Args:
+        url: As redis-py takes it: `redis://`, `rediss://` or `unix://`.
+        timeout_seconds: Longest that connecting may take, and the answer.
+
+    Raises:
+        ModuleNotFoundError: redis-py is not installed.
+        ValueError: The URL is none of Redis.
+        CheckFailed: From the returned check, when there is no answer.
+    """
+    return RedisCheck(url, timeout_seconds=timeout_seconds)

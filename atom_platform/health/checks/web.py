@@ -1,0 +1,109 @@
+"""
+HTTP check: another service answers a GET as it should. Its body is not read.
+
+Depend on another service's liveness, not on its readiness: two services that wait for each other to
+be ready are never ready again.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import time
+from collections.abc import Container, Mapping
+from urllib.parse import urlsplit
+
+from atom_platform.health.checks.reach import hang_up, sentence_for
+from atom_platform.health.result import CheckFailed, CheckResult
+
+__all__ = ["HttpCheck", "http_check"]
+
+
+class HttpCheck:
+    """See `http_check`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        expect: Container[int],
+        headers: Mapping[str, str],
+        context: ssl.SSLContext | None,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("an HTTP check takes a URL that starts with http:// or https://")
+        if parts.username is not None:
+            raise ValueError("credentials belong in the headers of an HTTP check, not in its URL")
+        self._secure = parts.scheme == "https"
+        self._host, self._port = parts.hostname, parts.port
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._timeout_seconds = timeout_seconds
+        self._expect = expect
+        self._headers = {"User-Agent": "atom-platform-check", "Connection": "close", **headers}
+        self._context = context
+        self._connection: http.client.HTTPConnection | None = None
+
+    def __call__(self) -> CheckResult:
+        connection = self._connection = self._new_connection()
+        try:
+            deadline = time.monotonic() + self._timeout_seconds
+            connection.connect()
+            # What is left of the deadline; the guard's own ends a peer that sends drop by drop.
+            connection.sock.settimeout(max(0.001, deadline - time.monotonic()))
+            connection.request("GET", self._target, headers=self._headers)
+            status = connection.getresponse().status
+        except OSError as error:
+            raise CheckFailed(sentence_for("HTTP dependency", error)) from error
+        except http.client.HTTPException as error:
+            raise CheckFailed("HTTP dependency does not speak HTTP") from error
+        finally:
+            self._connection = None
+            connection.close()
+        return CheckResult(
+            healthy=status in self._expect, message=f"HTTP dependency answered {status}"
+        )
+
+    def cancel(self) -> None:
+        """End the run under way; any thread may call it, at any time."""
+        connection = self._connection
+        hang_up(None if connection is None else connection.sock)
+
+    def _new_connection(self) -> http.client.HTTPConnection:
+        if self._secure:
+            return http.client.HTTPSConnection(
+                self._host, self._port, timeout=self._timeout_seconds, context=self._context
+            )
+        return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_seconds)
+
+
+def http_check(
+    url: str,
+    *,
+    timeout_seconds: float = 1.0,
+    expect: Container[int] = range(200, 400),
+    headers: Mapping[str, str] | None = None,
+    context: ssl.SSLContext | None = None,
+) -> HttpCheck:
+    """
+    Return a check that is healthy while a GET of *url* is answered with an *expected* status.
+
+    Redirects are not followed. `cancel` ends a run that the peer draws out.
+
+    Args:
+        timeout_seconds: Longest that connecting may take for each address, and all the rest.
+        headers: Sent too; credentials belong here.
+        context: For https; the system's certificates by default.
+
+    Raises:
+        ValueError: The URL is not one of HTTP, or holds credentials.
+        CheckFailed: From the returned check, when there is no answer.
+    """
+    return HttpCheck(
+        url,
+        timeout_seconds=timeout_seconds,
+        expect=expect,
+        headers=headers or {},
+        context=context,
+    )

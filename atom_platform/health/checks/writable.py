@@ -1,0 +1,49 @@
+"""Directory check: a file can be made there, filled, brought to the disk and removed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from typing import Final
+
+from atom_platform.health.result import Check, CheckFailed, CheckResult
+
+__all__ = ["writable_check"]
+
+SENTENCES: Final = {
+    errno.ENOENT: "Directory missing",
+    errno.ENOTDIR: "Directory missing",
+    errno.EROFS: "Directory read-only",
+    errno.EACCES: "Directory not writable",
+    errno.EPERM: "Directory not writable",
+    errno.ENOSPC: "Directory full",
+    errno.EDQUOT: "Directory full",
+    errno.EIO: "Directory damaged",
+    errno.ESTALE: "Directory lost by its server",
+}
+#: One block: a full file system takes an empty file.
+PROBE: Final = b"\0" * 4096
+
+
+def writable_check(directory: str | os.PathLike[str]) -> Check:
+    """
+    Return a check that is healthy while files can be written in *directory*.
+
+    The file has no name where the file system allows that, so that nobody else ever sees it.
+
+    Raises:
+        CheckFailed: From the returned check, when nothing can be written.
+    """
+
+    def check() -> CheckResult:
+        try:
+            with tempfile.TemporaryFile(dir=directory, prefix=".atom-check-", buffering=0) as file:
+                file.write(PROBE)
+                os.fsync(file.fileno())  # NFS tells of a full disk no sooner
+        except OSError as error:
+            sentence = SENTENCES.get(error.errno or 0, "Directory not writable")
+            raise CheckFailed(sentence) from error
+        return CheckResult(healthy=True, message="Directory writable")
+
+    return check
