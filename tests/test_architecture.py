@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "yaml": ("doctor/*.py",),
     "urllib3": ("skills/builtin/*.py",),
     "jinja2": ("skills/*.py", "agents/*.py"),
+    "redis": ("health/checks/redis.py",),
 }
 
 #: The first pattern that fits gives a file its level; it imports from lower levels only,
@@ -37,6 +38,7 @@ LEVELS = (
     ("__main__.py", 60),
     ("app.py", 55),
     ("monitoring.py", 50),
+    ("adoption/*", 45),
     ("doctor/*", 50),
     ("demo/*", 50),
     ("top/*", 52),
