@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         SettingsError: The environment holds what a setting cannot take.
     """
     app = Flask(__name__, static_folder=None)
-    monitoring = Monitoring(settings=settings)
+    monitoring = Monitoring(settings=settings or Settings.from_environ())
     database = open_database(monitoring.settings)
     database.on_open(lambda engine: instrument_engine(engine, on_query=note_query))
     watch_database(monitoring, database)
