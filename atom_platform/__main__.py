@@ -7,6 +7,7 @@ Commands beside the service: `python -m atom_platform COMMAND`.
     settings                 check the settings, and show them without their secrets
     demo-load                make traffic, so that dashboards have something to show
     top [URL]                watch how a service is doing, in a terminal
+    gunicorn-config          print a gunicorn.conf.py for an application of your own
     log-level LEVEL|reset    change what a running service logs, without a restart
 
 Each command imports what it needs: a probe has to start fast on a throttled CPU.
@@ -42,6 +43,8 @@ def main(arguments: list[str]) -> int:
         from atom_platform.demo import load
 
         return load.main(rest)
+    if command == "gunicorn-config":
+        return print_gunicorn_config()
     if command == "log-level":
         from atom_platform.server import log_level
 
@@ -72,6 +75,19 @@ def migrate() -> int:
         log.critical("database_not_migrated", reason=sentence_for(error.__cause__ or error))
         return 1
     return 0 if state == "current" else 1
+
+
+def print_gunicorn_config() -> int:
+    """Print what an application of one's own needs as its gunicorn.conf.py."""
+    from atom_platform.server.defaults import configuration_file
+    from atom_platform.settings import SettingsError
+
+    try:
+        print(configuration_file(), end="")
+    except SettingsError as error:
+        print(f"atom-platform: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def show_settings() -> int:

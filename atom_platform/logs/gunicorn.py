@@ -49,7 +49,7 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     observe_request: Callable[..., None] | None = None
 
     def setup(self, cfg: Any) -> None:
-        settings = Settings.from_environ()
+        settings = Settings.from_environ(without=("DATABASE_URL",))  # it may be somebody else's
         configure_structlog(
             level=settings.log_level, levels=settings.log_levels, format=settings.log_format
         )

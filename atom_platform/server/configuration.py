@@ -14,12 +14,21 @@ from atom_platform.metrics.multiprocess import directory
 from atom_platform.server.management import open_beside
 from atom_platform.settings import BAD_DATABASE_OPTION, Settings, SettingsError
 
-__all__ = ["prepare", "worker_tmp_dir"]
+__all__ = ["leave_alone", "prepare", "worker_tmp_dir"]
 
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 — gunicorn makes an unnamed file in it
 
 #: A connection that waits costs a descriptor and 2 KB, no thread; the usual limit is 1,024.
 MOST_FILES: Final = 65_536
+
+
+#: Variables that belong to the application rather than to us.
+_not_ours: Final[set[str]] = set()
+
+
+def leave_alone(variable: str) -> None:
+    """Do not look at *variable*; say so before `prepare`."""
+    _not_ours.add(variable)
 
 
 @functools.cache
@@ -32,7 +41,7 @@ def prepare() -> Settings:
     be a secret.
     """
     try:
-        settings = Settings.from_environ()
+        settings = Settings.from_environ(without=_not_ours)
         _check_database_options(settings.database_url)
     except SettingsError as error:
         sys.exit(f"atom-platform: {error}")
