@@ -69,6 +69,13 @@ def test_values_are_taken() -> None:
         ("ATOM_SMTP_URL", "localhost:25"),
         ("ATOM_SMTP_FROM", "a b@c"),
         ("ATOM_REVISION", 'x"y'),
+        ("ATOM_METRICS_TOKEN", "hunter2-hunter2"),  # 15
+        ("ATOM_METRICS_TOKEN", "hunter2 " * 4),
+        ("ATOM_METRICS_TOKEN", "hunter2ä" * 4),
+        ("ATOM_METRICS_TOKEN", "hunter2-" * 129),
+        ("ATOM_METRICS_TOKEN_FILE", "/nowhere/hunter2"),
+        ("ATOM_METRICS_TOKEN_FILE", "/dev/zero"),
+        ("ATOM_MANAGEMENT_PORT", "0"),
     ],
 )
 def test_bad_value_names_the_variable_and_hides_the_value(variable: str, value: str) -> None:
@@ -85,3 +92,44 @@ def test_a_database_may_have_several_hosts() -> None:
     url = "postgresql://u:p@db:5432,[::1]:5433,standby/atom"
 
     assert Settings.from_environ({"DATABASE_URL": url}).database_url == url
+
+
+TOKEN = "hush-hush-16-char"
+
+
+def test_a_token_shows_itself_to_nobody_who_prints_it() -> None:
+    settings = Settings.from_environ({"ATOM_METRICS_TOKEN": TOKEN})
+
+    assert settings.metrics_token is not None
+    assert settings.metrics_token.value == TOKEN
+    assert TOKEN not in f"{settings} {settings.metrics_token} {settings.metrics_token!r}"
+
+
+def test_a_token_may_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"  {TOKEN}\n")
+
+    settings = Settings.from_environ({"ATOM_METRICS_TOKEN_FILE": str(file)})
+
+    assert settings.metrics_token is not None
+    assert settings.metrics_token.value == TOKEN
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"short", b"\xff" * 20, TOKEN.encode() + b"\n" + b"x" * 9]
+)
+def test_a_file_with_anything_else_is_told_by_its_variable(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content)
+
+    with pytest.raises(SettingsError, match=r"^ATOM_METRICS_TOKEN_FILE must be .* 16 to 1024"):
+        Settings.from_environ({"ATOM_METRICS_TOKEN_FILE": str(file)})
+
+
+def test_one_token_is_enough(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    both = {"ATOM_METRICS_TOKEN": TOKEN, "ATOM_METRICS_TOKEN_FILE": str(file)}
+
+    with pytest.raises(SettingsError, match=r"^ATOM_METRICS_TOKEN_FILE must be unset"):
+        Settings.from_environ(both)

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from atom_platform.doctor.database import check_database
 from atom_platform.doctor.disk import check_disk
@@ -17,6 +18,7 @@ from atom_platform.doctor.metrics import check_metrics
 from atom_platform.doctor.output import Redactor, as_json, as_text
 from atom_platform.doctor.service import check_service
 from atom_platform.doctor.settings import check_settings, read_settings
+from atom_platform.settings import Settings
 
 __all__ = ["main"]
 
@@ -46,7 +48,10 @@ def main(arguments: Sequence[str]) -> int:
         return int(stop.code or 0)
 
     settings, _ = read_settings(os.environ)
-    redact = Redactor([settings.database_url, settings.smtp_url, options.url or ""])
+    redact = Redactor(
+        [settings.database_url, settings.smtp_url, options.url or ""],
+        secrets=[settings.metrics_token.value] if settings.metrics_token else [],
+    )
     findings = list(_quietly(lambda: _examine(options)))
     _print((as_json if options.json else as_text)(findings, redact))
     return 1 if any(finding.severity == "trouble" for finding in findings) else 0
@@ -65,7 +70,7 @@ def _examine(options: argparse.Namespace) -> Iterator[Finding]:
         looks.append(("disk", lambda: check_disk(settings)))
     if options.url or not options.files:
         url = options.url or f"http://127.0.0.1:{settings.port}"
-        looks.append(("service", lambda: check_service(url, expected=bool(options.url))))
+        looks.append(("service", lambda: _check_service(url, settings, bool(options.url))))
     for area, look in looks:
         try:
             yield from look()
@@ -77,6 +82,15 @@ def _examine(options: argparse.Namespace) -> Iterator[Finding]:
                 why="Whatever is wrong here stays hidden.",
                 do="Correct what the text names; else it is a defect of the doctor.",
             )
+
+
+def _check_service(url: str, settings: Settings, expected: bool) -> Iterator[Finding]:
+    """Ask as Prometheus would: with the token, and on the management port of the service itself."""
+    management_url = None
+    if settings.management_port is not None and urlsplit(url).port == settings.port:
+        management_url = f"{url.rpartition(':')[0]}:{settings.management_port}"
+    token = settings.metrics_token.value if settings.metrics_token else None
+    yield from check_service(url, expected=expected, token=token, management_url=management_url)
 
 
 def _print(text: str) -> None:

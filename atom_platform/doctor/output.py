@@ -28,23 +28,24 @@ SHORTEST_SECRET: Final = 4
 
 class Redactor:
     """
-    Takes out what looks like a secret, and the passwords of *urls* wherever they turn up.
+    Takes out what looks like a secret, and what is known for one wherever it turns up.
 
     Args:
         urls: Values of settings that may hold a password.
+        secrets: Values of settings that are secret as a whole.
     """
 
-    def __init__(self, urls: Iterable[str] = ()) -> None:
-        secrets: set[str] = set()
+    def __init__(self, urls: Iterable[str] = (), *, secrets: Iterable[str] = ()) -> None:
+        known = set(secrets)
         for url in urls:
             try:
                 password = urlsplit(url).password
             except ValueError:
                 continue
             if password:
-                secrets |= {password, unquote(password)}
+                known |= {password, unquote(password)}
         self._secrets = sorted(
-            (secret for secret in secrets if len(secret) >= SHORTEST_SECRET), key=len, reverse=True
+            (secret for secret in known if len(secret) >= SHORTEST_SECRET), key=len, reverse=True
         )
 
     def __call__(self, text: str) -> str:

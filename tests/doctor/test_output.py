@@ -80,3 +80,7 @@ def test_a_password_of_one_letter_does_not_black_out_everything() -> None:
 
 def test_a_url_that_is_none_does_no_harm() -> None:
     assert Redactor(["http://[broken"])("text") == "text"
+
+
+def test_a_secret_that_is_known_is_taken_out_anywhere() -> None:
+    assert Redactor(secrets=["hush-hush"])("it said hush-hush.") == "it said [redacted]."

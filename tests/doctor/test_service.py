@@ -172,6 +172,13 @@ def test_draining_is_no_trouble(serve: Callable[..., str]) -> None:
     assert "draining" in codes(check_service(serve(ready=(503, body)), expected=True), "note")
 
 
+def test_checks_that_are_kept_are_no_trouble(serve: Callable[..., str]) -> None:
+    findings = list(check_service(serve(ready=(503, '{"status": "not_ready"}')), expected=True))
+
+    assert "checks-guarded" in codes(findings, "note")
+    assert "ready-wrong" not in codes(findings)
+
+
 def test_guarded_metrics_are_no_trouble(serve: Callable[..., str]) -> None:
     findings = list(check_service(serve(metrics=(401, "")), expected=True))
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,9 +40,9 @@ def is_running(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def upgradable(directory: Path) -> Iterator[Service]:
+def upgradable(directory: Path, *, env: Mapping[str, str] | None = None) -> Iterator[Service]:
     """Start such a service with two workers, and end it."""
-    service = _ByScript(directory, env={"WEB_CONCURRENCY": "2"})
+    service = _ByScript(directory, env={"WEB_CONCURRENCY": "2", **(env or {})})
     try:
         service.start()
         yield service
