@@ -46,6 +46,7 @@ LEVELS = (
     ("agents/*views.py", 40),
     ("metrics/http.py", 40),
     ("metrics/answer.py", 40),
+    ("metrics/whole.py", 40),
     ("logs/http.py", 40),
     ("agents/service.py", 35),
     ("agents/store.py", 33),

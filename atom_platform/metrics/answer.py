@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, Protocol
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from atom_platform.logs.context import CURRENT_SCOPE, NOTHING, Exchange, Scope
+from atom_platform.logs.context import CURRENT_SCOPE, NOTHING, Exchange
+from atom_platform.metrics.statuses import STATUS_CODES, code_of
+from atom_platform.metrics.whole import AbortCounter, Whole, close_within, note_late_hang_up
 
-__all__ = ["Answer", "Observer"]
+__all__ = ["Answer", "Observer", "begun"]
 
 #: A file up to this size is read like any other body and so counted before its last byte leaves; a
 #: larger one is left to the server's sendfile and counted when that is done.
 SMALL_FILE_BYTES: Final = 64 * 1024
 _UNKNOWN: Final = float("inf")
+_enter: Final = CURRENT_SCOPE.set
+_leave: Final = CURRENT_SCOPE.reset
 
 Environ = dict[str, Any]
 
 
-class Observer(Protocol):
+class Observer(AbortCounter, Protocol):
     """What an answer tells its end to."""
 
     def endpoint_of(self, environ: Environ) -> str: ...
-    def count_aborted(self, reason: str) -> None: ...
     def record(self, answer: Answer) -> None: ...
 
 
@@ -39,8 +42,7 @@ class Answer(Exchange):
             anything.
         endpoint: The URL rule that matched.
         body_bytes: The length of the body handed over so far.
-        duration_seconds: Set at the end.
-        scope: The log fields bound while the application runs for this request.
+        started: When the server called, by `perf_counter`.
     """
 
     __slots__ = (
@@ -52,54 +54,58 @@ class Answer(Exchange):
         "_observer",
         "_server_start",
         "_server_write",
-        "_started",
         "_under_way",
         "body_bytes",
-        "duration_seconds",
         "endpoint",
         "environ",
+        "started",
         "status",
     )
 
+    environ: Environ
+    status: int
+    endpoint: str
+    body_bytes: int
+    started: float
+    _observer: Observer
+    _server_start: Callable[..., Any]
+    _server_write: Callable[[bytes], Any]
+    _next: Callable[[], bytes]
+    _body: Iterable[bytes]
     _first: bytes | None
+    _length: float
+    _finished: bool
+    _under_way: bool
 
-    def __init__(
-        self, observer: Observer, environ: Environ, start_response: Callable[..., Any]
-    ) -> None:
-        self._started = time.perf_counter()
-        # Not super().__init__(): another call for every request.
-        self.fields = NOTHING
-        self.around = self.owner = self.trace = self.notes = self.exception = self._first = None
-        self.request_id = self.aborted = self.endpoint = ""
-        self.db_queries = self.body_bytes = self.status = self.db_seconds = 0
-        self.environ = environ
-        self._observer = observer
-        self._server_start = start_response
-        self._length = _UNKNOWN
-        self._finished = self._under_way = False
+    if not TYPE_CHECKING:
+        # `begun` does its work: a constructor in Python costs half a microsecond of every request.
+        __init__ = object.__init__
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], Any]:
         """Stand in for the server's function of that name."""
-        code = status[:3]
-        self.status = int(code) if code.isdigit() else 500  # the server refuses others
+        self.status = STATUS_CODES.get(status) or code_of(status)
         # Now, because Flask forgets the request before the body is read.
         try:
             self.endpoint = self.environ["werkzeug.request"].url_rule.rule
         except (KeyError, AttributeError):
             self.endpoint = self._observer.endpoint_of(self.environ)
-        request_id = self.request_id
+        request_id, theirs = self.request_id, False
         self._length = _UNKNOWN
         for name, value in headers:
             # Lengths first: cheaper than the comparison, and this runs for every header.
             size = len(name)
             if size == 14:
-                if name.lower() == "content-length" and value.isdigit():
+                if (name == "Content-Length" or name.lower() == "content-length") and (
+                    value.isdigit()
+                ):
                     self._length = int(value)
-            elif size == 12 and request_id and name.lower() == "x-request-id":
-                headers = [pair for pair in headers if pair[0].lower() != "x-request-id"]
+            elif size == 12 and name != "Content-Type" and name.lower() == "x-request-id":
+                theirs = True
         if request_id:
+            if theirs:
+                headers = [pair for pair in headers if pair[0].lower() != "x-request-id"]
             headers = [*headers, ("X-Request-ID", request_id)]
         if exc_info is None:
             self._server_write = self._server_start(status, headers)
@@ -119,26 +125,26 @@ class Answer(Exchange):
                 self.body_bytes += sum(map(len, body))
                 self._finish()
                 return body
-        elif (
-            type(body) is self.environ.get("wsgi.file_wrapper") and self._length > SMALL_FILE_BYTES
+        elif self._length > SMALL_FILE_BYTES and (
+            type(body) is self.environ.get("wsgi.file_wrapper")
         ):
             return self._leave_to_server(body)
-        self._next = iter(body).__next__
+        pieces = iter(body)
         self._body = body
         if self._length == _UNKNOWN:
+            self._next = pieces.__next__
             return self
         # A body of known length is mostly one piece. Taken now, it needs no further look at it.
-        try:
-            first = self._next()
-        except StopIteration:
-            first = b""
-        if self.body_bytes + len(first) < self._length:
+        first = next(pieces, b"")
+        size = self.body_bytes + len(first)
+        if size < self._length:
+            self._next = pieces.__next__
             self._first = first
             return self
-        self.body_bytes += len(first)
+        self.body_bytes = size
         self._finish()
         whole = Whole((first,))
-        whole.body, whole.scope = body, self
+        whole.body, whole.scope, whole.counter = body, self, self._observer
         return whole
 
     def __iter__(self) -> Iterator[bytes]:
@@ -150,7 +156,7 @@ class Answer(Exchange):
             self._first = None
             chunk = first
         else:
-            scope = CURRENT_SCOPE.set(self)
+            around = _enter(self)
             try:
                 chunk = self._next()
             except StopIteration:
@@ -160,7 +166,7 @@ class Answer(Exchange):
                 self.fail(error)
                 raise
             finally:
-                CURRENT_SCOPE.reset(scope)
+                _leave(around)
         self.body_bytes += len(chunk)
         if self.body_bytes >= self._length:
             self._finish()
@@ -172,7 +178,7 @@ class Answer(Exchange):
         if not self._finished:
             self._cut_off()
         else:
-            self.note_late_hang_up()
+            note_late_hang_up(self._observer)
         close_within(self, self._body)
 
     def fail(self, error: BaseException) -> None:
@@ -185,11 +191,6 @@ class Answer(Exchange):
         else:
             self.status = 500
         self._finish()
-
-    def note_late_hang_up(self) -> None:
-        """Count a client that hung up when it had been sent the last piece; its line is written."""
-        if isinstance(sys.exception(), OSError):
-            self._observer.count_aborted("disconnect")
 
     def _cut_off(self) -> None:
         """The server stopped reading: the client hung up, or the worker is being ended."""
@@ -221,30 +222,21 @@ class Answer(Exchange):
     def _finish(self) -> None:
         if not self._finished:
             self._finished = True
-            self.duration_seconds = time.perf_counter() - self._started
             self._observer.record(self)
 
 
-class Whole(list[bytes]):
-    """A body in one piece, which the server reads without any more of our code."""
-
-    __slots__ = ("body", "scope")
-
-    body: Iterable[bytes]
-    scope: Answer
-
-    def close(self) -> None:
-        """Close the application's body."""
-        self.scope.note_late_hang_up()
-        close_within(self.scope, self.body)
-
-
-def close_within(scope: Scope, body: Iterable[bytes]) -> None:
-    """Close *body*, if it wants to be, with the lines of that carrying the fields of *scope*."""
-    close = getattr(body, "close", None)
-    if close is not None:
-        around = CURRENT_SCOPE.set(scope)
-        try:
-            close()
-        finally:
-            CURRENT_SCOPE.reset(around)
+def begun(observer: Observer, environ: Environ, start_response: Callable[..., Any]) -> Answer:
+    """Return the answer to a request that the server has just handed over."""
+    answer = Answer()
+    answer.fields = NOTHING
+    answer.around = answer.owner = answer.trace = answer.notes = answer.exception = None
+    answer.request_id = answer.aborted = answer.endpoint = ""
+    answer.db_queries = answer.body_bytes = answer.status = answer.db_seconds = 0
+    answer.environ = environ
+    answer.started = perf_counter()
+    answer._observer = observer
+    answer._server_start = start_response
+    answer._first = None
+    answer._length = _UNKNOWN
+    answer._finished = answer._under_way = False
+    return answer

@@ -76,23 +76,29 @@ gauge_cell = counter_cell
 
 
 class HistogramCells:
-    """One label set of a histogram; under the storage's lock, from `histogram_cells`."""
+    """
+    One label set of a histogram; under the storage's lock, from `histogram_cells`.
 
-    __slots__ = ("_bounds", "_buckets", "_exemplars", "_keys", "_sum")
+    Attributes:
+        sum: The cell of the sum.
+        buckets: Those of the buckets, not cumulated, the last without a bound.
+    """
+
+    __slots__ = ("_bounds", "_exemplars", "_keys", "buckets", "sum")
 
     def __init__(self, definition: Definition, values: Sequence[str]) -> None:
         cells = [(key, STORAGE.cell("histogram", key)) for key, _, _ in keys_of(definition, values)]
         self._bounds = definition.buckets
-        self._sum: Cell = cells[0][1]
-        self._buckets: list[Cell] = [cell for _, cell in cells[1:]]
+        self.sum: Cell = cells[0][1]
+        self.buckets: list[Cell] = [cell for _, cell in cells[1:]]
         self._keys = [key for key, _ in cells[1:]]
         self._exemplars: dict[int, ExemplarCell | None] = {}
 
     def observe(self, value: float) -> None:
         """Add one observation."""
-        cells, at = self._buckets[bisect_left(self._bounds, value)]
+        cells, at = self.buckets[bisect_left(self._bounds, value)]
         cells[at] += 1.0
-        cells, at = self._sum
+        cells, at = self.sum
         cells[at] += value
 
     def keep_exemplar(self, value: float, trace_id: str, timestamp: float) -> None:

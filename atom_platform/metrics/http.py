@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from time import perf_counter
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -18,12 +19,15 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, RequestRedirect
 
 from atom_platform.logs.context import CURRENT_SCOPE, Exchange, note_exception
-from atom_platform.metrics.answer import Answer
+from atom_platform.metrics.answer import Answer, begun
 from atom_platform.metrics.queue_time import queue_seconds
 
 __all__ = ["AccessLine", "ObservedWSGI", "Recorder"]
 
 UNMATCHED: Final = "unmatched"
+
+_enter: Final = CURRENT_SCOPE.set
+_leave: Final = CURRENT_SCOPE.reset
 
 Environ = dict[str, Any]
 
@@ -37,8 +41,8 @@ class Recorder(Protocol):
         endpoint: str,
         status: int,
         duration_seconds: float,
-        *,
         trace_id: str | None = None,
+        in_progress: int = 0,
     ) -> None: ...
     def requests_in_progress(self, delta: int) -> None: ...
     def observe_queue(self, seconds: float) -> None: ...
@@ -103,28 +107,30 @@ class ObservedWSGI:
         self._access = access
         self._url_map: Map | None = None
         self.count_aborted = recorder.count_aborted
+        self._record_request = recorder.record_request
+        self._requests_in_progress = recorder.requests_in_progress
         if app is not None:
             self._url_map = app.url_map
             # Sent for what no handler turned into a response; the answer itself hides what it was.
             got_request_exception.connect(self._on_exception, app)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        answer = Answer(self, environ, start_response)
-        self._recorder.requests_in_progress(1)
+        answer = begun(self, environ, start_response)
+        self._requests_in_progress(1)
         if "HTTP_X_REQUEST_START" in environ:
             waited = queue_seconds(environ["HTTP_X_REQUEST_START"], time.time())
             if waited is not None:
                 self._recorder.observe_queue(waited)
         if self._access is not None:
             self._access.begin(answer, environ)
-        around = CURRENT_SCOPE.set(answer)
+        around = _enter(answer)
         try:
             return answer.take(self.wsgi_app(environ, answer.start_response))
         except BaseException as error:
             answer.fail(error)
             raise
         finally:
-            CURRENT_SCOPE.reset(around)
+            _leave(around)
 
     def observe(
         self,
@@ -158,20 +164,19 @@ class ObservedWSGI:
                 traceparent,
                 reason,
             )
-        self._recorder.record_request(method, endpoint, status, duration_seconds, trace_id=trace_id)
+        self._record_request(method, endpoint, status, duration_seconds, trace_id)
 
     def record(self, answer: Answer) -> None:
         """Count and log *answer*, which has ended."""
-        recorder, environ = self._recorder, answer.environ
+        environ, trace = answer.environ, answer.trace
         method = environ["REQUEST_METHOD"]
         # Without a start_response the server makes a 500 of it.
         status, endpoint = answer.status or 500, answer.endpoint or self.endpoint_of(environ)
-        duration = answer.duration_seconds
-        recorder.requests_in_progress(-1)
-        trace_id = None if answer.trace is None else answer.trace.trace_id
-        recorder.record_request(method, endpoint, status, duration, trace_id=trace_id)
+        duration = perf_counter() - answer.started
+        trace_id = None if trace is None else trace.trace_id
+        self._record_request(method, endpoint, status, duration, trace_id, -1)
         if answer.exception is not None:
-            recorder.count_exception(endpoint, type(answer.exception).__name__)
+            self._recorder.count_exception(endpoint, type(answer.exception).__name__)
         if self._access is not None:
             self._access.write(
                 answer,

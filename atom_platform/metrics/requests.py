@@ -8,10 +8,17 @@ lock, so that they agree with each other.
 from __future__ import annotations
 
 import time
-from typing import Final
+from bisect import bisect_left
+from typing import Any, Final
 
 from atom_platform.metrics.caps import Ids
-from atom_platform.metrics.cells import HistogramCells, clean, counter_cell, histogram_cells
+from atom_platform.metrics.cells import (
+    HistogramCells,
+    clean,
+    counter_cell,
+    gauge_cell,
+    histogram_cells,
+)
 from atom_platform.metrics.definitions import (
     HTTP_EXCEPTIONS,
     HTTP_METHODS,
@@ -36,13 +43,22 @@ __all__ = [
 _METHODS: Final = frozenset(HTTP_METHODS)
 _ABORT_REASONS: Final = frozenset(HTTP_RESPONSES_ABORTED.values["reason"])
 
-_lock: Final = STORAGE.lock
-_requests: Final[dict[tuple[str, str, int], tuple[Cell, HistogramCells]]] = {}
+#: Of one label set: the counter's table and place, the sum's, and all that the histogram has.
+_Cells = tuple[Any, int, Any, int, list[Cell], HistogramCells]
+
+# Not `with STORAGE.lock`, which takes twice as long. What it would be for, an exception of a signal
+# handler between two lines, comes in main threads alone, and ends the process.
+_acquire: Final = STORAGE.lock.acquire
+_release: Final = STORAGE.lock.release
+_requests: Final[dict[tuple[str, str, int], _Cells]] = {}
 _durations: Final[dict[tuple[str, str], HistogramCells]] = {}
+#: One cell, or none until the first request and after each reset.
+_in_progress: Final[list[Cell]] = []
 STORAGE.on_reset(_requests.clear)
 STORAGE.on_reset(_durations.clear)
+STORAGE.on_reset(_in_progress.clear)
 
-_in_progress: Final = Family(HTTP_REQUESTS_IN_PROGRESS)
+_BOUNDS: Final = HTTP_REQUEST_DURATION.buckets
 _queue: Final = HistogramFamily(HTTP_REQUEST_QUEUE)
 _exceptions: Final = Family(HTTP_EXCEPTIONS)
 _exception_names: Final = Ids("exception", HTTP_EXCEPTIONS)
@@ -50,7 +66,12 @@ _aborted: Final = Family(HTTP_RESPONSES_ABORTED)
 
 
 def record_request(
-    method: str, endpoint: str, status: int, duration_seconds: float, *, trace_id: str | None = None
+    method: str,
+    endpoint: str,
+    status: int,
+    duration_seconds: float,
+    trace_id: str | None = None,
+    in_progress: int = 0,
 ) -> None:
     """
     Count one answered request. Never raises.
@@ -58,43 +79,65 @@ def record_request(
     Args:
         endpoint: The matched URL rule; never what the client typed.
         trace_id: 32 hexadecimal digits; becomes the exemplar of the request's bucket.
+        in_progress: -1 for a request that was among those being answered.
     """
+    _acquire()
     try:
+        if in_progress:
+            cells, at = _in_progress[0] if _in_progress else _opened()
+            cells[at] += in_progress
         if not duration_seconds >= 0.0:
             duration_seconds = 0.0
-        with _lock:
-            found = _requests.get((method, endpoint, status)) or _found(method, endpoint, status)
-            (cells, at), duration = found
-            cells[at] += 1.0
-            duration.observe(duration_seconds)
-            if trace_id is not None:
-                duration.keep_exemplar(duration_seconds, trace_id, time.time())
+        found = _requests.get((method, endpoint, status)) or _found(method, endpoint, status)
+        cells, at, sums, sum_at, buckets, duration = found
+        cells[at] += 1.0
+        sums[sum_at] += duration_seconds
+        cells, at = buckets[bisect_left(_BOUNDS, duration_seconds)]
+        cells[at] += 1.0
+        if trace_id is not None:
+            duration.keep_exemplar(duration_seconds, trace_id, time.time())
     except Exception as error:
         not_recorded(HTTP_REQUESTS, error)
+    finally:
+        _release()
 
 
-def _found(method: str, endpoint: str, status: int) -> tuple[Cell, HistogramCells]:
+def _found(method: str, endpoint: str, status: int) -> _Cells:
     if method not in _METHODS:
         # Looked up again under the common name: what clients make up must not fill this table.
         return _requests.get(("OTHER", endpoint, status)) or _made("OTHER", endpoint, status)
     return _made(method, endpoint, status)
 
 
-def _made(method: str, endpoint: str, status: int) -> tuple[Cell, HistogramCells]:
+def _made(method: str, endpoint: str, status: int) -> _Cells:
     labels = method, clean(endpoint)
-    if (method, endpoint) not in _durations:
-        _durations[method, endpoint] = histogram_cells(HTTP_REQUEST_DURATION, labels)
+    duration = _durations.get((method, endpoint))
+    if duration is None:
+        duration = _durations[method, endpoint] = histogram_cells(HTTP_REQUEST_DURATION, labels)
         # There from the first request on, so that a share of errors is 0 and not absent, and that
         # the first error is an increase.
         counter_cell(HTTP_REQUESTS, (*labels, "500"))
     counter = counter_cell(HTTP_REQUESTS, (*labels, clean(status)))
-    made = _requests[method, endpoint, status] = counter, _durations[method, endpoint]
+    made = _requests[method, endpoint, status] = *counter, *duration.sum, duration.buckets, duration
     return made
 
 
 def requests_in_progress(delta: int) -> None:
     """Add *delta*, 1 or -1, to the requests being answered. Never raises."""
-    _in_progress.add((), delta)
+    _acquire()
+    try:
+        cells, at = _in_progress[0] if _in_progress else _opened()
+        cells[at] += delta
+    except Exception as error:
+        not_recorded(HTTP_REQUESTS_IN_PROGRESS, error)
+    finally:
+        _release()
+
+
+def _opened() -> Cell:
+    cell = gauge_cell(HTTP_REQUESTS_IN_PROGRESS)
+    _in_progress.append(cell)
+    return cell
 
 
 def observe_queue(seconds: float) -> None:

@@ -27,9 +27,10 @@ class Counts:
         endpoint: str,
         status: int,
         duration_seconds: float,
-        *,
         trace_id: str | None = None,
+        in_progress: int = 0,
     ) -> None:
+        self.in_progress += in_progress
         self.requests.append((method, endpoint, status))
         self.durations.append(duration_seconds)
 
