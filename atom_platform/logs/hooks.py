@@ -54,11 +54,27 @@ def _uncaught_in_thread(found: threading.ExceptHookArgs) -> None:
 
 
 def _unraisable(found: Any) -> None:
+    if _is_end_of_thread_before_gevent(found):
+        return
     _crashes.error(
         "unraisable_exception",
         doing=found.err_msg or "",
         object=_name_of(found.object),
         exc_info=found.exc_value,
+    )
+
+
+def _is_end_of_thread_before_gevent(found: Any) -> bool:
+    """
+    Tell whether a thread that is older than gevent's patches has ended.
+
+    threading then looks for it among greenlets. Ours that writes lines is one under gunicorn, which
+    speaks before it patches; and being a real thread is what keeps a slow reader off the loop.
+    """
+    return (
+        "gevent" in sys.modules
+        and isinstance(found.exc_value, KeyError)
+        and _name_of(found.object) == "Thread._bootstrap"
     )
 
 

@@ -151,7 +151,8 @@ def post_worker_init(worker: Any) -> None:
     from atom_platform.metrics import instruments
 
     instruments.worker_started()
-    instruments.watch_listeners([listener.sock for listener in worker.sockets])
+    # gevent's worker has sockets of gevent's there, not gunicorn's wrappers of them.
+    instruments.watch_listeners([getattr(each, "sock", each) for each in worker.sockets])
     instruments.set_threads(worker.cfg.threads)
     instruments.set_app_info(__version__, platform.python_version(), prepare().revision)
     extension = getattr(worker.wsgi, "extensions", {}).get("atom")
