@@ -70,6 +70,10 @@ class Board:
         """Tell the siblings that the accept loop of the worker at *seat* is running."""
         self._beats[seat] = self._clock()
 
+    def serves(self, seat: int) -> bool:
+        """Return whether the worker at *seat* has loaded the application."""
+        return self._beats[seat] > 0
+
     def others_free(self, seat: int) -> list[int]:
         """Return the seats, other than *seat*, of workers with a thread to spare."""
         mask = bytes(self._free)

@@ -22,7 +22,7 @@ from typing import Any, Final, ParamSpec
 
 from atom_platform import __version__
 from atom_platform.metrics.multiprocess import directory
-from atom_platform.server import exits, runfile
+from atom_platform.server import exits, runfile, succession
 from atom_platform.server.board import BOARD
 from atom_platform.server.configuration import prepare
 from atom_platform.server.drain import Drain, is_draining
@@ -113,6 +113,7 @@ def _beat_with(server: Any, heartbeat: Callable[[], None]) -> None:
 def when_ready(server: Any) -> None:
     """The listeners are open, no worker is forked yet."""
     Drain(server, seconds=prepare().drain_seconds).install()
+    succession.install(server)
     _bound_reads(server.LISTENERS)
     _warn_without_health_lane(server)
     server.atom_ports = _ports(server.LISTENERS)
@@ -160,6 +161,8 @@ def post_worker_init(worker: Any) -> None:
     if extension is not None:
         # Now, or the first to ask meets a worker that knows nothing, perhaps during a fault.
         extension.health.start()
+    if (seat := getattr(worker, "atom_seat", None)) is not None:
+        BOARD.beat(seat)  # whatever its class: it serves from here on
 
 
 @guarded

@@ -365,6 +365,16 @@ def test_a_silent_worker_is_marked_before_it_is_killed() -> None:
     assert "self.aborted = False" in source(Worker.__init__)
 
 
+def test_a_reload_forks_successors_and_then_ends_the_surplus() -> None:
+    assert in_order(source(Arbiter.reload), "self.spawn_worker()", "self.manage_workers()")
+    assert in_order(
+        source(Arbiter.manage_workers),
+        "while len(workers) > self.num_workers:",
+        "self.kill_worker(pid, signal.SIGTERM)",
+    )
+    assert "self.SIG_QUEUE = queue.SimpleQueue()" in source(Arbiter.__init__)
+
+
 def test_hooks_are_called_where_seats_are_taken_and_left() -> None:
     """`pre_fork` before the fork, `post_fork` in the child, `worker_exit` as its last act."""
     assert in_order(
