@@ -5,12 +5,12 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-adoption install-deploy install-bench bench bench-quick image image-test sbom wheel audit run demo test lint format rules lock tables clean
+.PHONY: help install install-dev install-adoption install-deploy install-bench bench bench-quick image image-test sbom wheel audit run demo test lint format rules lock tables status-assets screenshots clean
 
 ##@ Use
 run: install ## Serve on port 8000 (PORT=9000 make run moves it), SQLite under var/
 	@PORT=$(PORT) $(BIN)/python -m atom_platform settings >/dev/null
-	@PORT=$(PORT) WEB_CONCURRENCY=$${WEB_CONCURRENCY:-2} $(BIN)/gunicorn wsgi:app
+	@PORT=$(PORT) WEB_CONCURRENCY=$${WEB_CONCURRENCY:-2} ATOM_STATUS_PAGE=$${ATOM_STATUS_PAGE:-on} $(BIN)/gunicorn wsgi:app
 
 demo: install-dev ## Start it with Prometheus, Alertmanager and traffic, on loopback
 	@$(BIN)/python -m deploy.demo
@@ -49,6 +49,12 @@ lock: install-dev ## Pin requirements*.in with hashes
 
 tables: install ## Renew the tables in README and docs from the code
 	$(BIN)/python docs/tables.py
+
+status-assets: ## Fetch the status page's chart library, as pinned (needs npm)
+	deploy/assets/build.sh
+
+screenshots: install-dev ## Take the pictures of the status page (needs chromium)
+	$(BIN)/python docs/screenshots.py
 
 ##@ Measure
 install-bench: .venv/.installed-bench ## The benchmarks' peers, in an environment of their own

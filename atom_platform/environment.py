@@ -28,6 +28,7 @@ __all__ = [
     "number",
     "short_text",
     "smtp_url",
+    "switch",
     "token",
 ]
 
@@ -145,3 +146,10 @@ def token(text: str) -> Secret:
     if not 16 <= len(text) <= 1024 or not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
         raise ValueError
     return Secret(text)
+
+
+def switch(text: str) -> str:
+    """on or off"""
+    if text.lower() not in ("on", "off"):
+        raise ValueError
+    return text.lower()

@@ -190,7 +190,12 @@ class Monitoring:
             raise RuntimeError("this application is monitored already")
         self.watch_disk()
         access = access_of(self.settings)
-        blueprints = create_blueprints(self.health, access, on_scrape=self._scraped)
+        blueprints = create_blueprints(
+            self.health,
+            access,
+            on_scrape=self._scraped,
+            status_page=self.settings.status_page == "on",
+        )
         probes = ProbesFirst(app.wsgi_app, blueprints)
         if taken := probes.paths & {rule.rule for rule in app.url_map.iter_rules()}:
             raise RuntimeError(f"the application has its own {', '.join(sorted(taken))}")

@@ -86,6 +86,12 @@ class Settings:
         environment.integer(1, 1000),
         "worker processes; unset in a container with less than one CPU: 1",
     )
+    status_page: str = _setting(
+        "ATOM_STATUS_PAGE",
+        "off",
+        environment.switch,
+        "`on` serves the page at `/health/` that shows how the service is doing",
+    )
     threads: int = _setting(
         "ATOM_THREADS", 4, environment.integer(1, 1000), "request threads per worker"
     )

@@ -41,6 +41,7 @@ def main() -> int:
             parts.append(_service(service, directory, log))
             _wait(f"http://127.0.0.1:{service}/health/startup")
             print(f"service       http://127.0.0.1:{service}/api/docs")
+            print(f"its status    http://127.0.0.1:{service}/health/")
             print(f"its metrics   http://127.0.0.1:{service}/health/metrics")
             print(f"its log       {log.name}")
             if program := _system("prometheus-alertmanager"):
@@ -70,6 +71,7 @@ def _service(port: int, directory: Path, log: Any) -> subprocess.Popen[bytes]:
     env = {
         **os.environ,
         "PORT": str(port),
+        "ATOM_STATUS_PAGE": "on",
         "DATABASE_URL": os.environ.get("DATABASE_URL") or f"sqlite:///{directory}/atom.db",
     }
     return _start([sys.executable, "-m", "gunicorn", "wsgi:app"], directory, log=log, env=env)

@@ -76,13 +76,15 @@ def documented_endpoints() -> set[str]:
 
 def served_endpoints() -> set[str]:
     from atom_platform.app import create_app
+    from atom_platform.settings import Settings
 
     return {
         f"{method} {rule.rule.rstrip('/')}"
-        for rule in create_app().url_map.iter_rules()
+        for rule in create_app(Settings(status_page="on")).url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if not rule.endpoint.startswith("agents.reference.")  # files that the page loads
         or rule.endpoint == "agents.reference.page"
+        if not rule.rule.startswith("/health/assets/")
     }
 
 

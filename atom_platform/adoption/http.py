@@ -34,7 +34,8 @@ class ProbesFirst:
 
     Args:
         wsgi_app: What would answer otherwise.
-        blueprints: Their rules must be plain paths, of which a trailing slash is served too.
+        blueprints: Their rules must be plain paths, of which a trailing slash is served too, or begin
+            with a folder that is theirs alone.
     """
 
     def __init__(self, wsgi_app: WSGI, blueprints: Iterable[Blueprint]) -> None:
@@ -45,10 +46,17 @@ class ProbesFirst:
         got_request_exception.connect(_note_exception, own)
         self._own: WSGI = own.wsgi_app
         self.paths = frozenset(str(rule.rule) for rule in own.url_map.iter_rules())
+        self._slashless = frozenset(path[:-1] for path in self.paths if path.endswith("/"))
+        self._folders = tuple(path.partition("<")[0] for path in self.paths if "<" in path)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         path = environ.get("PATH_INFO", "")
-        if path in self.paths or (path[-1:] == "/" and path.rstrip("/") in self.paths):
+        if (
+            path in self.paths
+            or path in self._slashless
+            or path.startswith(self._folders)
+            or (path[-1:] == "/" and path.rstrip("/") in self.paths)
+        ):
             return self._own(environ, start_response)
         return self.wsgi_app(environ, start_response)
 

@@ -12,6 +12,7 @@ from atom_platform.health.registry import HealthRegistry
 from atom_platform.metrics import views as metrics_views
 from atom_platform.server.drain import is_draining
 from atom_platform.settings import Settings
+from atom_platform.status import views as status_views
 
 __all__ = ["access_of", "create_blueprints"]
 
@@ -23,14 +24,23 @@ def access_of(settings: Settings) -> Access:
 
 
 def create_blueprints(
-    health: HealthRegistry, access: Access, *, on_scrape: Callable[[], None]
+    health: HealthRegistry,
+    access: Access,
+    *,
+    on_scrape: Callable[[], None],
+    status_page: bool = False,
 ) -> tuple[Blueprint, ...]:
-    """Return the routes of the probes and of the scrape; none of them has a variable part."""
-    return (
+    """Return the routes of the probes, of the scrape and, if wanted, of the status page."""
+    blueprints = [
         health_views.create_blueprint(
             health,
             is_draining=is_draining,
             shows_checks=lambda environ: access.verdict(environ) is Verdict.OPEN,
         ),
         metrics_views.create_blueprint(on_scrape=on_scrape, verdict=access.verdict),
-    )
+    ]
+    if status_page:
+        blueprints.append(
+            status_views.create_blueprint(health, is_draining=is_draining, access=access)
+        )
+    return tuple(blueprints)

@@ -129,6 +129,7 @@ def reset() -> None:
         _State.root_level = None
     structlog.reset_defaults()
     OUTPUT.render = encode_line
+    OUTPUT.on_error = None
     _replace_writer(None)
 
 

@@ -110,7 +110,7 @@ class AccessLog:
         if exchange.notes is not None:
             for key, value in exchange.notes.items():
                 line.setdefault(f"{key}_" if key in RESERVED else key, value)
-        elif OUTPUT.render is encode_line and OUTPUT.writer is not None:
+        elif number < 40 and OUTPUT.render is encode_line and OUTPUT.writer is not None:
             # All of it is ours or clean by now: the questions of encode_line are left out.
             try:
                 encoded = orjson.dumps(line, None, orjson.OPT_APPEND_NEWLINE)

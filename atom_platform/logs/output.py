@@ -17,6 +17,8 @@ __all__ = ["OUTPUT", "RESERVED", "Output", "build_line"]
 #: The keys that begin every line; a field of the same name gets an underscore behind it.
 RESERVED: Final = frozenset({"timestamp", "level", "logger", "event"})
 
+_SEVERE: Final = frozenset({"ERROR", "CRITICAL"})
+
 
 def build_line(
     created: float, level: str, logger: str, event: str, *groups: Mapping[str, Any]
@@ -46,16 +48,22 @@ class Output:
     The end of the pipeline: a renderer and a writer.
 
     There is one per process (`OUTPUT`), because there is one standard output. Nothing in it raises.
+
+    Attributes:
+        on_error: Also told of each line at ERROR or above, unredacted; must not raise.
     """
 
-    __slots__ = ("render", "writer")
+    __slots__ = ("on_error", "render", "writer")
 
     def __init__(self) -> None:
+        self.on_error: Callable[[Mapping[str, Any]], None] | None = None
         self.writer: Writer | None = None
         self.render: Callable[[dict[str, Any]], bytes] = encode_line
 
     def emit(self, level: str, line: dict[str, Any]) -> None:
         """Write *line*, whose level is *level*; before the configuration, do nothing."""
+        if self.on_error is not None and level in _SEVERE:
+            self.on_error(line)
         if self.writer is not None:
             self.writer.write(self.render(line), level)
 

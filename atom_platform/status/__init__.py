@@ -1,0 +1,1 @@
+"""The status page: how the service is doing, in a browser."""
