@@ -134,7 +134,7 @@ class Monitoring:
     def check(
         self,
         name: str,
-        function: F | None = None,
+        function: Callable[[], object] | None = None,
         /,
         *,
         timeout_seconds: float | None = None,
