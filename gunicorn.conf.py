@@ -10,7 +10,7 @@ from atom_platform.server import configuration, hooks
 given = configuration.prepare()
 
 bind = [f"0.0.0.0:{given.port}"]  # gunicorn's own 127.0.0.1 is out of kubelet's reach
-workers = given.workers
+workers = configuration.workers()
 threads = given.threads
 worker_class = "atom_platform.server.worker.HealthLaneWorker"
 worker_connections = 10_000  # they wait in the poller; past it the longest idle one is closed

@@ -18,6 +18,7 @@ from atom_platform.doctor.metrics import check_metrics
 from atom_platform.doctor.output import Redactor, as_json, as_text
 from atom_platform.doctor.service import check_service
 from atom_platform.doctor.settings import check_settings, read_settings
+from atom_platform.server.cpu_limit import cpu_limit
 from atom_platform.settings import Settings
 
 __all__ = ["main"]
@@ -63,7 +64,7 @@ def _examine(options: argparse.Namespace) -> Iterator[Finding]:
     if options.files:
         looks.append(("files", lambda: check_files(options.files)))
     else:
-        looks.append(("settings", lambda: check_settings(os.environ)))
+        looks.append(("settings", lambda: check_settings(os.environ, limit_cpus=cpu_limit())))
         looks.append(("metrics", lambda: check_metrics(settings)))
         if not any("DATABASE_URL" in str(error) for error in errors):
             looks.append(("database", lambda: check_database(settings)))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from atom_platform.doctor.finding import Finding, note, ok, trouble, warning
+from atom_platform.server.cpu_limit import default_workers
 from atom_platform.settings import Settings, SettingsError
 
 __all__ = ["check_settings", "known_variables", "read_settings"]
@@ -40,8 +41,15 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[SettingsEr
         return Settings(), [*errors, error]
 
 
-def check_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield what is to be said about the settings in *environ*."""
+def check_settings(
+    environ: Mapping[str, str], *, limit_cpus: float | None = None
+) -> Iterator[Finding]:
+    """
+    Yield what is to be said about the settings in *environ*.
+
+    Args:
+        limit_cpus: The container's limit, if it has one.
+    """
     settings, errors = read_settings(environ)
     for error in errors:
         yield trouble(
@@ -54,11 +62,15 @@ def check_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield from _unknown(environ)
     if errors:
         return
+    if not environ.get("WEB_CONCURRENCY", "").strip():
+        settings = replace(settings, workers=default_workers(limit_cpus))
+    workers = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
     yield ok(
         AREA,
         "settings-read",
-        f"{settings.workers} workers with {settings.threads} threads each on port {settings.port}",
+        f"{workers} with {settings.threads} threads each on port {settings.port}",
     )
+    yield from _processors(settings, limit_cpus)
     yield from _together(settings)
 
 
@@ -76,16 +88,30 @@ def _unknown(environ: Mapping[str, str]) -> Iterator[Finding]:
             )
 
 
-def _together(settings: Settings) -> Iterator[Finding]:
-    cpus = len(os.sched_getaffinity(0))
+def _processors(settings: Settings, limit_cpus: float | None) -> Iterator[Finding]:
+    cpus: float = len(os.sched_getaffinity(0))
+    if limit_cpus is not None:
+        cpus = min(cpus, limit_cpus)
     if settings.workers > WORKERS_PER_CPU * cpus:
         yield warning(
             AREA,
             "workers-many",
-            f"{settings.workers} workers share {cpus} processors",
+            f"{settings.workers} workers share {cpus:g} processors",
             why="They wait for each other, and each costs memory and database connections.",
-            do=f"Set WEB_CONCURRENCY to {2 * cpus} or less and measure.",
+            do=f"Set WEB_CONCURRENCY to {max(1, int(2 * cpus))} or less and measure.",
         )
+    elif limit_cpus is not None and settings.workers < int(cpus):
+        yield note(
+            AREA,
+            "workers-few",
+            f"{settings.workers} workers use {settings.workers} of the container's {cpus:g} CPUs",
+            why="A worker uses one at most.",
+            do=f"Set WEB_CONCURRENCY to {int(cpus)} or more; each takes "
+            f"{settings.database_pool_size + 1} database connections.",
+        )
+
+
+def _together(settings: Settings) -> Iterator[Finding]:
     if settings.database_pool_size < settings.threads:
         yield warning(
             AREA,

@@ -8,10 +8,11 @@ import functools
 import os
 import resource
 import sys
-from typing import Final
+from typing import Any, Final
 
 from atom_platform.metrics.multiprocess import directory
-from atom_platform.server.management import open_beside
+from atom_platform.server.cpu_limit import cpu_limit, default_workers
+from atom_platform.server.management import is_the_only_port, open_beside
 from atom_platform.settings import BAD_DATABASE_OPTION, Settings, SettingsError
 
 __all__ = ["leave_alone", "prepare", "worker_tmp_dir"]
@@ -61,6 +62,20 @@ def _check_database_options(url: str) -> None:
             server_of(url, statement_timeout_seconds=1)
         except ValueError:
             raise SettingsError(BAD_DATABASE_OPTION) from None
+
+
+def check_addresses(addresses: list[Any]) -> None:
+    """End the process with one line if gunicorn's *addresses* leave the API nowhere."""
+    port = prepare().management_port
+    if port is not None and is_the_only_port(port, addresses):
+        sys.exit("atom-platform: ATOM_MANAGEMENT_PORT must be another port than the service's own")
+
+
+def workers() -> int:
+    """Return how many workers were asked for; else as many as the container's CPU limit carries."""
+    if os.environ.get("WEB_CONCURRENCY", "").strip():
+        return prepare().workers
+    return default_workers(cpu_limit())
 
 
 def worker_tmp_dir() -> str | None:

@@ -24,10 +24,9 @@ from atom_platform import __version__
 from atom_platform.metrics.multiprocess import directory
 from atom_platform.server import exits, runfile, succession
 from atom_platform.server.board import BOARD
-from atom_platform.server.configuration import prepare
+from atom_platform.server.configuration import check_addresses, prepare
 from atom_platform.server.drain import Drain, is_draining
 from atom_platform.server.forking import hold_signals, release_signals
-from atom_platform.server.management import check_addresses
 from atom_platform.server.surrender import can_be_replaced
 
 __all__ = [
@@ -82,8 +81,7 @@ def _report(name: str) -> None:
 @guarded
 def on_starting(server: Any) -> None:
     """The log exists, and this process is the arbiter for good (`--daemon` has forked)."""
-    if port := prepare().management_port:
-        check_addresses(server.cfg.address, port)
+    check_addresses(server.cfg.address)
     server.atom_exits = exits.ExitWatch(server)
     server.atom_exits.install()
     directory.adopt()

@@ -8,10 +8,9 @@ differ, so they have to be the same each time: the port is added where a value o
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-__all__ = ["check_addresses", "open_beside", "with_port"]
+__all__ = ["is_the_only_port", "open_beside", "with_port"]
 
 
 def open_beside(port: int) -> None:
@@ -40,7 +39,6 @@ def with_port(addresses: list[str], port: int) -> list[str]:
     return [*addresses, *beside]
 
 
-def check_addresses(addresses: list[Any], port: int) -> None:
-    """End the process with one line if *port* is the only one: nobody could reach the API."""
-    if all(isinstance(each, tuple) and each[1] == port for each in addresses):
-        sys.exit("atom-platform: ATOM_MANAGEMENT_PORT must be another port than the service's own")
+def is_the_only_port(port: int, addresses: list[Any]) -> bool:
+    """Whether gunicorn's *addresses* have no other port than *port*, and no Unix socket."""
+    return all(isinstance(each, tuple) and each[1] == port for each in addresses)

@@ -57,3 +57,30 @@ def test_a_connection_for_each_thread_is_enough() -> None:
 def test_draining_is_recommended_until_it_is_on() -> None:
     assert codes(check_settings({}), "note") == {"drain-off"}
     assert codes(check_settings({"ATOM_DRAIN_SECONDS": "10"})) == set()
+
+
+@pytest.mark.parametrize(
+    ("environ", "limit_cpus", "found"),
+    [
+        ({}, 0.5, set()),  # one worker
+        ({}, 1.0, set()),
+        ({"WEB_CONCURRENCY": "2"}, 0.25, {"workers-many"}),
+        ({"WEB_CONCURRENCY": "8"}, None, set()),
+    ],
+)
+def test_workers_are_held_against_the_containers_limit(
+    environ: dict[str, str], limit_cpus: float | None, found: set[str]
+) -> None:
+    assert codes(check_settings(environ, limit_cpus=limit_cpus), "warning") == found
+
+
+def test_the_number_of_workers_is_the_one_that_would_start() -> None:
+    assert one(check_settings({}, limit_cpus=0.5), "settings-read").what.startswith("1 worker with")
+
+
+def test_processors_that_nobody_uses_are_told() -> None:
+    """Only of a container: a laptop's are there for other things too."""
+    few = {"WEB_CONCURRENCY": "1"}
+
+    assert "workers-few" in codes(check_settings(few, limit_cpus=2.0), "note")
+    assert "workers-few" not in codes(check_settings(few), "note")

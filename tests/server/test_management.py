@@ -6,7 +6,7 @@ import pytest
 from gunicorn import config
 from gunicorn.config import Config
 
-from atom_platform.server.management import check_addresses, open_beside, with_port
+from atom_platform.server.management import is_the_only_port, open_beside, with_port
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,15 @@ def test_whoever_binds_the_port_comes_with_it(monkeypatch: pytest.MonkeyPatch) -
         assert each.address == [("127.0.0.1", 8001), ("127.0.0.1", 9100)]
 
 
-@pytest.mark.parametrize("addresses", [[("0.0.0.0", 9100)], [("0.0.0.0", 9100), ("::", 9100)]])
-def test_a_service_without_a_port_of_its_own_does_not_start(
-    addresses: list[tuple[str, int]],
-) -> None:
-    with pytest.raises(SystemExit, match=r"^atom-platform: ATOM_MANAGEMENT_PORT must be "):
-        check_addresses(addresses, 9100)
-
-
-@pytest.mark.parametrize("other", [("0.0.0.0", 8000), "/run/atom.sock", 3])
-def test_one_that_has_starts(other: object) -> None:
-    check_addresses([other, ("0.0.0.0", 9100)], 9100)
+@pytest.mark.parametrize(
+    ("addresses", "only"),
+    [
+        ([("0.0.0.0", 9100)], True),
+        ([("0.0.0.0", 9100), ("::", 9100)], True),
+        ([("0.0.0.0", 8000), ("0.0.0.0", 9100)], False),
+        (["/run/atom.sock", ("0.0.0.0", 9100)], False),
+        ([3, ("0.0.0.0", 9100)], False),  # a descriptor that somebody hands over
+    ],
+)
+def test_an_api_without_a_port_is_noticed(addresses: list[object], only: bool) -> None:
+    assert is_the_only_port(9100, addresses) is only
