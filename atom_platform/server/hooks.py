@@ -197,13 +197,8 @@ def child_exit(server: Any, worker: Any) -> None:
 
 @guarded
 def pre_exec(server: Any) -> None:
-    """
-    SIGUSR2: hand the metrics directory on.
-
-    gunicorn starts the new arbiter with the environment as it was before its configuration ran.
-    """
-    if directory.VARIABLE in os.environ:
-        server.cfg.env_orig[directory.VARIABLE] = os.environ[directory.VARIABLE]
+    """SIGUSR2: the new arbiter is about to be executed."""
+    succession.hand_over(server)
 
 
 @guarded

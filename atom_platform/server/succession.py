@@ -1,4 +1,6 @@
 """
+How workers and arbiters follow each other.
+
 A reload lets the old workers go once the new ones serve, not while they still import.
 
 gunicorn tells the old ones to stop as soon as it has forked their successors. Until those have
@@ -7,14 +9,17 @@ loaded the application, seconds on a busy machine, nobody would answer, not even
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import time
+from pathlib import Path
 from typing import Any, Final
 
+from atom_platform.metrics.multiprocess import directory
 from atom_platform.server.board import BOARD
 
-__all__ = ["install"]
+__all__ = ["hand_over", "install"]
 
 #: A successor that hangs while it loads must not keep the old code in service for ever.
 MOST_SECONDS: Final = 30.0
@@ -33,6 +38,22 @@ def install(server: Any) -> None:
         manage_workers()
 
     server.manage_workers = manage_once_served
+
+
+def hand_over(server: Any) -> None:
+    """
+    Give the arbiter that is about to be executed what it needs.
+
+    gunicorn starts it with the environment as it was before its configuration ran, hence without
+    the metrics directory, and executes the first argument again: after `python -m gunicorn` that is
+    a file in the middle of a package, which hides the standard library's `http`.
+    """
+    if directory.VARIABLE in os.environ:
+        server.cfg.env_orig[directory.VARIABLE] = os.environ[directory.VARIABLE]
+    arguments = server.START_CTX["args"]
+    script = Path(arguments[1])  # after the interpreter
+    if script.name == "__main__.py":
+        arguments[1:2] = ["-m", script.parent.name]
 
 
 def _wait_for_successors(server: Any) -> None:

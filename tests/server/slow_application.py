@@ -10,7 +10,7 @@ from tests.server.application import app
 
 __all__ = ["app"]
 
-LOADING_SECONDS = 3.0
+LOADING_SECONDS = 5.0
 
 if Path(os.environ.get("SLOW_FROM_NOW_ON", "/nowhere")).exists():
     time.sleep(LOADING_SECONDS)

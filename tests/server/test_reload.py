@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.upgrade import upgraded
 from tests.polling import wait_until
 from tests.server.load import under_load, workers_of
 from tests.server.slow_application import LOADING_SECONDS
@@ -51,3 +52,18 @@ def test_a_stop_does_not_wait_for_a_reload(serve: Serve, tmp_path: Path) -> None
     wait_until(lambda: len(service.workers()) > 2)
 
     assert service.stop() == 0
+
+
+def test_an_arbiter_started_as_a_module_has_a_successor(serve: Serve) -> None:
+    """`python -m gunicorn`: executed again as it was started, with the same metrics."""
+    service = serve(env={"WEB_CONCURRENCY": "1"})
+    (old,) = workers_of(service, 1)
+    service.get("/pid")
+    with upgraded(service) as successor:
+        assert successor.cmdline()[1:3] == ["-m", "gunicorn"]
+        heirs = {child.pid for child in successor.children()}
+        wait_until(lambda: int(service.get("/pid").body) in heirs, seconds=40)
+        asked = service.total("http_requests_total", endpoint="/pid")
+
+    assert old not in heirs
+    assert asked >= 2  # the first one was answered by the old worker
