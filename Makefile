@@ -5,7 +5,7 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-adoption install-deploy install-bench bench bench-quick image image-test sbom wheel audit run demo test lint format rules lock tables status-assets screenshots clean
+.PHONY: help install install-dev install-adoption install-deploy install-bench bench bench-quick image image-test sbom wheel audit run demo test lint format rules lock tables install-docs docs status-assets screenshots clean
 
 ##@ Use
 run: install ## Serve on port 8000 (PORT=9000 make run moves it), SQLite under var/
@@ -43,7 +43,7 @@ rules: install-dev ## Make rules, dashboards and operator objects from their sou
 	else echo "skipped: promtool is missing (apt-get install prometheus)"; fi
 
 lock: install-dev ## Pin requirements*.in with hashes
-	for file in requirements requirements-dev requirements-adoption requirements-deploy requirements-bench deploy/image/requirements-build; do \
+	for file in requirements requirements-dev requirements-adoption requirements-deploy requirements-bench requirements-docs deploy/image/requirements-build; do \
 		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url $$file.in -o $$file.txt; \
 	done
 
@@ -55,6 +55,11 @@ status-assets: ## Fetch the status page's chart library, as pinned (needs npm)
 
 screenshots: install-dev ## Take the pictures of the status page (needs chromium)
 	$(BIN)/python docs/screenshots.py
+
+install-docs: .venv/.installed-docs ## An environment of its own for what makes the site of docs/
+
+docs: install-docs ## Make the site of docs/ into site/, and check its links
+	.venv/docs/bin/sphinx-build --nitpicky --fail-on-warning --keep-going --quiet -d site/.doctrees docs site
 
 ##@ Measure
 install-bench: .venv/.installed-bench ## The benchmarks' peers, in an environment of their own
@@ -101,6 +106,11 @@ help: ## Show this
 .venv/.installed-deploy: .venv/.python requirements-deploy.txt
 	$(PYTHON) -m venv .venv/deploy
 	.venv/deploy/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-deploy.txt
+	@touch $@
+
+.venv/.installed-docs: .venv/.python requirements-docs.txt
+	$(PYTHON) -m venv .venv/docs
+	.venv/docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.txt
 	@touch $@
 
 .venv/.installed-bench: .venv/.python requirements-bench.txt

@@ -1,19 +1,28 @@
 """
-Write the tables of settings and metrics into the documents, from the code that defines them.
+Write what documents repeat of the code into them: settings, metrics, commands, the API.
 
-`make tables` runs it; `tests/test_guide.py` fails when a document is not what this would write.
+`make tables` runs it; `tests/test_guide.py` and `tests/docs/test_reference.py` fail when a document
+is not what this would write.
 """
 
 from __future__ import annotations
 
+import inspect
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from atom_platform import __main__ as commands  # noqa: E402 — needs the path
+from atom_platform import __version__, checks  # noqa: E402 — likewise
+from atom_platform.agents.openapi import openapi_document  # noqa: E402 — likewise
+from atom_platform.agents.routes import ROUTES  # noqa: E402 — likewise
+from atom_platform.agents.views import AgentViews  # noqa: E402 — likewise
 from atom_platform.metrics.definitions import DEFINITIONS, Definition  # noqa: E402 — needs the path
 from atom_platform.settings import Settings  # noqa: E402 — likewise
 
@@ -53,8 +62,99 @@ def bucket_list() -> Iterator[str]:
             yield f"* `{each.name}`: " + " ".join(f"{bound:g}" for bound in each.buckets)
 
 
+def command_list() -> Iterator[str]:
+    yield "```text"
+    yield from (commands.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0].splitlines()
+    yield "```"
+
+
+def check_table() -> Iterator[str]:
+    yield "| check | healthy while |"
+    yield "| --- | --- |"
+    for name in checks.__all__:
+        made = getattr(checks, name)
+        module = inspect.getmodule(made)
+        if module is not None and ".checks." in module.__name__:
+            sentence = " ".join((module.__doc__ or "").split(".")[0].split())
+            yield f"| `{name}({', '.join(_parameters(made))})` | {sentence} |"
+
+
+def _parameters(made: Callable[..., object]) -> Iterator[str]:
+    """Yield what a user may want to pass: names, with the defaults that are plain values."""
+    for name, parameter in inspect.signature(made).parameters.items():
+        if parameter.default is parameter.empty:
+            yield name
+        elif isinstance(parameter.default, int | float | str | None):
+            yield f"{name}={parameter.default!r}"
+
+
+def api_reference() -> Iterator[str]:
+    document = openapi_document(ROUTES, AgentViews, version=__version__)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield f"## {method.upper()} {path}"
+            yield ""
+            yield from _operation(operation)
+    yield "## Bodies"
+    yield ""
+    for name, schema in document["components"]["schemas"].items():
+        yield f"### {name}"
+        yield ""
+        yield from _schema(schema)
+
+
+def _operation(operation: dict[str, Any]) -> Iterator[str]:
+    yield operation["summary"]
+    yield ""
+    if text := operation.get("description"):
+        yield text
+        yield ""
+    for parameter in operation["parameters"]:
+        yield f"* `{parameter['name']}` ({parameter['in']}): {parameter['description']}"
+    if body := operation.get("requestBody"):
+        yield f"* body: {_kind(body['content']['application/json']['schema'])}"
+    for status, answer in operation["responses"].items():
+        kinds = [_kind(content["schema"]) for content in answer.get("content", {}).values()]
+        yield f"* {status} {answer['description']}" + "".join(f": {kind}" for kind in kinds)
+    yield ""
+
+
+def _schema(schema: dict[str, Any]) -> Iterator[str]:
+    if text := schema.get("description"):
+        yield text
+        yield ""
+    required = schema.get("required", [])
+    for name, field in schema.get("properties", {}).items():
+        notes = [_kind(field), *([] if name in required else ["optional"])]
+        notes += [f"{key} {field[key]}" for key in LIMITS if key in field]
+        text = " ".join(field.get("description", "").split())
+        yield f"* `{name}`: {', '.join(notes)}" + (f". {text}" if text else "")
+    yield ""
+
+
+LIMITS = ("pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(_kind(each) for each in schema["anyOf"])
+    if "enum" in schema or "const" in schema:
+        values = schema.get("enum", [schema.get("const")])
+        return " or ".join(f"`{json.dumps(value)}`" for value in values)
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema.get('items', {}))}"
+    return str(schema.get("format") or schema.get("type", "anything"))
+
+
 SECTIONS: Mapping[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "settings": ("README.md", settings_table),
+    "reference-settings": ("docs/reference/settings.md", settings_table),
+    "commands": ("docs/reference/commands.md", command_list),
+    "ready-made": ("docs/reference/checks.md", check_table),
+    "api": ("docs/reference/api.md", api_reference),
     "metrics": ("docs/metrics.md", metrics_table),
     "buckets": ("docs/metrics.md", bucket_list),
 }

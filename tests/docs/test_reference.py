@@ -1,0 +1,65 @@
+"""What the pages repeat of the code is as it is in the code, and what they name exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from atom_platform import __main__ as commands
+from atom_platform.settings import Settings
+from tests.docs.snippets import PAGES
+from tests.service import ROOT
+from tests.test_guide import tables
+
+every_page = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+
+#: Variables that are named like our settings, and set by whoever runs our tests or images.
+NO_SETTINGS: set[str] = set()
+
+
+@pytest.mark.parametrize("section", tables().SECTIONS)
+def test_generated_parts_are_current(section: str) -> None:
+    """`make tables` renews them."""
+    _, now, renewed = tables().written(section)
+
+    assert now == renewed
+
+
+@every_page
+def test_settings_that_a_page_names_exist(page: Path) -> None:
+    known = {each.metadata["variable"] for each in vars(Settings)["__dataclass_fields__"].values()}
+
+    named = set(re.findall(r"\bATOM_[A-Z_]*[A-Z]\b", page.read_text()))
+
+    assert named - known - NO_SETTINGS == set()
+
+
+@every_page
+def test_commands_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    known = set(re.findall(r"^    ([a-z-]+) ", commands.__doc__ or "", re.M))
+
+    for target in re.findall(r"(?:`|^|[A-Z]+=\S+ )make ([a-z][a-z-]*)", text, re.M):
+        assert target in targets
+    for command in re.findall(r"python -m atom_platform ([a-z][a-z-]*)", text):
+        assert command in known
+
+
+@every_page
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    """Those in backquotes, from the root of the project; the rest are links, checked elsewhere."""
+    folders = "|".join(("atom_platform", "benchmarks", "deploy", "docs", "tests"))
+    named = re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text())
+
+    # What is made by a command may not be there yet; and a page may tell how to make one.
+    missing = {each for each in named if not (ROOT / each).exists() and each not in MADE}
+
+    assert missing == set()
+
+
+MADE = {"benchmarks/results/", "docs/runbooks/BodiesBreak.md"}
