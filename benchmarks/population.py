@@ -1,7 +1,9 @@
 """
 A service's metrics directory without the service: processes that count, and change on command.
 
-A label set is a counter and a histogram of 15 buckets: 17 stored cells, 18 exposed lines.
+A label set is a counter and a histogram of 15 buckets: 17 stored cells, 18 exposed lines. Each
+process counts the same a second time, with prometheus_client's own value class in a directory
+that plain prometheus_client reads.
 """
 
 from __future__ import annotations
@@ -10,11 +12,11 @@ import contextlib
 import os
 import random
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, values
 
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.multiprocess.values import install
@@ -31,7 +33,8 @@ _BUCKETS: Final = (
 class _Counters:
     """The metrics of one writing process, made with prometheus_client as any code would."""
 
-    def __init__(self, sets: int) -> None:
+    def __init__(self, sets: int, stock: Path | None = None) -> None:
+        self._twin: _Counters | None = None
         registry = CollectorRegistry()
         names = ["method", "endpoint"]
         requests = Counter("bench_requests_total", "Requests.", names, registry=registry)
@@ -43,28 +46,41 @@ class _Counters:
         self._histograms = [duration.labels(*each) for each in labels]
         # Seeded: measurements of two days read the same numbers.
         self._random = random.Random(os.getpid() % 97)
+        if stock is not None and STORAGE.place is not None:
+            # Padded: the order of names is then that of slots, and sums are added up in it.
+            name = f"{STORAGE.place.slot:04}"
+            made: Callable[..., Any] = values.MultiProcessValue
+            values.ValueClass = made(lambda: name)
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(stock)
+            self._twin = _Counters(sets)
 
     def change(self, first: int, number: int, step: int = 1) -> None:
         """Count once into *number* label sets, every *step*-th one from *first* on."""
         total = len(self._counters)
         for at in range(first, first + number * step, step):
-            self._counters[at % total].inc()
-            self._histograms[at % total].observe(self._random.lognormvariate(-3, 2))
+            self._count(at % total, 1, self._random.lognormvariate(-3, 2))
 
     def fill(self) -> None:
         """Count into every bucket of everything, so that no line is the cheap `0.0`."""
-        for counter, histogram in zip(self._counters, self._histograms, strict=True):
-            counter.inc(self._random.randrange(1, 5000))
+        for at in range(len(self._counters)):
+            self._count(at, self._random.randrange(1, 5000))
             for bound in (*_BUCKETS, 60.0):
-                histogram.observe(bound * 0.9)
+                self._count(at, 0, bound * 0.9)
+
+    def _count(self, at: int, amount: int, *observed: float) -> None:
+        self._counters[at].inc(amount)
+        for value in observed:
+            self._histograms[at].observe(value)
+        if self._twin is not None:
+            self._twin._count(at, amount, *observed)
 
 
 class Population:
     """Processes that count in the directory, each in its slot."""
 
-    def __init__(self, sets: int, workers: int) -> None:
+    def __init__(self, sets: int, workers: int, stock: Path | None) -> None:
         self._sets = sets
-        self._pipes = [_start(sets) for _ in range(workers)]
+        self._pipes = [_start(sets, stock) for _ in range(workers)]
 
     def change(self, first: int, number: int, *, step: int = 1, spread: bool = False) -> None:
         """
@@ -86,11 +102,13 @@ class Population:
 
 
 @contextlib.contextmanager
-def populated(directory: Path, *, workers: int, sets: int) -> Iterator[Population]:
-    """Have *workers* processes count *sets* label sets each in *directory* meanwhile."""
+def populated(
+    directory: Path, *, workers: int, sets: int, stock: Path | None = None
+) -> Iterator[Population]:
+    """Have *workers* processes count *sets* label sets each in *directory*, and in *stock* too."""
     STORAGE.use(directory)
     install()
-    population = Population(sets, workers)
+    population = Population(sets, workers, stock)
     try:
         yield population
     finally:
@@ -110,7 +128,7 @@ def recycle(sets: int, *, lives: int, counts: Sequence[int]) -> None:
         os.waitpid(pid, 0)
 
 
-def _start(sets: int) -> tuple[int, int, int]:
+def _start(sets: int, stock: Path | None) -> tuple[int, int, int]:
     commands, ask = os.pipe()
     reply, answer = os.pipe()
     pid = os.fork()
@@ -123,7 +141,7 @@ def _start(sets: int) -> tuple[int, int, int]:
     try:
         os.close(ask)
         os.close(reply)
-        counters = _Counters(sets)
+        counters = _Counters(sets, stock)
         counters.fill()
         os.write(answer, b".")
         with os.fdopen(commands) as lines:

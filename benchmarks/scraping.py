@@ -1,8 +1,8 @@
 """
 One configuration of the scrape, ours beside stock, in a process of its own.
 
-`python -m benchmarks.scraping WORKERS SETS DEAD STOCK` prints JSON. Both read the same directory:
-ours keeps prometheus_client's file format. Times are CPU time of the collecting thread, which is
+`python -m benchmarks.scraping WORKERS SETS DEAD STOCK` prints JSON. The same processes count the
+same into two directories, one for each. Times are CPU time of the collecting thread, which is
 what a quiet machine's clock would show.
 """
 
@@ -58,6 +58,8 @@ def main(workers: int, sets: int, dead: int, stock_too: bool) -> None:
     from benchmarks.population import populated, recycle
 
     directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    stock = directory / "stock"
+    stock.mkdir()
     text = negotiated()
     compressed = negotiated(accept=_OPENMETRICS, accept_encoding="gzip")
     figures: dict[str, float] = {}
@@ -65,7 +67,7 @@ def main(workers: int, sets: int, dead: int, stock_too: bool) -> None:
     def fresh() -> Scrape:
         return Scrape(Processes().families)
 
-    with populated(directory, workers=workers, sets=sets) as population:
+    with populated(directory, workers=workers, sets=sets, stock=stock) as population:
         figures["cold_ms"] = _in_fork(lambda: _timed(lambda: fresh().answer(text)))
         figures["cold_openmetrics_gzip_ms"] = _in_fork(
             lambda: _timed(lambda: fresh().answer(compressed))
@@ -88,11 +90,9 @@ def main(workers: int, sets: int, dead: int, stock_too: bool) -> None:
                     taken.append(_timed(partial(scrape.answer, wanted)))
                 figures[f"{name}{suffix}_ms"] = sorted(taken)[2]
         if stock_too:
-            figures["stock_ms"] = _timed(lambda: _stock(directory))
-            figures["stock_openmetrics_gzip_ms"] = _timed(
-                lambda: _stock(directory, compressed=True)
-            )
-            same = _bench_lines(scrape.answer(text).body) == _bench_lines(_stock(directory))
+            figures["stock_ms"] = _timed(lambda: _stock(stock))
+            figures["stock_openmetrics_gzip_ms"] = _timed(lambda: _stock(stock, compressed=True))
+            same = _bench_lines(scrape.answer(text).body) == _bench_lines(_stock(stock))
             figures["same_samples"] = float(same)
         if dead:
             figures |= _recycled(directory, fresh, text, dead, sets, recycle)
@@ -119,7 +119,7 @@ def _recycled(
         turns = [(_timed(lambda: scrape.answer(text)), _timed(_control)) for _ in range(40)]
         unit = min(loop for _, loop in turns)
         cold, warm = cold / unit, min(taken for taken, _ in turns) / unit
-        files = [each for each in directory.iterdir() if each.suffix == ".db"]
+        files = [each for each in directory.iterdir() if each.suffix in (".db", ".tally")]
         first = 'bench_requests_total{endpoint="/api/v1/things/0/<thing_id>",method="GET"} '
         line = next(
             each

@@ -23,6 +23,7 @@ from atom_platform.metrics.multiprocess.ownership import (
     read_owner,
 )
 from atom_platform.metrics.multiprocess.reader import FileName, parse_name
+from atom_platform.metrics.multiprocess.tally import lines_of, parse_identity, segments
 from atom_platform.server.runfile import find
 from atom_platform.settings import Settings
 
@@ -186,6 +187,13 @@ def _families_by_key(path: Path) -> dict[bytes, str]:
         CorruptFileError: It is no metrics file.
     """
     data = path.read_bytes()
+    if path.suffix == ".tally":
+        lines = [line for each in segments(data) for line in lines_of(data, each)]
+        return {
+            identity + role: parse_identity(identity)[0]
+            for identity, _, roles in lines
+            for role in roles
+        }
     if len(data) < FIRST_ENTRY:
         raise CorruptFileError(f"{len(data)} bytes")
     (used,) = struct.unpack_from("i", data)

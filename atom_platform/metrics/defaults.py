@@ -9,7 +9,7 @@ from atom_platform.metrics.cells import family, keys_of
 from atom_platform.metrics.custom import custom_definitions
 from atom_platform.metrics.definitions import DEFINITIONS, Definition
 from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
-from atom_platform.metrics.multiprocess.series import SeriesTable
+from atom_platform.metrics.multiprocess.table import SeriesTable
 
 __all__ = ["completed_gauges", "seed"]
 

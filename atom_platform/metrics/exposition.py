@@ -18,7 +18,7 @@ from prometheus_client.samples import Sample as ClientSample
 
 from atom_platform.metrics.multiprocess.collection import Collection
 from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
-from atom_platform.metrics.multiprocess.series import AddedFamily
+from atom_platform.metrics.multiprocess.table import AddedFamily
 from atom_platform.metrics.recording import ERRORS
 from atom_platform.metrics.text import EndOfFile, added_lines, head, is_plain, sample_lines
 
@@ -69,12 +69,12 @@ def expose(collection: Collection, wanted: Format) -> Exposition:
     openmetrics = wanted.content_type.startswith("application/openmetrics-text")
     families: list[AddedFamily | FamilySamples] = [*collection.table.families.values()]
     families += collection.gauges
-    lines: list[str] = []
+    lines: list[bytes] = []
     for family in sorted(families, key=lambda each: each.name):
         lines += _family_lines(family, collection, wanted, openmetrics=openmetrics)
     if lines and openmetrics:
         lines.append(EndOfFile)
-    body = "".join(lines).encode()
+    body = b"".join(lines)
     if body and wanted.gzipped:
         body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
     return Exposition(body, wanted.content_type, wanted.gzipped)
@@ -86,15 +86,15 @@ def _family_lines(
     wanted: Format,
     *,
     openmetrics: bool,
-) -> list[str]:
+) -> list[bytes]:
     whole = not wanted.names or bool(wanted.names & {family.name, f"{family.name}_total"})
     exemplars = collection.exemplars if openmetrics else {}
     escaping = wanted.content_type.partition("escaping=")[2]
     if whole and escaping in _LEAVING_PLAIN_NAMES and is_plain(family):
         first = head(family.name, family.kind, family.help, openmetrics=openmetrics)
         if isinstance(family, AddedFamily):
-            return [first, *added_lines(family, collection.totals, exemplars)]
-        return [first, *sample_lines(family.samples)]
+            return [first, added_lines(family, collection.totals[family.kind], exemplars)]
+        return [first, sample_lines(family.samples)]
     samples = collection.samples(family)
     if not whole:
         samples = [sample for sample in samples if sample.name in wanted.names]
@@ -105,13 +105,12 @@ def _family_lines(
 
 def _left_to_client(
     family: AddedFamily | FamilySamples, samples: Iterable[Sample], content_type: str
-) -> str:
+) -> bytes:
     encoder, _ = _chosen(content_type)
     metric = Metric("unnamed", family.help, family.kind)
     metric.name = family.name
     metric.samples = [_client_sample(each) for each in samples]
-    text: str = encoder(_Registry(metric)).decode()
-    return text.removesuffix(EndOfFile)
+    return encoder(_Registry(metric)).removesuffix(EndOfFile)
 
 
 def _chosen(accept: str) -> tuple[Callable[[Any], bytes], str]:

@@ -12,17 +12,13 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from atom_platform.metrics.multiprocess.families import Exemplar, FamilySamples, Labels, Sample
-from atom_platform.metrics.multiprocess.series import (
-    AddedFamily,
-    Series,
-    label_text,
-    value_text,
-)
+from atom_platform.metrics.multiprocess.series import Series, label_text, value_text
+from atom_platform.metrics.multiprocess.table import AddedFamily
 
 __all__ = ["EndOfFile", "added_lines", "head", "is_plain", "sample_lines"]
 
 #: How an OpenMetrics exposition ends; one that does not was cut off.
-EndOfFile: Final = "# EOF\n"
+EndOfFile: Final = b"# EOF\n"
 
 _PLAIN_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _PLAIN_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -39,36 +35,38 @@ def is_plain(family: AddedFamily | FamilySamples) -> bool:
     return all(map(_PLAIN_LABEL.fullmatch, names))
 
 
-def head(name: str, kind: str, help_text: str, *, openmetrics: bool) -> str:
+def head(name: str, kind: str, help_text: str, *, openmetrics: bool) -> bytes:
     """Return the lines that come before a family's first sample."""
     help_text = help_text.replace("\\", r"\\").replace("\n", r"\n")
     if openmetrics:
         help_text = help_text.replace('"', r"\"")
     elif kind == "counter":
         name += "_total"
-    return f"# HELP {name} {help_text}\n# TYPE {name} {kind}\n"
+    return f"# HELP {name} {help_text}\n# TYPE {name} {kind}\n".encode()
 
 
 def added_lines(
     family: AddedFamily,
     totals: list[float],
     exemplars: Mapping[tuple[str, Labels], dict[float, Exemplar]],
-) -> list[str]:
+) -> bytes:
     """Return the text of each series of *family*; exemplars only if there are any given."""
-    series = family.in_order()
-    if not exemplars:
-        return [each.text(totals) for each in series]
-    return [
+    if not exemplars or not any(name == family.name for name, _ in exemplars):
+        return family.body(totals)
+    lines = [
         _with_exemplars(each, totals, found)
         if (found := exemplars.get((family.name, each.labels)))
         else each.text(totals)
-        for each in series
+        for each in family.in_order()
     ]
+    return "".join(lines).encode()
 
 
-def sample_lines(samples: Iterable[Sample]) -> list[str]:
+def sample_lines(samples: Iterable[Sample]) -> bytes:
     """Return the line of each sample."""
-    return [f"{each.name}{label_text(each.labels)} {value_text(each.value)}\n" for each in samples]
+    return "".join(
+        [f"{each.name}{label_text(each.labels)} {value_text(each.value)}\n" for each in samples]
+    ).encode()
 
 
 def _with_exemplars(series: Series, totals: list[float], exemplars: dict[float, Exemplar]) -> str:

@@ -28,6 +28,7 @@ from tests.service import Service
 Start = Callable[..., Service]
 
 KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemin", "gauge_livemax")
+ADDED = ("counter", "histogram")
 RUBBISH = {
     "empty": b"",
     "cut": b"\x00\x10",
@@ -41,6 +42,12 @@ RUBBISH = {
 @pytest.fixture
 def metrics(tmp_path: Path) -> Path:
     return tmp_path / "metrics"
+
+
+def names(slot: int) -> list[str]:
+    """Return what the files of *slot* are called, in an earlier version's way too."""
+    tallies = [f"{kind}_slot{slot}.tally" for kind in ADDED]
+    return tallies + [f"{kind}_slot{slot}.db" for kind in KINDS]
 
 
 def errors(service: Service) -> list[dict[str, object]]:
@@ -108,7 +115,7 @@ def test_a_directory_deleted_while_running(start_service: Start, metrics: Path) 
         for _ in range(2):
             before = load.answers[200]
             shutil.rmtree(metrics)
-            wait_until(lambda: len(list(metrics.glob("counter_*.db"))) >= 2)
+            wait_until(lambda: len(list(metrics.glob("counter_*.tally"))) >= 2)
             until_answered(load, before + 50)
             victim = service.workers()[0]
             os.kill(victim, signal.SIGKILL)
@@ -132,7 +139,7 @@ def test_a_directory_deleted_as_its_workers_die(start_service: Start, metrics: P
 
     assert_serves(service)
     wait_until(lambda: counted(service) == 20)
-    assert list(metrics.glob("counter_*.db"))
+    assert list(metrics.glob("counter_*.tally"))
 
 
 @pytest.mark.parametrize("room", [True, False], ids=["room-elsewhere", "no-room-anywhere"])
@@ -176,18 +183,16 @@ def test_rubbish_under_the_names_that_workers_will_open(
 ) -> None:
     """Before the start, and while it runs: for the very next worker, and for nobody."""
     metrics.mkdir()
-    for kind in KINDS:
-        for slot in range(4):
-            (metrics / f"{kind}_slot{slot}.db").write_bytes(RUBBISH[rubbish])
+    for slot in range(4):
+        for name in names(slot):
+            (metrics / name).write_bytes(RUBBISH[rubbish])
     service = start_service(env={"PROMETHEUS_MULTIPROC_DIR": str(metrics), "WEB_CONCURRENCY": "2"})
     wait_until(lambda: service.sample("gunicorn_workers") == 2)
     assert_serves(service)
     assert errors(service) == [], "an earlier life's files are nothing to tell about"
 
-    for kind in KINDS:
-        for slot in (3, 4, 900):
-            (metrics / f"{kind}_slot{slot}.db").write_bytes(RUBBISH[rubbish])
-        (metrics / f"{kind}_4711.db").write_bytes(RUBBISH[rubbish])
+    for name in [*names(3), *names(4), *names(900), *(f"{kind}_4711.db" for kind in KINDS)]:
+        (metrics / name).write_bytes(RUBBISH[rubbish])
     assert_serves(service)
     os.kill(service.arbiter, signal.SIGTTIN)
     wait_until(lambda: service.sample("gunicorn_workers") == 3, seconds=40)
@@ -204,15 +209,14 @@ def test_rubbish_under_the_names_that_workers_will_open(
 def test_things_that_are_no_files(start_service: Start, metrics: Path, thing: str) -> None:
     service = start_service(env={"PROMETHEUS_MULTIPROC_DIR": str(metrics), "WEB_CONCURRENCY": "2"})
     wait_until(lambda: service.sample("gunicorn_workers") == 2)
-    for kind in KINDS:
-        for slot in (3, 900):
-            path = metrics / f"{kind}_slot{slot}.db"
-            if thing == "directory":
-                path.mkdir()
-            elif thing == "link":
-                path.symlink_to("/etc/passwd")
-            else:
-                os.mkfifo(path)
+    for name in [*names(3), *names(900)]:
+        path = metrics / name
+        if thing == "directory":
+            path.mkdir()
+        elif thing == "link":
+            path.symlink_to("/etc/passwd")
+        else:
+            os.mkfifo(path)
     assert_serves(service)
     os.kill(service.arbiter, signal.SIGTTIN)
     wait_until(lambda: len(service.workers()) == 3)

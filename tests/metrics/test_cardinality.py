@@ -81,4 +81,4 @@ def test_a_known_id_of_the_slot_is_known_to_the_next_holder(
 
 def _size(directory: Path) -> int:
     STORAGE.heartbeat()
-    return sum(path.stat().st_size for path in directory.glob("*.db"))
+    return sum(path.stat().st_size for path in directory.glob("*_slot*.*"))

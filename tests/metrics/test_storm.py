@@ -61,7 +61,7 @@ def test_hundreds_of_workers_leave_the_files_of_a_few(
     assert found[COUNT] == 751
     assert found[OBSERVED] == 751
     assert found[at("skill_executions_total", skill_id="s", status="success")] == 150
-    assert len(list(directory.glob("counter_*.db"))) <= 1 + 4
+    assert len(list(directory.glob("counter_*.tally"))) <= 1 + 4
     assert len(list(directory.iterdir())) <= max(files)
 
 
@@ -116,6 +116,6 @@ def test_nothing_goes_back_while_workers_are_killed(directory: Path, collected: 
     # Each may have died between the counter and the bucket of its last observation.
     assert abs(found[OBSERVED] - found[COUNT]) <= kills
     assert decreases == 0
-    assert len(list(directory.glob("counter_*.db"))) <= 5
+    assert len(list(directory.glob("counter_*.tally"))) <= 5
     assert not list(directory.glob("*.corrupt"))
     assert not STORAGE.problems.uncounted()

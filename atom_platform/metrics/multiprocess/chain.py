@@ -11,6 +11,7 @@ from typing import Final
 from atom_platform.metrics.multiprocess.files import Cell, CellFile, MemoryFile
 from atom_platform.metrics.multiprocess.place import Place
 from atom_platform.metrics.multiprocess.problems import Problems
+from atom_platform.metrics.multiprocess.tally_file import TallyFile
 
 __all__ = ["Chain", "Entry"]
 
@@ -34,7 +35,9 @@ class Chain:
         self._kind = kind
         self._place = place
         self._problems = problems
-        self.files: list[CellFile | MemoryFile] = list(place.open(kind)) if place else []
+        self.files: list[CellFile | TallyFile | MemoryFile] = (
+            list(place.open(kind)) if place else []
+        )
         if not self.files:
             self._lengthen()
         self._retry_at = time.monotonic() + _RETRY_SECONDS
@@ -42,8 +45,9 @@ class Chain:
     def find(self, key: bytes) -> Cell | None:
         """Return the cell of *key*, or None if there is none yet."""
         for file in self.files:
-            if key in file.entries:
-                return file.add(key)
+            found = file.find(key)
+            if found is not None:
+                return found
         return None
 
     def add(self, key: bytes) -> Cell:
@@ -54,19 +58,19 @@ class Chain:
             try:
                 found = last.add(key)
             except OSError as error:
-                path = last.path if isinstance(last, CellFile) else Path()
+                path = Path() if isinstance(last, MemoryFile) else last.path
                 self._problems.note("write", "metrics_file_full", path, error)
                 self._lengthen()
         return found
 
     def keys(self) -> Iterable[bytes]:
         """Return every key of the chain."""
-        return [key for file in self.files for key in file.entries]
+        return [key for file in self.files for key in file.all_keys()]
 
     def is_sound(self) -> bool:
         """Return whether others can read it all, or it is not yet time to try that again."""
         return all(
-            file.is_linked() if isinstance(file, CellFile) else time.monotonic() < self._retry_at
+            time.monotonic() < self._retry_at if isinstance(file, MemoryFile) else file.is_linked()
             for file in self.files
         )
 
@@ -91,14 +95,18 @@ class Chain:
     def close(self) -> None:
         """Give the descriptors back; what was counted stays in the files."""
         for file in self.files:
-            if isinstance(file, CellFile):
+            if not isinstance(file, MemoryFile):
                 with contextlib.suppress(OSError):
                     file.close()
 
     def _lengthen(self) -> None:
-        tried = any(isinstance(file, CellFile) and self._is_spill(file) for file in self.files)
+        tried = any(
+            not isinstance(file, MemoryFile) and self._is_spill(file) for file in self.files
+        )
         spill = self._place.spill(self._kind) if self._place and not tried else None
         self.files.append(spill or MemoryFile())
 
-    def _is_spill(self, file: CellFile) -> bool:
-        return self._place is not None and file.path.parent != self._place.directory
+    def _is_spill(self, file: CellFile | TallyFile | MemoryFile) -> bool:
+        if self._place is None or isinstance(file, MemoryFile):
+            return False
+        return file.path.parent != self._place.directory

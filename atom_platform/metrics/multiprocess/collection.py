@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from atom_platform.metrics.multiprocess.families import Exemplar, FamilySamples, Labels, Sample
-from atom_platform.metrics.multiprocess.series import AddedFamily, SeriesTable
+from atom_platform.metrics.multiprocess.table import AddedFamily, SeriesTable
 
 __all__ = ["Collection", "Exemplars"]
 
@@ -20,13 +20,13 @@ class Collection:
 
     Attributes:
         table: The families that are added up, whose series hold the places of their totals.
-        totals: By number of the table.
+        totals: By kind, and by number of the table.
         gauges: The families of gauges.
         exemplars: The latest of each bucket, by family and labels.
     """
 
     table: SeriesTable
-    totals: list[float]
+    totals: dict[str, list[float]]
     gauges: list[FamilySamples]
     exemplars: Exemplars = field(default_factory=dict)
 
@@ -46,6 +46,6 @@ class Collection:
             sample
             for series in family.in_order()
             for sample in series.samples(
-                self.totals, self.exemplars.get((family.name, series.labels))
+                self.totals[family.kind], self.exemplars.get((family.name, series.labels))
             )
         ]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from operator import add
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +23,11 @@ from atom_platform.metrics.multiprocess.listing import counting_files, is_alive,
 from atom_platform.metrics.multiprocess.membership import belongs
 from atom_platform.metrics.multiprocess.reader import FileName, FileReader
 from atom_platform.metrics.multiprocess.rows import Row
-from atom_platform.metrics.multiprocess.series import SeriesTable, without_bound
 from atom_platform.metrics.multiprocess.storage import STORAGE, Storage
+from atom_platform.metrics.multiprocess.sums import Sums
+from atom_platform.metrics.multiprocess.table import SeriesTable, without_bound
+from atom_platform.metrics.multiprocess.tally import ADDED_KINDS
+from atom_platform.metrics.multiprocess.tally_reader import TallyReader, TallyRow
 from atom_platform.metrics.multiprocess.vanished import outlives_its_name, restore
 
 __all__ = ["Collector"]
@@ -55,13 +57,13 @@ class Collector:
     ) -> None:
         self._seed = seed
         self.table = SeriesTable()
-        self._rows: dict[Path, Row] = {}
-        self._last: list[tuple[Row, tuple[float, ...]]] = []
-        self._totals: list[float] = []
+        self._rows: dict[Path, Row | TallyRow] = {}
+        self._sums: dict[str, Sums] = {}
+        self._had_memory = False
         self._storage = storage
         self._alive = alive
         self._tables: dict[Path, dict[bytes, int]] = {}
-        self._readers: dict[Path, FileReader] = {}
+        self._readers: dict[Path, FileReader | TallyReader] = {}
         self._keys: dict[bytes, Key] = {}
         seed(self.table)
 
@@ -71,31 +73,41 @@ class Collector:
             table = self.table
             gauges, exemplars = Gauges(), Exemplars()
             totals = self._added(list(self._read(gauges, exemplars)))
-            self._add_memory(totals, gauges, exemplars)
+            totals = self._with_memory(totals, gauges, exemplars)
             if table is self.table:
                 break  # no file vanished meanwhile and took its series with it
         return Collection(self.table, totals, self._shown(gauges), exemplars)
 
-    def _read(self, gauges: Gauges, exemplars: Exemplars) -> Iterator[Row]:
+    def _read(self, gauges: Gauges, exemplars: Exemplars) -> Iterator[Row | TallyRow]:
         """Read every file, and yield the rows of those whose values are added up."""
         for path, name in self._listed():
             with self._tolerating(path):
                 reader = self._reader(path, name)
                 if reader is None:
                     continue
-                if name.kind == EXEMPLARS_KIND:
-                    cells = reader.cells
-                    places = self._entries(reader).items()
-                    self._merge_exemplars({key: (cells, at) for key, at in places}, exemplars)
-                elif name.kind.startswith("gauge"):
-                    cells, entries = reader.cells, self._entries(reader).items()
-                    found = [(self._key(key), cells[at], cells[at + 1]) for key, at in entries]
-                    gauges.add(name.kind, name.writer, found)
-                else:
-                    row = self._rows.get(path) or Row(reader, self.table)
-                    row.learn()
-                    self._rows[path] = row
-                    yield row
+                if isinstance(reader, FileReader) and name.kind not in ADDED_KINDS:
+                    self._read_latest(reader, gauges, exemplars)
+                    continue
+                row = self._rows.get(path) or self._row(reader)
+                row.learn()
+                self._rows[path] = row
+                yield row
+
+    def _read_latest(self, reader: FileReader, gauges: Gauges, exemplars: Exemplars) -> None:
+        entries = self._entries(reader)
+        cells, name = reader.cells, reader.name
+        if name.kind == EXEMPLARS_KIND:
+            places = {key: (cells, at) for key, at in entries.items()}
+            self._merge_exemplars(places, exemplars)
+        else:
+            found = [(self._key(key), cells[at], cells[at + 1]) for key, at in entries.items()]
+            gauges.add(name.kind, name.writer, found)
+
+    def _row(self, reader: FileReader | TallyReader) -> Row | TallyRow:
+        if isinstance(reader, TallyReader):
+            return TallyRow(reader, self.table)
+        reader.rewind()
+        return Row(reader, self.table)
 
     def _listed(self) -> list[tuple[Path, FileName]]:
         storage = self._storage
@@ -117,39 +129,51 @@ class Collector:
                 self._drop(path)
         return sorted(found, key=lambda item: reading_order(*item))
 
-    def _reader(self, path: Path, name: FileName) -> FileReader | None:
+    def _reader(self, path: Path, name: FileName) -> FileReader | TallyReader | None:
         reader = self._readers.get(path)
         try:
             if reader is None or not reader.is_same_file():
                 self._drop(path)
-                reader = self._readers[path] = FileReader(path, name)
+                kind = TallyReader if name.is_tally else FileReader
+                reader = self._readers[path] = kind(path, name)
         except FileNotFoundError:
             if reader is None or not outlives_its_name(reader):
                 self._drop(path)  # gone since it was listed
                 return None
         return reader
 
-    def _added(self, rows: list[Row]) -> list[float]:
-        """Return the totals of *rows*, the same list as before if no number has changed."""
-        read = []
+    def _added(self, rows: list[Row | TallyRow]) -> dict[str, list[float]]:
+        """Return the totals of *rows*, by kind."""
+        read: list[tuple[Row | TallyRow, list[int] | None]] = []
         for row in rows:
             with self._tolerating(row.reader.path):
-                read.append((row, row.read()))
-        if read == self._last and len(self._totals) == self.table.size:
-            return list(self._totals)
-        totals = [0.0] * self.table.size
-        for row, values in read:
-            totals = list(map(add, totals, values))
-            for number, value in zip(row.extras, values[self.table.size :], strict=False):
-                totals[number] += value
-        self._last, self._totals = read, totals
-        return list(totals)
+                read.append((row, row.refresh()))
+        for kind in ADDED_KINDS:
+            sums = self._sums.get(kind) or Sums(kind, self.table)
+            self._sums[kind] = sums
+            # Rows of a former table wait for the next attempt.
+            sums.update(
+                [
+                    (row, changed)
+                    for row, changed in read
+                    if row.table is self.table and row.reader.name.kind == kind
+                ]
+            )
+        return {kind: sums.totals for kind, sums in self._sums.items()}
 
-    def _add_memory(self, totals: list[float], gauges: Gauges, exemplars: Exemplars) -> None:
+    def _with_memory(
+        self, totals: dict[str, list[float]], gauges: Gauges, exemplars: Exemplars
+    ) -> dict[str, list[float]]:
+        """Return *totals* with what is counted in memory; *gauges* and *exemplars* get theirs."""
         place = self._storage.place
         writer = f"slot{place.slot}" if place else "memory"
         with self._storage.lock:
             tables = [(kind, dict(table.entries)) for kind, table in self._storage.in_memory()]
+        if tables or self._had_memory:
+            totals = {kind: list(each) for kind, each in totals.items()}
+            for kind in totals:
+                self.table.mark(kind)
+        self._had_memory = bool(tables)
         for kind, cells in tables:
             values = [(key, table[at], table[at + 1]) for key, (table, at) in cells.items()]
             if kind == EXEMPLARS_KIND:
@@ -158,9 +182,11 @@ class Collector:
                 gauges.add(kind, writer, [(self._key(key), v, t) for key, v, t in values])
             else:
                 numbers = self.table.numbers(kind, cells)
-                totals += [0.0] * (self.table.size - len(totals))
+                added = totals.setdefault(kind, [])
+                added += [0.0] * (self.table.size(kind) - len(added))
                 for number, (_, value, _) in zip(numbers, values, strict=True):
-                    totals[number] += value
+                    added[number] += value
+        return totals
 
     def _merge_exemplars(self, cells: Mapping[bytes, Cell], exemplars: Exemplars) -> None:
         for key, exemplar in read_exemplars(cells):
@@ -206,6 +232,4 @@ class Collector:
     def _forget_series(self) -> None:
         self.table = SeriesTable()
         self._seed(self.table)
-        for row in self._rows.values():
-            row.reader.rewind()
-        self._rows, self._last, self._totals = {}, [], []
+        self._rows, self._sums = {}, {}

@@ -28,7 +28,7 @@ __all__ = ["VARIABLE", "Directory", "Problem", "adopt", "prepare", "prepared"]
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 #: What an earlier life may have left. Not `.slots`: a job that outlived it holds its slot there.
-_LEFTOVERS: Final = ("*.db", "*.corrupt", "*.exemplars", ".new-*")
+_LEFTOVERS: Final = ("*.db", "*.tally", "*.corrupt", "*.exemplars", ".new-*")
 #: Least room that a directory must have to be worth starting in.
 _PROBE_BYTES: Final = 64 * 1024
 

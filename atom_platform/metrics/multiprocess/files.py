@@ -8,6 +8,7 @@ map stays: both show the same pages, so that cells handed out before stay good.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
@@ -22,22 +23,69 @@ from atom_platform.metrics.multiprocess.format import (
     read_entries,
 )
 
-__all__ = ["Cell", "CellFile", "MemoryFile"]
+__all__ = [
+    "INITIAL_BYTES",
+    "Cell",
+    "CellFile",
+    "MemoryFile",
+    "allocated",
+    "is_linked",
+    "step_bytes",
+]
 
-#: A table of doubles and the place in it; the timestamp of the value is the next place.
+#: A table of doubles and the place in it; a gauge's timestamp is the next place.
 Cell = tuple[Any, int]
 
-_INITIAL_BYTES: Final = 16 * 1024
+INITIAL_BYTES: Final = 16 * 1024
 _LARGEST_STEP_BYTES: Final = 1024 * 1024
 _INT: Final = struct.Struct("i")
 
 
+def allocated(path: Path, head: bytes) -> int:
+    """
+    Return a descriptor of *path*: as it is, or made with *head* and room behind it.
+
+    It is made under another name until complete: no reader meets half of it.
+
+    Raises:
+        OSError: There is no room, or no right.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags)
+    made = path.with_name(f".new-{path.name}")
+    fd = os.open(made, flags | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, INITIAL_BYTES)
+        os.pwrite(fd, head, 0)
+        made.rename(path)
+    except BaseException:
+        os.close(fd)
+        made.unlink(missing_ok=True)
+        raise
+    return fd
+
+
+def is_linked(fd: int, size: int) -> bool:
+    """Return whether the file of *fd* still has a name, and *size* bytes."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False
+    return status.st_nlink > 0 and status.st_size >= size
+
+
+def step_bytes(size: int) -> int:
+    """Return by how much a file of *size* bytes is to grow."""
+    return min(size, _LARGEST_STEP_BYTES)
+
+
 class CellFile:
     """
-    One file, opened for writing by the one process that holds its slot.
+    One file of prometheus_client's format, written by the one process that holds its slot.
 
     Args:
-        path: Created if missing, under another name until complete: no reader meets half of it.
+        path: Created if missing.
 
     Raises:
         CorruptFileError: The file holds something else.
@@ -47,30 +95,12 @@ class CellFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._maps: list[mmap.mmap] = []
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            self._fd = os.open(path, flags)
-        except FileNotFoundError:
-            self._fd = self._create(path, flags)
+        self._fd = allocated(path, _INT.pack(FIRST_ENTRY))
         try:
             self._open()
         except BaseException:
             os.close(self._fd)
             raise
-
-    @staticmethod
-    def _create(path: Path, flags: int) -> int:
-        made = path.with_name(f".new-{path.name}")
-        fd = os.open(made, flags | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.posix_fallocate(fd, 0, _INITIAL_BYTES)
-            os.pwrite(fd, _INT.pack(FIRST_ENTRY), 0)
-            made.rename(path)
-        except BaseException:
-            os.close(fd)
-            made.unlink(missing_ok=True)
-            raise
-        return fd
 
     def _open(self) -> None:
         size = os.fstat(self._fd).st_size
@@ -87,6 +117,15 @@ class CellFile:
         for key, place in read_entries(self._maps[-1], FIRST_ENTRY, self._used):
             parse_key(key)  # what the scrape would refuse, nobody should count into
             self.entries[key] = place
+
+    def find(self, key: bytes) -> Cell | None:
+        """Return the cell of *key*, or None if there is none yet."""
+        place = self.entries.get(key)
+        return None if place is None else (self._cells, place)
+
+    def all_keys(self) -> list[bytes]:
+        """Return every key."""
+        return list(self.entries)
 
     def add(self, key: bytes) -> Cell:
         """
@@ -111,10 +150,7 @@ class CellFile:
 
     def is_linked(self) -> bool:
         """Return whether the file can still be found by others, in its full length."""
-        try:
-            return os.fstat(self._fd).st_nlink > 0 and self.is_whole()
-        except OSError:
-            return False
+        return is_linked(self._fd, self._size)
 
     def is_whole(self) -> bool:
         """Return whether what is mapped is there: to touch what was cut off would be a SIGBUS."""
@@ -132,8 +168,7 @@ class CellFile:
         os.close(self._fd)
 
     def _grow(self, least: int) -> None:
-        step = min(self._size, _LARGEST_STEP_BYTES)
-        size = -(-max(self._size + step, least) // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = -(-max(self._size + step_bytes(self._size), least) // mmap.PAGESIZE) * mmap.PAGESIZE
         os.posix_fallocate(self._fd, 0, size)
         self._map()
 
@@ -156,6 +191,14 @@ class MemoryFile:
         self.entries: dict[bytes, Cell] = {}
         self._free = memoryview(bytearray(0)).cast("d")
         self._next = 0
+
+    def find(self, key: bytes) -> Cell | None:
+        """Return the cell of *key*, or None if there is none yet."""
+        return self.entries.get(key)
+
+    def all_keys(self) -> list[bytes]:
+        """Return every key."""
+        return list(self.entries)
 
     def add(self, key: bytes) -> Cell:
         """Return the cell of *key*, made with value 0 if there is none."""

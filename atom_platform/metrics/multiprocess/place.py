@@ -13,6 +13,8 @@ from atom_platform.metrics.multiprocess.format import CorruptFileError
 from atom_platform.metrics.multiprocess.ownership import spill_directory
 from atom_platform.metrics.multiprocess.problems import Problems
 from atom_platform.metrics.multiprocess.slots import SlotFile
+from atom_platform.metrics.multiprocess.tally import ADDED_KINDS
+from atom_platform.metrics.multiprocess.tally_file import TallyFile
 
 __all__ = ["Place"]
 
@@ -63,36 +65,41 @@ class Place:
             for parent in parents
             if parent is not None
             for path in parent.glob(f"*_slot{self.slot}.*")
-            if path.suffix in (".db", ".exemplars") and not path.name.startswith(".")
+            if path.suffix in (".db", ".tally", ".exemplars") and not path.name.startswith(".")
         }
 
-    def open(self, kind: str) -> list[CellFile]:
+    def open(self, kind: str) -> list[CellFile | TallyFile]:
         """Return the files of *kind*, the one to add to last; none if none can be used."""
-        name = self._name(kind)
-        paths = [self.directory / name]
+        paths = [self.directory / self._name(kind)]
+        former = self.directory / f"{kind}_slot{self.slot}.db"
+        if former not in paths and former.exists():
+            # An earlier version's, which was told to hand over (SIGUSR2): its counts go on.
+            paths.insert(0, former)
         spill = spill_directory(self.directory, create=False)
-        if spill is not None and (spill / name).exists():
-            paths.append(spill / name)
-        return [file for path in paths if (file := self._opened(path)) is not None]
+        if spill is not None and (spill / self._name(kind)).exists():
+            paths.append(spill / self._name(kind))
+        return [file for path in paths if (file := self._opened(path, kind)) is not None]
 
-    def spill(self, kind: str) -> CellFile | None:
+    def spill(self, kind: str) -> CellFile | TallyFile | None:
         """Return a file for *kind* on another file system, or None if there is no room either."""
         parent = spill_directory(self.directory, create=True)
-        return None if parent is None else self._opened(parent / self._name(kind))
+        return None if parent is None else self._opened(parent / self._name(kind), kind)
 
     def _name(self, kind: str) -> str:
-        # Stock tools read every `*.db`, and know nothing of exemplars.
-        suffix = "exemplars" if kind == "exemplars" else "db"
+        # Stock tools read every `*.db`, and know neither tallies nor exemplars.
+        suffix = "tally" if kind in ADDED_KINDS else "exemplars" if kind == "exemplars" else "db"
         return f"{kind}_slot{self.slot}.{suffix}"
 
-    def _opened(self, path: Path) -> CellFile | None:
+    def _opened(self, path: Path, kind: str) -> CellFile | TallyFile | None:
         for _ in range(2):
             try:
-                return CellFile(path)
+                return TallyFile(path, kind) if path.suffix == ".tally" else CellFile(path)
             except CorruptFileError as error:
                 self._problems.note("read", "metrics_file_set_aside", path, error)
                 with contextlib.suppress(OSError):
                     self._set_aside(path)
+                if path.name != self._name(kind):
+                    break
             except (OSError, ValueError) as error:
                 self._problems.note("write", "metrics_file_unusable", path, error)
                 break

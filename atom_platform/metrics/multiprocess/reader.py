@@ -19,18 +19,19 @@ from atom_platform.metrics.multiprocess.format import (
     read_entries,
 )
 
-__all__ = ["FileName", "FileReader", "parse_name"]
+__all__ = ["FileName", "FileReader", "MappedFile", "parse_name"]
 
 _INT: Final = struct.Struct("i")
 #: Without NONBLOCK, to open a pipe that bears the name would wait for a writer for ever.
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODES: Final = ("all", "min", "max", "sum", "mostrecent")
-_KINDS: Final = frozenset(
-    [
-        *("counter", "histogram", "summary", "exemplars"),
-        *(f"gauge_{live}{mode}" for live in ("", "live") for mode in _MODES),
-    ]
-)
+_ADDED: Final = frozenset(["counter", "histogram", "summary"])
+_GAUGES: Final = frozenset(f"gauge_{live}{mode}" for live in ("", "live") for mode in _MODES)
+_KINDS_BY_SUFFIX: Final = {
+    "db": _ADDED | _GAUGES,
+    "tally": _ADDED,
+    "exemplars": frozenset(["exemplars"]),
+}
 
 
 class FileName:
@@ -41,12 +42,14 @@ class FileName:
         kind: `counter`, `histogram`, `summary`, `exemplars` or `gauge_` and its mode.
         writer: Which process: `slot7` of ours, or the pid of a plain prometheus_client process.
         slot: The number, for one of ours.
+        is_tally: Whether it is in the format of `tally.py`, and not in prometheus_client's.
     """
 
-    __slots__ = ("kind", "name", "slot", "writer")
+    __slots__ = ("is_tally", "kind", "name", "slot", "writer")
 
     def __init__(self, name: str, kind: str, writer: str) -> None:
         self.name, self.kind, self.writer = name, kind, writer
+        self.is_tally = name.endswith(".tally")
         number = writer.removeprefix("slot")
         ours = number != writer and number.isascii() and number.isdigit()
         self.slot = int(number) if ours else None
@@ -59,17 +62,15 @@ class FileName:
 def parse_name(name: str) -> FileName | None:
     """Return what *name* says, or None if it is not a metrics file's."""
     stem, _, suffix = name.rpartition(".")
-    if suffix not in ("db", "exemplars"):
-        return None
     kind, _, writer = stem.rpartition("_")
-    if not writer or kind not in _KINDS or (kind == "exemplars") != (suffix == "exemplars"):
+    if not writer or kind not in _KINDS_BY_SUFFIX.get(suffix, ()):
         return None
     return FileName(name, kind, writer)
 
 
-class FileReader:
+class MappedFile:
     """
-    One file of another process, or of this one.
+    A file of another process, or of this one, to be read in place.
 
     Raises:
         OSError: It cannot be opened.
@@ -79,7 +80,6 @@ class FileReader:
     def __init__(self, path: Path, name: FileName) -> None:
         self.path = path
         self.name = name
-        self._used = FIRST_ENTRY
         fd = os.open(path, _FLAGS)
         try:
             status = os.fstat(fd)
@@ -97,6 +97,37 @@ class FileReader:
         status = self.path.stat()
         return (status.st_dev, status.st_ino) == self.identity
 
+    def size(self) -> int:
+        """
+        Return how long the file is now.
+
+        Raises:
+            CorruptFileError: It was cut: reading on would be a SIGBUS, not an exception.
+        """
+        size = self._map.size() // 8 * 8
+        if size < len(self._map):
+            raise CorruptFileError(f"cut to {size} bytes")
+        return size
+
+    def _remap(self, size: int) -> None:
+        fd = os.open(self.path, _FLAGS)
+        try:
+            status = os.fstat(fd)
+            if (status.st_dev, status.st_ino) != self.identity:
+                raise CorruptFileError("another file took its name")
+            self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+        finally:
+            os.close(fd)
+        self.cells = memoryview(self._map).cast("d")
+
+
+class FileReader(MappedFile):
+    """One file of prometheus_client's format."""
+
+    def __init__(self, path: Path, name: FileName) -> None:
+        super().__init__(path, name)
+        self._used = FIRST_ENTRY
+
     def appended(self) -> list[tuple[bytes, int]]:
         """
         Return key and cell number of each entry appended since the last call.
@@ -105,10 +136,7 @@ class FileReader:
             OSError: It has grown and cannot be opened again.
             CorruptFileError: The file is not, or no longer, what it should be.
         """
-        size = self._map.size() // 8 * 8
-        if size < len(self._map):
-            # Reading beyond the end would be a SIGBUS, not an exception.
-            raise CorruptFileError(f"cut to {size} bytes")
+        size = self.size()
         (used,) = _INT.unpack_from(self._map, 0)
         if used in (
             self._used,
@@ -135,19 +163,7 @@ class FileReader:
         Raises:
             CorruptFileError: The file was cut.
         """
-        if self._map.size() < len(self._map):
-            raise CorruptFileError("cut")
+        self.size()
         cells = self.cells
         entries = read_entries(self._map, FIRST_ENTRY, self._used)
         return [(key, cells[at], cells[at + 1]) for key, at in entries]
-
-    def _remap(self, size: int) -> None:
-        fd = os.open(self.path, _FLAGS)
-        try:
-            status = os.fstat(fd)
-            if (status.st_dev, status.st_ino) != self.identity:
-                raise CorruptFileError("another file took its name")
-            self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
-        finally:
-            os.close(fd)
-        self.cells = memoryview(self._map).cast("d")

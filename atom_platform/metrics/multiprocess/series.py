@@ -1,13 +1,9 @@
 """
-The series of counters, histograms and summaries: their numbering, and their text.
-
-Every cell that any process counts into has a number; a scrape is a list of totals in that order. A
-series' text is kept, and made again only when its totals are other than at the last scrape.
+One series and its text, which is kept and made again only when its totals are other ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import accumulate
 from math import isnan
 from operator import itemgetter
@@ -16,12 +12,13 @@ from typing import Any, Final
 from prometheus_client.utils import floatToGoString
 
 from atom_platform.metrics.multiprocess.families import Exemplar, Labels, Sample
-from atom_platform.metrics.multiprocess.format import CorruptFileError, Key, parse_key
 
-__all__ = ["AddedFamily", "Series", "SeriesTable", "label_text", "value_text", "without_bound"]
+__all__ = ["Role", "Series", "label_text", "value_text"]
 
 #: From here on Go writes exponents where Python does not.
 _EXPONENT_FROM: Final = 1e6
+#: What one cell of a series is: a bucket, by its upper bound, or a sample, by its name.
+Role = float | str
 
 
 def value_text(value: float) -> str:
@@ -42,47 +39,55 @@ def label_text(labels: Labels) -> str:
 
 
 class Series:
-    """One label set of a family, with all its cells."""
+    """
+    One label set of a family, with all its cells.
 
-    __slots__ = ("_bounds", "_family", "_getter", "_others", "_raw", "_template", "_text", "labels")
+    Attributes:
+        numbers: Which totals are its own, by role.
+        stale: Whether its totals may be other ones than its text says.
+    """
+
+    __slots__ = (
+        "_buckets",
+        "_family",
+        "_getter",
+        "_raw",
+        "_template",
+        "_text",
+        "labels",
+        "numbers",
+        "stale",
+    )
 
     def __init__(self, family: str, labels: Labels) -> None:
         self._family = family
         self.labels = labels
-        self._bounds: dict[float, int] = {}
-        self._others: dict[str, int] = {}
+        self.numbers: dict[Role, int] = {}
+        self.stale = True
         self._getter: Any = None
-        self._raw: tuple[float, ...] | None = None
+        self._raw: list[float] | tuple[float, ...] | None = None
         self._template = self._text = ""
 
-    def number(self, sample: str, bound: float | None, unused: int) -> int:
-        """Return the number of the bucket *bound*, or else of *sample*: *unused* if it is new."""
-        if bound is not None:
-            number = self._bounds.setdefault(bound, unused)
-        else:
-            number = self._others.setdefault(sample, unused)
-        if number == unused:
-            self._getter = self._raw = None
-        return number
+    def add(self, role: Role, number: int) -> None:
+        """Give the series one more cell."""
+        self.numbers[role] = number
+        self._getter, self.stale = None, True
 
     def text(self, totals: list[float]) -> str:
-        """Return the lines of the series."""
-        if self._getter is None:
-            self._prepare()
-        raw = self._getter(totals)
-        if raw != self._raw:
-            self._raw = raw
-            values = self._values(raw)
-            # A float formats as its repr, which is what Go writes, but for NaN and large numbers.
-            if min(values) >= 0.0 and max(values) < _EXPONENT_FROM and not isnan(sum(values)):
-                self._text = self._template % tuple(values)
-            else:
-                self._text = self._template % tuple(map(value_text, values))
+        """Return the lines of the series; *totals* are looked at if it is stale."""
+        if self.stale:
+            self.stale = False
+            if self._getter is None:
+                self._prepare()
+            raw = self._getter(totals)
+            if raw != self._raw:
+                self._raw = raw
+                self._text = self._written(raw)
         return self._text
 
     def bounds(self) -> list[float]:
         """Return the buckets' upper bounds, in the order of their lines, which come first."""
-        return sorted(self._bounds)
+        return sorted(role for role in self.numbers if not isinstance(role, str))
 
     def samples(
         self, totals: list[float], exemplars: dict[float, Exemplar] | None = None
@@ -96,11 +101,21 @@ class Series:
             for (name, labels, bound), value in zip(self._lines(), values, strict=True)
         ]
 
+    def _written(self, raw: list[float] | tuple[float, ...]) -> str:
+        values = self._values(raw)
+        # A float formats as its repr, which is what Go writes, but for NaN and large numbers.
+        if values and min(values) >= 0.0:
+            total = sum(values)
+            if total < _EXPONENT_FROM or (max(values) < _EXPONENT_FROM and not isnan(total)):
+                return self._template % tuple(values)
+        return self._template % tuple(map(value_text, values))
+
     def _lines(self) -> list[tuple[str, Labels, float | None]]:
         lines: list[tuple[str, Labels, float | None]] = []
-        if self._bounds:
+        bounds = self.bounds()
+        if bounds:
             bucket = f"{self._family}_bucket"
-            for bound in sorted(self._bounds):
+            for bound in bounds:
                 lines.append((bucket, (*self.labels, ("le", value_text(bound))), bound))
             lines.append((f"{self._family}_count", self.labels, None))
         lines += [(name, self.labels, None) for name in self._shown_others()]
@@ -108,113 +123,29 @@ class Series:
 
     def _shown_others(self) -> list[str]:
         # A histogram's count is that of its buckets, so that the two never disagree.
-        count = f"{self._family}_count" if self._bounds else None
-        return [name for name in self._others if name != count]
+        count = f"{self._family}_count" if self.bounds() else None
+        return [role for role in self.numbers if isinstance(role, str) and role != count]
 
-    def _values(self, raw: tuple[float, ...]) -> list[float]:
-        buckets = len(self._bounds)
+    def _values(self, raw: list[float] | tuple[float, ...]) -> list[float]:
+        buckets = self._buckets
         if not buckets:
-            return list(raw[1:])
-        values = list(accumulate(raw[1 : buckets + 1], initial=0.0))
+            return list(raw)
+        values = list(accumulate(raw[:buckets]))
         values.append(values[-1])
-        values += raw[buckets + 1 :]
-        return values[1:]
+        values += raw[buckets:]
+        return values
 
     def _prepare(self) -> None:
-        numbers = [self._bounds[bound] for bound in sorted(self._bounds)]
-        numbers += [self._others[name] for name in self._shown_others()]
-        # Twice the first: of a single place, itemgetter would make no tuple.
-        self._getter = itemgetter(numbers[0], *numbers) if numbers else lambda totals: (0.0,)
+        bounds: list[Role] = [*self.bounds()]
+        numbers = [self.numbers[role] for role in [*bounds, *self._shown_others()]]
+        first = numbers[0]
+        if numbers == list(range(first, first + len(numbers))):
+            self._getter = itemgetter(slice(first, first + len(numbers)))
+        else:
+            self._getter = itemgetter(*numbers)
+        self._buckets = len(bounds)
         self._raw = None
         self._template = "".join(
             f"{name}{label_text(labels)}".replace("%", "%%") + " %s\n"
             for name, labels, _ in self._lines()
         )
-
-
-class AddedFamily:
-    """A family whose processes' values are added up."""
-
-    __slots__ = ("_sorted", "help", "kind", "label_names", "name", "series")
-
-    def __init__(self, name: str, kind: str, help_text: str) -> None:
-        self.name, self.kind, self.help = name, kind, help_text
-        self.series: dict[Labels, Series] = {}
-        self.label_names: set[str] = set()
-        self._sorted: list[Series] = []
-
-    def of(self, labels: Labels) -> Series:
-        """Return the series of *labels*, made if it is new."""
-        series = self.series.get(labels)
-        if series is None:
-            series = self.series[labels] = Series(self.name, labels)
-            self.label_names.update(name for name, _ in labels)
-            self._sorted = []
-        return series
-
-    def in_order(self) -> list[Series]:
-        """Return the series, sorted by their labels."""
-        if not self._sorted:
-            self._sorted = [series for _, series in sorted(self.series.items())]
-        return self._sorted
-
-
-class SeriesTable:
-    """Every cell that was ever seen, by number; it only grows."""
-
-    def __init__(self) -> None:
-        self.families: dict[str, AddedFamily] = {}
-        #: Number 0 is nobody's: cells that cannot be exposed are added up there.
-        self.size = 1
-        self._numbers: dict[str, dict[bytes, int]] = {}
-
-    def family(self, name: str, kind: str, help_text: str) -> AddedFamily:
-        """Return the family, made if it is new: exposed from then on, with or without series."""
-        family = self.families.get(name)
-        if family is None:
-            family = self.families[name] = AddedFamily(name, kind, help_text)
-        return family
-
-    def numbers(self, kind: str, keys: Iterable[bytes]) -> list[int]:
-        """
-        Return the numbers of the cells of *keys* in files of *kind*.
-
-        Raises:
-            CorruptFileError: One of them is not a key; the table has then learnt none of them.
-        """
-        known = self._numbers.setdefault(kind, {})
-        keys = list(keys)
-        new = [(key, *_split(kind, parse_key(key))) for key in keys if key not in known]
-        for key, parsed, labels, bound in new:
-            known[key] = self._number(kind, parsed, labels, bound)
-        return [known[key] for key in keys]
-
-    def _number(self, kind: str, key: Key, labels: Labels, bound: float | None) -> int:
-        family = self.family(key.family, kind, key.help)
-        if family.kind != kind:
-            return 0  # two metrics of one name: the first is the one that is exposed
-        number = family.of(labels).number(key.sample, bound, self.size)
-        if number == self.size:
-            self.size += 1
-        return number
-
-
-def _split(kind: str, key: Key) -> tuple[Key, Labels, float | None]:
-    return (key, *without_bound(key)) if kind == "histogram" else (key, key.labels, None)
-
-
-def without_bound(key: Key) -> tuple[Labels, float | None]:
-    """
-    Return the labels of a histogram's key without its bucket, and the bucket's upper bound.
-
-    Raises:
-        CorruptFileError: The bound is no number.
-    """
-    for name, value in key.labels:
-        if name == "le":
-            try:
-                bound = float(value)
-            except ValueError as error:
-                raise CorruptFileError("a bound that is no number") from error
-            return tuple(item for item in key.labels if item[0] != "le"), bound
-    return key.labels, None

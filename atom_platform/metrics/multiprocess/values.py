@@ -46,6 +46,9 @@ class SlotValue:
         **kwargs: Any,
     ) -> None:
         self._kind = f"gauge_{multiprocess_mode}" if typ == "gauge" else typ
+        #: What is added up has no time, nor room for one.
+        self._timed = typ == "gauge"
+        help_text = str(help_text)
         self._key = mmap_key(metric_name, name, list(labelnames), list(labelvalues), help_text)
         self._encoded = self._key.encode(errors="replace")
         self._epoch = -1
@@ -55,12 +58,15 @@ class SlotValue:
         with contextlib.suppress(ReentryError), self._storage.lock:
             cells, at = self._cell()
             cells[at] += amount
-            cells[at + 1] = 0.0
+            if self._timed:
+                cells[at + 1] = 0.0
 
     def set(self, value: float, timestamp: float | None = None) -> None:
         with contextlib.suppress(ReentryError), self._storage.lock:
             cells, at = self._cell()
-            cells[at], cells[at + 1] = value, timestamp or 0.0
+            cells[at] = value
+            if self._timed:
+                cells[at + 1] = timestamp or 0.0
 
     def get(self) -> float:
         with contextlib.suppress(ReentryError), self._storage.lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,10 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from atom_platform.metrics.multiprocess.collector import Collector
+from atom_platform.metrics.multiprocess.files import Cell, CellFile
 from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.multiprocess.tally_file import TallyFile
+from atom_platform.metrics.multiprocess.values import SlotValue
 
 MODES = ("all", "liveall", "min", "livemin", "max", "livemax", "sum", "livesum")
 RECENT = ("mostrecent", "livemostrecent")
@@ -27,11 +31,14 @@ amounts = st.floats(min_value=0, max_value=1e300, allow_nan=False)
 label_values = st.sampled_from(["", "a", "a", 'q"\\']) | st.text(
     st.characters(codec="utf-8"), max_size=4
 )
+added = (
+    st.tuples(st.just("counter"), st.integers(0, 3), label_values, amounts),
+    st.tuples(st.just("summary"), st.integers(0, 1), label_values, numbers),
+    st.tuples(st.just("histogram"), st.integers(0, 1), label_values, numbers),
+)
 operations = st.lists(
     st.one_of(
-        st.tuples(st.just("counter"), st.integers(0, 3), label_values, amounts),
-        st.tuples(st.just("summary"), st.integers(0, 1), label_values, numbers),
-        st.tuples(st.just("histogram"), st.integers(0, 1), label_values, numbers),
+        *added,
         *(
             st.tuples(st.just(f"gauge_{mode}"), st.just(0), label_values, numbers)
             for mode in (*MODES, *RECENT)
@@ -41,13 +48,18 @@ operations = st.lists(
 )
 #: Rounds of what each process does before a scrape.
 histories = st.lists(st.lists(operations, min_size=1, max_size=3), min_size=1, max_size=3)
+added_histories = st.lists(
+    st.lists(st.lists(st.one_of(*added), max_size=12), min_size=1, max_size=4),
+    min_size=1,
+    max_size=4,
+)
 
 
 class PlainProcess:
     """One process that knows only prometheus_client, played by a value class of its own."""
 
     def __init__(self, identifier: str) -> None:
-        self.value_class = values.MultiProcessValue(lambda: identifier)  # type: ignore[no-untyped-call]
+        self.value_class: Any = values.MultiProcessValue(lambda: identifier)  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.metrics: dict[tuple[str, int], Any] = {}
 
@@ -78,6 +90,36 @@ class PlainProcess:
 
     def end(self) -> None:
         self.value_class.close_all_files()
+
+
+class SlotFiles:
+    """The part of a storage that a value class needs, for a slot of its own."""
+
+    epoch = 0
+
+    def __init__(self, slot: int, directory: Path) -> None:
+        self.lock = threading.RLock()
+        self.files: dict[str, TallyFile] = {}
+        self._slot, self._directory = slot, directory
+
+    def cell(self, kind: str, key: bytes) -> Cell:
+        if kind not in self.files:
+            path = self._directory / f"{kind}_slot{self._slot}.tally"
+            self.files[kind] = TallyFile(path, kind)
+        return self.files[kind].add(key)
+
+
+class SlotProcess(PlainProcess):
+    """One process that counts as ours do."""
+
+    def __init__(self, slot: int, directory: Path) -> None:
+        super().__init__("unused")
+        files = self.files = SlotFiles(slot, directory)
+        self.value_class = type("Value", (SlotValue,), {"_storage": files})
+
+    def end(self) -> None:
+        for file in self.files.files.values():
+            file.close()
 
 
 def bits(value: float) -> bytes:
@@ -138,6 +180,44 @@ def test_same_samples_as_the_stock_collector(fresh: bool, history: list[list[Any
             STORAGE.use(None)
 
 
+@pytest.mark.parametrize("fresh", [False, True], ids=["kept-tables", "cold"])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(history=added_histories)
+def test_same_samples_from_tallies_as_from_stock_files(
+    fresh: bool, history: list[list[Any]]
+) -> None:
+    """The same counted into both formats, read by us and by prometheus_client: the same bits."""
+    with (
+        TemporaryDirectory() as name,
+        TemporaryDirectory() as stock,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("PROMETHEUS_MULTIPROC_DIR", stock)
+        STORAGE.use(Path(name))
+        collector = Collector()
+        processes: dict[int, tuple[PlainProcess, SlotProcess]] = {}
+        for step in history:
+            for number, operations_of_one in enumerate(step):
+                if number not in processes:
+                    plain = PlainProcess(str(number))
+                    processes[number] = plain, SlotProcess(number, Path(name))
+                for operation in operations_of_one:
+                    for process in processes[number]:
+                        process.do(*operation)
+            if fresh:
+                collector = Collector()
+
+            assert ours(collector) == theirs(sorted(Path(stock).glob("*.db")))
+        for pair in processes.values():
+            for process in pair:
+                process.end()
+        STORAGE.use(None)
+
+
 def test_one_series_under_two_keys_is_one_series(directory: Path) -> None:
     """Two versions of a module that differ in a help text, one after the other in a slot."""
     keys = [mmap_key("f", "f_total", ["l"], ["x"], text).encode() for text in ("Old.", "New.")]
@@ -147,7 +227,7 @@ def test_one_series_under_two_keys_is_one_series(directory: Path) -> None:
             cells[at] += amount
     collector = Collector()
 
-    assert ours(collector) == theirs(list(directory.glob("*.db")))
+    assert [each.value for each in collector.collect().families()[0].samples] == [3]
     with STORAGE.lock:
         cells, at = STORAGE.cell("counter", keys[1])
         cells[at] += 10
@@ -155,33 +235,49 @@ def test_one_series_under_two_keys_is_one_series(directory: Path) -> None:
     assert [sample.value for sample in found.samples] == [13]
 
 
+def test_one_series_under_two_keys_of_a_plain_process_is_one_series(directory: Path) -> None:
+    keys = [mmap_key("f", "f_total", ["l"], ["x"], text).encode() for text in ("Old.", "New.")]
+    file = CellFile(directory / "counter_1000.db")
+    for amount, key in enumerate(keys, 1):
+        cells, at = file.add(key)
+        cells[at] += amount
+    collector = Collector(alive=lambda pid: True)
+
+    for amount in (0, 10, 100):
+        cells, at = file.add(keys[1])
+        cells[at] += amount
+
+        assert ours(collector) == theirs(list(directory.glob("*.db")))
+    file.close()
+
+
 @pytest.mark.parametrize("of_all", [True, False], ids=["all", "the-first"])
 def test_timestamps_of_counters_never_count(directory: Path, of_all: bool) -> None:
     """They are 0 in every file that prometheus_client writes; but a file may hold anything."""
     keys = [mmap_key("f", "f_total", ["l"], [str(n)], "F.").encode() for n in range(3)]
-    with STORAGE.lock:
-        for key in keys:
-            cells, at = STORAGE.cell("counter", key)
-            cells[at] = 1
-    collector = Collector()
+    file = CellFile(directory / "counter_1000.db")
+    for key in keys:
+        cells, at = file.add(key)
+        cells[at] = 1
+    collector = Collector(alive=lambda pid: True)
     # A series of another file, for which this file has to stand in with a 0.
-    other = PlainProcess("1000")
+    other = PlainProcess("1001")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PROMETHEUS_MULTIPROC_DIR", str(directory))
         other.do("counter", 0, "x", 5)
-    for collected in (collector, collector, Collector()):
+    for collected in (collector, collector, Collector(alive=lambda pid: True)):
         found = {
             sample.labels: sample.value
             for family in collected.collect().families()
             for sample in family.samples
         }
-        with STORAGE.lock:
-            for key in keys if of_all else keys[:1]:
-                cells, at = STORAGE.cell("counter", key)
-                cells[at + 1] = 777.0
+        for key in keys if of_all else keys[:1]:
+            cells, at = file.add(key)
+            cells[at + 1] = 777.0
 
         assert sorted(found.values()) == [1, 1, 1, 5]
     other.end()
+    file.close()
 
 
 def test_the_order_of_files_is_always_the_same(directory: Path) -> None:

@@ -1,0 +1,180 @@
+"""
+The numbering of what is added up: counters, histograms and summaries.
+
+Every cell that any process counts into has a number among those of its kind; a scrape is a list of
+totals in that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from atom_platform.metrics.multiprocess.families import Labels
+from atom_platform.metrics.multiprocess.format import CorruptFileError, Key, parse_key
+from atom_platform.metrics.multiprocess.series import Role, Series
+from atom_platform.metrics.multiprocess.tally import parse_identity, parse_line, parse_role
+
+__all__ = ["AddedFamily", "SeriesTable", "without_bound"]
+
+
+class AddedFamily:
+    """
+    A family whose processes' values are added up.
+
+    Attributes:
+        stale: Whether any of its series is, or is new.
+    """
+
+    def __init__(self, name: str, kind: str, help_text: str) -> None:
+        self.name, self.kind, self.help = name, kind, help_text
+        self.series: dict[Labels, Series] = {}
+        self.label_names: set[str] = set()
+        self.stale = True
+        self._sorted: list[Series] = []
+        self._body = b""
+
+    def of(self, labels: Labels) -> Series:
+        """Return the series of *labels*, made if it is new."""
+        series = self.series.get(labels)
+        if series is None:
+            series = self.series[labels] = Series(self.name, labels)
+            self.label_names.update(name for name, _ in labels)
+            self._sorted = []
+        return series
+
+    def in_order(self) -> list[Series]:
+        """Return the series, sorted by their labels."""
+        if not self._sorted:
+            self._sorted = [self.series[labels] for labels in sorted(self.series)]
+        return self._sorted
+
+    def body(self, totals: list[float]) -> bytes:
+        """Return the lines of all series; *totals* are looked at where they may have changed."""
+        if self.stale:
+            self.stale = False
+            self._body = "".join([each.text(totals) for each in self.in_order()]).encode()
+        return self._body
+
+
+class _Numbering:
+    """The cells of one kind."""
+
+    def __init__(self) -> None:
+        #: Number 0 is nobody's: cells that cannot be exposed go there.
+        self.owners: list[tuple[Series, AddedFamily] | None] = [None]
+        self.keys: dict[bytes, int] = {}
+        self.lines: dict[bytes, list[int]] = {}
+
+
+class SeriesTable:
+    """Every cell that was ever seen, by kind and number; it only grows."""
+
+    def __init__(self) -> None:
+        self.families: dict[str, AddedFamily] = {}
+        self._kinds: dict[str, _Numbering] = {}
+        self._roles: dict[bytes, Role] = {}
+
+    def size(self, kind: str) -> int:
+        """Return how many numbers there are of *kind*, 0 included."""
+        return len(self._numbering(kind).owners)
+
+    def family(self, name: str, kind: str, help_text: str) -> AddedFamily:
+        """Return the family, made if it is new: exposed from then on, with or without series."""
+        family = self.families.get(name)
+        if family is None:
+            family = self.families[name] = AddedFamily(name, kind, help_text)
+        return family
+
+    def numbers(self, kind: str, keys: Iterable[bytes]) -> list[int]:
+        """
+        Return the numbers of the cells of *keys* in prometheus_client's files of *kind*.
+
+        Raises:
+            CorruptFileError: One of them is not a key; the table has then learnt none of them.
+        """
+        known = self._numbering(kind).keys
+        keys = list(keys)
+        new = [(key, *_split(kind, parse_key(key))) for key in keys if key not in known]
+        for key, parsed, labels, role in new:
+            family = self.family(parsed.family, kind, parsed.help)
+            known[key] = self._numbered(kind, family, labels, [role])[0]
+        return [known[key] for key in keys]
+
+    def of_lines(self, kind: str, lines: list[bytes]) -> list[list[int]]:
+        """
+        Return the numbers of the cells that each of the *lines* of a tally names.
+
+        Raises:
+            CorruptFileError: One of them is not a line; the table has then learnt none of them.
+        """
+        known = self._numbering(kind).lines
+        new = [(line, *self._parsed(line)) for line in lines if line not in known]
+        for line, name, labels, help_text, roles in new:
+            known[line] = self._numbered(kind, self.family(name, kind, help_text), labels, roles)
+        return [known[line] for line in lines]
+
+    def _parsed(self, line: bytes) -> tuple[str, Labels, str, list[Role]]:
+        identity, help_text, roles = parse_line(line)
+        return (*parse_identity(identity), help_text, [self._role(text) for text in roles])
+
+    def mark(self, kind: str, numbers: Iterable[int] | None = None) -> None:
+        """Have the series of *numbers* look at their totals, or all of *kind*."""
+        owners = self._numbering(kind).owners
+        for owner in owners if numbers is None else map(owners.__getitem__, numbers):
+            if owner is not None:
+                owner[0].stale = owner[1].stale = True
+
+    def _numbering(self, kind: str) -> _Numbering:
+        found = self._kinds.get(kind)
+        if found is None:
+            found = self._kinds[kind] = _Numbering()
+        return found
+
+    def _numbered(
+        self, kind: str, family: AddedFamily, labels: Labels, roles: list[Role]
+    ) -> list[int]:
+        if family.kind != kind:
+            return [0] * len(roles)  # two metrics of one name: the first is the one exposed
+        series, owners = family.of(labels), self._numbering(kind).owners
+        known = series.numbers
+        new = [role for role in roles if role not in known]
+        if new:
+            # In the order of their lines, so that the totals of a series are mostly one slice.
+            bounds: list[Any] = sorted(role for role in new if not isinstance(role, str))
+            owner = series, family
+            for role in [*bounds, *(role for role in new if isinstance(role, str))]:
+                if role not in known:
+                    series.add(role, len(owners))
+                    owners.append(owner)
+            family.stale = True
+        return [known[role] for role in roles]
+
+    def _role(self, text: bytes) -> Role:
+        role = self._roles.get(text)
+        if role is None:
+            bound, sample = parse_role(text)
+            role = self._roles[text] = sample if bound is None else bound
+        return role
+
+
+def _split(kind: str, key: Key) -> tuple[Key, Labels, Role]:
+    labels, bound = without_bound(key) if kind == "histogram" else (key.labels, None)
+    return key, labels, key.sample if bound is None else bound
+
+
+def without_bound(key: Key) -> tuple[Labels, float | None]:
+    """
+    Return the labels of a histogram's key without its bucket, and the bucket's upper bound.
+
+    Raises:
+        CorruptFileError: The bound is no number.
+    """
+    for name, value in key.labels:
+        if name == "le":
+            try:
+                bound = float(value)
+            except ValueError as error:
+                raise CorruptFileError("a bound that is no number") from error
+            return tuple(item for item in key.labels if item[0] != "le"), bound
+    return key.labels, None

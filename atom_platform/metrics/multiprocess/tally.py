@@ -1,0 +1,183 @@
+"""
+The format of a tally: what one process counts of one kind, numbers apart from names.
+
+    a file is segments, a segment:  "tally-1\\n" | size | used | 0 | text …  free  … doubles
+
+The text grows from the front, the doubles from the back: the first number is the segment's last
+eight bytes, the second lies before it. So all numbers of a segment are one block of memory, which
+a reader compares in one go. Each label set is a line of text, its numbers in the order named:
+
+    newline | ["family", "label", "value", …] | tab | "help" | tab | role | tab | role …
+
+A role is `=` and a bucket's upper bound, or `.` and the name of a sample. All of it is JSON text,
+which has neither tabs nor newlines in it. Lines are only appended, and only the last one gets
+longer; `used` is written last, so that what a killed writer left unfinished is not there.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+from functools import lru_cache
+from typing import Final
+
+from prometheus_client.mmap_dict import mmap_key
+
+from atom_platform.metrics.multiprocess.format import CorruptFileError, parse_key
+
+__all__ = [
+    "ADDED_KINDS",
+    "HEAD",
+    "MAGIC",
+    "TEXT_AT",
+    "Line",
+    "lines_of",
+    "parse_identity",
+    "parse_line",
+    "parse_role",
+    "segments",
+    "split_key",
+    "whole_key",
+]
+
+#: Kinds whose processes' values are added up; gauges are not.
+ADDED_KINDS: Final = frozenset(["counter", "histogram", "summary"])
+MAGIC: Final = b"tally-1\n"
+#: Magic, size of the segment, length of its text; native order, as the numbers are.
+HEAD: Final = struct.Struct("=8sQQ")
+#: Where the text of a segment begins.
+TEXT_AT: Final = 32
+
+#: Identity, help text, roles.
+Line = tuple[bytes, str, list[bytes]]
+Labels = tuple[tuple[str, str], ...]
+
+
+def segments(data: bytes | mmap.mmap, start: int = 0) -> list[tuple[int, int]]:
+    """
+    Return begin and end of each segment from *start* on.
+
+    Raises:
+        CorruptFileError: There is something else.
+    """
+    found = []
+    while start + TEXT_AT <= len(data):
+        magic, size, _ = HEAD.unpack_from(data, start)
+        if start and magic == bytes(8):
+            break  # room that its writer was about to use
+        if magic != MAGIC or size <= TEXT_AT or size % 8 or start + size > len(data):
+            raise CorruptFileError(f"no segment at {start}")
+        found.append((start, start + size))
+        start += size
+    return found
+
+
+def lines_of(data: bytes | mmap.mmap, segment: tuple[int, int]) -> list[Line]:
+    """
+    Return the lines of *segment*, all of which make sense.
+
+    Raises:
+        CorruptFileError: One does not, or there is no room for so much.
+    """
+    start, end = segment
+    used = HEAD.unpack_from(data, start)[2]
+    if used > end - start - TEXT_AT:
+        raise CorruptFileError(f"{used} bytes in {end - start}")
+    empty, *texts = data[start + TEXT_AT : start + TEXT_AT + used].split(b"\n")
+    lines = [parse_line(text) for text in texts]
+    cells = sum(len(roles) for _, _, roles in lines)
+    if empty or TEXT_AT + used + 8 * cells > end - start:
+        raise CorruptFileError(f"{cells} numbers in {end - start} bytes")
+    for identity, _, roles in lines:
+        parse_identity(identity)
+        for role in roles:
+            parse_role(role)
+    return lines
+
+
+@lru_cache(maxsize=64)
+def split_key(kind: str, key: bytes) -> tuple[bytes, bytes, bytes]:
+    """
+    Return identity, help and role of what prometheus_client calls *key*.
+
+    Raises:
+        CorruptFileError: It is not a key.
+    """
+    parsed = parse_key(key)
+    labels, role = parsed.labels, f".{parsed.sample}"
+    if kind == "histogram":
+        for item in labels:
+            if item[0] == "le" and _is_number(item[1]):
+                labels, role = tuple(each for each in labels if each != item), f"={item[1]}"
+    identity = json.dumps([parsed.family, *(text for item in labels for text in item)])
+    return identity.encode(), json.dumps(parsed.help).encode(), json.dumps(role)[1:-1].encode()
+
+
+def whole_key(line: Line, role: bytes) -> bytes:
+    """Return the key that `split_key` made *role* of *line* from."""
+    family, labels = parse_identity(line[0])
+    names, values = [name for name, _ in labels], [value for _, value in labels]
+    bound, sample = parse_role(role)
+    if bound is not None:
+        names, values, sample = [*names, "le"], [*values, sample], f"{family}_bucket"
+    return mmap_key(family, sample, names, values, line[1]).encode()
+
+
+def parse_line(line: bytes) -> Line:
+    """
+    Return what a line of text says, its identity and roles not yet looked into.
+
+    Raises:
+        CorruptFileError: It is not a line.
+    """
+    try:
+        identity, help_text, *roles = line.split(b"\t")
+        text = json.loads(help_text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptFileError("a line that is not a line") from error
+    if not isinstance(text, str) or not roles:
+        raise CorruptFileError("a line that is not a line")
+    return identity, text, roles
+
+
+def parse_identity(identity: bytes) -> tuple[str, Labels]:
+    """
+    Return family and labels, sorted by name.
+
+    Raises:
+        CorruptFileError: It says something else.
+    """
+    try:
+        family, *labels = json.loads(identity)
+        "".join((family, *labels)).encode()  # all of them are texts, and can be written out
+        return family, tuple(zip(labels[::2], labels[1::2], strict=True))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CorruptFileError("an identity that is none") from error
+
+
+def parse_role(role: bytes) -> tuple[float | None, str]:
+    """
+    Return upper bound and its text, or None and the name of a sample.
+
+    Raises:
+        CorruptFileError: It is neither.
+    """
+    try:
+        text = json.loads(b'"%b"' % role)
+        text.encode()
+        if text[0] == "=":
+            return float(text[1:]), text[1:]
+    except (ValueError, IndexError) as error:
+        raise CorruptFileError("a role that is none") from error
+    if text[0] != ".":
+        raise CorruptFileError("a role that is none")
+    return None, text[1:]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,177 @@
+"""
+The writing side of a tally.
+
+As everywhere, room is allocated before it is mapped, and a growing file is mapped once more while
+the old map stays: cells handed out before stay good.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+from typing import Final
+
+from atom_platform.metrics.multiprocess.files import (
+    INITIAL_BYTES,
+    Cell,
+    allocated,
+    is_linked,
+    step_bytes,
+)
+from atom_platform.metrics.multiprocess.format import CorruptFileError
+from atom_platform.metrics.multiprocess.tally import (
+    HEAD,
+    MAGIC,
+    TEXT_AT,
+    Line,
+    lines_of,
+    parse_line,
+    segments,
+    split_key,
+    whole_key,
+)
+
+__all__ = ["TallyFile"]
+
+#: Where the head of a segment has its length of text, in places of eight bytes.
+_USED: Final = 2
+
+
+class TallyFile:
+    """
+    One tally, opened for writing by the one process that holds its slot.
+
+    Args:
+        path: Created if missing.
+        kind: What is counted in it, such as `counter`.
+
+    Raises:
+        CorruptFileError: The file holds something else.
+        OSError: There is no room, or no right.
+    """
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.path = path
+        self._kind = kind
+        self._maps: list[mmap.mmap] = []
+        #: Place of each number, by identity and role.
+        self.entries: dict[bytes, dict[bytes, int]] = {}
+        self._helps: dict[bytes, str] = {}
+        head = HEAD.pack(MAGIC, INITIAL_BYTES, 0)
+        self._fd = allocated(path, head)
+        try:
+            self._open()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _open(self) -> None:
+        size = os.fstat(self._fd).st_size
+        if size < mmap.PAGESIZE:
+            raise CorruptFileError(f"{size} bytes")
+        os.posix_fallocate(self._fd, 0, size)
+        self._map()
+        for start, end in segments(self._maps[-1]):
+            self._enter(start, end)
+            # What the scrape would refuse, nobody should count into.
+            for line in lines_of(self._maps[-1], (start, end)):
+                for role in line[2]:
+                    self._learn(line, role)
+
+    def find(self, key: bytes) -> Cell | None:
+        """Return the cell of *key*, or None if there is none yet."""
+        identity, _, role = split_key(self._kind, key)
+        place = self.entries.get(identity, {}).get(role)
+        return None if place is None else (self._doubles, place)
+
+    def add(self, key: bytes) -> Cell:
+        """
+        Return the cell of *key*, made with value 0 if there is none.
+
+        Raises:
+            OSError: There is no room.
+        """
+        found = self.find(key)
+        if found is not None:
+            return found
+        identity, help_text, role = split_key(self._kind, key)
+        whole = b"\n%b\t%b\t%b" % (identity, help_text, role)
+        text = b"\t" + role if identity == self._identity else whole
+        if self._missing(len(text)) > 0:
+            self._grow(len(whole))
+            text = whole
+        at = self._start + TEXT_AT + self._used
+        self._maps[-1][at : at + len(text)] = text
+        # Published last, in one store: a reader never sees a length without its text.
+        self._used += len(text)
+        self._words[self._start // 8 + _USED] = self._used
+        return self._doubles, self._learn(parse_line(whole[1:]), role)
+
+    def all_keys(self) -> list[bytes]:
+        """Return the key of each number."""
+        return [key for key, _ in self._places()]
+
+    def values(self) -> list[tuple[bytes, float, float]]:
+        """Return key, value and 0 of each number, or nothing if the file was cut."""
+        if not self.is_whole():
+            return []
+        return [(key, self._doubles[place], 0.0) for key, place in self._places()]
+
+    def is_linked(self) -> bool:
+        """Return whether the file can still be found by others, in its full length."""
+        return is_linked(self._fd, self._size)
+
+    def is_whole(self) -> bool:
+        """Return whether what is mapped is there: to touch what was cut off would be a SIGBUS."""
+        return os.fstat(self._fd).st_size >= self._size
+
+    def close(self) -> None:
+        """Give the descriptor back; cells that were handed out keep their map alive."""
+        os.close(self._fd)
+
+    def _places(self) -> list[tuple[bytes, int]]:
+        return [
+            (whole_key((identity, self._helps[identity], []), role), place)
+            for identity, places in self.entries.items()
+            for role, place in places.items()
+        ]
+
+    def _learn(self, line: Line, role: bytes) -> int:
+        self._cells += 1
+        self._identity = line[0]
+        self._helps.setdefault(line[0], line[1])
+        place: int = self._end // 8 - self._cells
+        return self.entries.setdefault(line[0], {}).setdefault(role, place)
+
+    def _enter(self, start: int, end: int) -> None:
+        """Have what is added go to this segment, behind what it has."""
+        self._start, self._end, self._cells = start, end, 0
+        self._used = self._words[start // 8 + _USED]
+        self._identity = b""
+
+    def _missing(self, text: int) -> int:
+        room = self._end - self._start - TEXT_AT - self._used - 8 * self._cells
+        return text + 8 - room
+
+    def _grow(self, text: int) -> None:
+        """Begin another segment, with room for a line of *text* bytes at least."""
+        step = max(step_bytes(self._end), TEXT_AT + text + 8)
+        # What a killed predecessor had allocated already is ours to use.
+        size = max(self._size, self._end + step)
+        size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+        os.posix_fallocate(self._fd, 0, size)
+        self._map()
+        start = self._end
+        self._maps[-1][start + 8 : start + TEXT_AT] = HEAD.pack(MAGIC, self._size - start, 0)[
+            8:
+        ].ljust(TEXT_AT - 8, b"\0")
+        self._maps[-1][start : start + 8] = MAGIC
+        self._enter(start, self._size)
+
+    def _map(self) -> None:
+        self._size = os.fstat(self._fd).st_size // 8 * 8
+        mapped = mmap.mmap(self._fd, self._size)
+        self._maps.append(mapped)
+        self._doubles = memoryview(mapped).cast("d")
+        self._words = memoryview(mapped).cast("Q")
