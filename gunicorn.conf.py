@@ -10,7 +10,7 @@ from atom_platform.server import configuration, hooks
 given = configuration.prepare()
 
 bind = [f"0.0.0.0:{given.port}"]  # gunicorn's own 127.0.0.1 is out of kubelet's reach
-workers = configuration.workers()
+workers = configuration.workers(given)
 threads = given.threads
 worker_class = "atom_platform.server.worker.HealthLaneWorker"
 worker_connections = 10_000  # they wait in the poller; past it the longest idle one is closed
@@ -27,6 +27,9 @@ limit_request_line = 4094
 limit_request_fields = 100
 limit_request_field_size = 8190
 header_map = "drop"  # X_Forwarded_For must not pass for X-Forwarded-For; refusing would be 400
+# gunicorn lets a trusted proxy send SCRIPT_NAME and PATH_INFO. Not every proxy takes them from its
+# clients: `SCRIPT_NAME: /api` would make /health/metrics of /api/health/metrics, and others a 500.
+forwarder_headers = ""
 
 # It is on by default, and any process of the same user could stop or reload the service by it.
 control_socket_disable = True

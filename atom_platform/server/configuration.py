@@ -71,11 +71,10 @@ def check_addresses(addresses: list[Any]) -> None:
         sys.exit("atom-platform: ATOM_MANAGEMENT_PORT must be another port than the service's own")
 
 
-def workers() -> int:
+def workers(given: Settings) -> int:
     """Return how many workers were asked for; else as many as the container's CPU limit carries."""
-    if os.environ.get("WEB_CONCURRENCY", "").strip():
-        return prepare().workers
-    return default_workers(cpu_limit())
+    asked = bool(os.environ.get("WEB_CONCURRENCY", "").strip())
+    return given.workers if asked else default_workers(cpu_limit())
 
 
 def worker_tmp_dir() -> str | None:

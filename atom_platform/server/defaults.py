@@ -49,7 +49,7 @@ def gunicorn_defaults() -> dict[str, Any]:
 
     configuration.leave_alone("DATABASE_URL")
     return {
-        **_values(configuration.prepare(), worker_tmp_dir=configuration.worker_tmp_dir()),
+        **_values(configuration.prepare()),
         **{name: getattr(hooks, name) for name in hooks.__all__},
     }
 
@@ -61,24 +61,25 @@ def configuration_file() -> str:
     Raises:
         SettingsError: The environment holds what a setting cannot take.
     """
-    from atom_platform.server.configuration import worker_tmp_dir
     from atom_platform.settings import Settings
 
     # Not `prepare`: it takes the metrics directory, and empties it.
     given = Settings.from_environ(without=("DATABASE_URL",))
-    values = _values(given, worker_tmp_dir=worker_tmp_dir())
+    values = _values(given)
     lines = [f"# {name} = {value!r}" for name, value in values.items()]
     return HEADER + "\n".join(lines) + "\n" + FOOTER
 
 
-def _values(given: Settings, *, worker_tmp_dir: str | None) -> dict[str, Any]:
+def _values(given: Settings) -> dict[str, Any]:
+    from atom_platform.server.configuration import worker_tmp_dir, workers
+
     return {
         "bind": [f"0.0.0.0:{given.port}"],
-        "workers": given.workers,
+        "workers": workers(given),
         "threads": given.threads,
         "worker_class": "atom_platform.server.worker.HealthLaneWorker",
         "worker_connections": 10_000,
-        "worker_tmp_dir": worker_tmp_dir,
+        "worker_tmp_dir": worker_tmp_dir(),
         "preload_app": False,
         "logger_class": "atom_platform.logs.gunicorn.GunicornLogger",
         "timeout": 30,
@@ -88,5 +89,6 @@ def _values(given: Settings, *, worker_tmp_dir: str | None) -> dict[str, Any]:
         "limit_request_fields": 100,
         "limit_request_field_size": 8190,
         "header_map": "drop",
+        "forwarder_headers": "",
         "control_socket_disable": True,
     }

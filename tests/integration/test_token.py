@@ -129,6 +129,17 @@ def test_the_rest_needs_none(service: Service, path: str) -> None:
     assert service.get(path).status == 200
 
 
+@pytest.mark.parametrize("header", ["SCRIPT_NAME", "PATH_INFO"])
+def test_no_header_moves_what_is_asked_for(
+    service: Service, bearer: dict[str, str], header: str
+) -> None:
+    """A proxy that publishes /api alone, and hands on what its clients send, is trusted here."""
+    moving = {**bearer, header: "/api"}
+
+    assert service.get("/api/health/metrics", headers=moving).status == 404
+    assert service.get("/health/live", headers=moving).status == 200
+
+
 def test_our_own_commands_find_it_and_show_it_to_nobody(service: Service) -> None:
     doctor, settings = command(service, "doctor", "--json"), command(service, "settings")
     codes = {each["code"] for each in json.loads(doctor.stdout)["findings"]}
