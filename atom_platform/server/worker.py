@@ -22,6 +22,7 @@ from typing import Any, Final
 from gunicorn.workers.gthread import ThreadWorker
 
 from atom_platform.metrics.instruments import heartbeat
+from atom_platform.server.door import Door
 from atom_platform.server.flow import Flow
 from atom_platform.server.pool import ThreadPool
 from atom_platform.server.turnstile import ASIDE_SECONDS, Turnstile
@@ -70,7 +71,7 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
         sys.setswitchinterval(SWITCH_SECONDS)
         self.leave_spare_files()
         self.flow = Flow(self)
-        self.doors = {door: (door.sock.accept, door.getsockname()) for door in self.sockets}
+        self.doors = {door: Door(door.sock) for door in self.sockets}
         self.poller.register(
             self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks
         )
@@ -144,9 +145,9 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
         if self.nr_conns >= self.worker_connections and not self.flow.lobby.make_room():
             self.look_away(SHORT_OF_FILES_SECONDS)
             return None
-        accept, server = self.doors[listener]
+        door = self.doors[listener]
         try:
-            sock, client = accept()
+            sock, client = door.accept()
         except OSError as error:
             if error.errno in OUT_OF:
                 if not self.flow.lobby.make_room():
@@ -154,7 +155,7 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
             elif error.errno not in NOBODY_THERE:
                 raise
             return None
-        return self.flow.welcome(sock, client, server)
+        return self.flow.welcome(sock, client, door.address)
 
     def look_away(self, seconds: float) -> None:
         """Take no connection for a while; the turns go on."""
