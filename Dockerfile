@@ -23,7 +23,7 @@ COPY requirements.txt deploy/image/requirements-build.txt ./
 RUN /opt/pip/bin/pip install --require-hashes --only-binary :all: -r requirements-build.txt \
     && /opt/pip/bin/pip --python /opt/venv/bin/python install \
         --no-compile --require-hashes --only-binary :all: -r requirements.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY atom_platform atom_platform
 COPY wsgi.py gunicorn.conf.py /app/
 ARG SOURCE_DATE_EPOCH=0
@@ -67,6 +67,7 @@ ARG CREATED=1970-01-01T00:00:00Z
 ENV ATOM_REVISION=${REVISION}
 LABEL org.opencontainers.image.title="ATOM platform" \
     org.opencontainers.image.description="Runs agents, and tells its operators honestly and fast how it is doing" \
+    org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.created="${CREATED}"

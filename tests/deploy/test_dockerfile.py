@@ -47,6 +47,7 @@ def test_nothing_reaches_the_builder_unasked() -> None:
         "deploy/image/requirements-build.txt",
         "pyproject.toml",
         "README.md",
+        "LICENSE",
         "gunicorn.conf.py",
         "wsgi.py",
         "atom_platform",

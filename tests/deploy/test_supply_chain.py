@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -59,6 +60,17 @@ def test_the_licence_of_every_package_is_listed() -> None:
     listed = {re.sub(r"[-_.]+", "-", name) for name in rows}
 
     assert pinned("requirements.txt") == listed
+
+
+def test_our_own_licence_is_the_same_wherever_it_is_told() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    label = f'org.opencontainers.image.licenses="{project["license"]}"'
+
+    assert project["license"] == "Apache-2.0"
+    assert [(ROOT / name).read_text().split()[:3] for name in project["license-files"]] == [
+        ["Apache", "License", "Version"]
+    ]
+    assert label in (ROOT / "Dockerfile").read_text()
 
 
 def test_no_licence_asks_for_our_own_code() -> None:
