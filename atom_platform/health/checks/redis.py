@@ -59,6 +59,10 @@ class RedisCheck:
         for connection in list(getattr(self._pool, "_in_use_connections", ())):
             hang_up(getattr(connection, "_sock", None))
 
+    def close(self) -> None:
+        """Give the connection back; the next run makes a new one."""
+        self._pool.disconnect()
+
     def _sentence(self, error: Exception) -> str:
         for name, sentence in SENTENCES:
             kind = getattr(self._errors, name, None)

@@ -1,0 +1,121 @@
+"""http_check judges another service by its status, and never outlives `cancel`."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from atom_platform.health.checks.web import HttpCheck, http_check
+from atom_platform.health.result import CheckFailed, CheckResult
+from tests.polling import free_port, wait_until
+
+Serve = Callable[[bytes], str]
+
+
+@pytest.fixture(name="serve")
+def _serve() -> Iterator[Serve]:
+    """Return a function that starts a server for one request, and returns its URL."""
+    with ExitStack() as stack:
+
+        def serve(answer: bytes) -> str:
+            server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            server.settimeout(30)
+
+            def handle() -> None:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    asked.append(connection.recv(65536))
+                    connection.sendall(answer)
+                    if not answer.endswith(b"\r\n\r\n"):
+                        connection.settimeout(30)
+                        connection.recv(1)  # the other side hangs up
+
+            thread = threading.Thread(target=handle)
+            thread.start()
+            stack.callback(thread.join, 30)
+            return f"http://127.0.0.1:{server.getsockname()[1]}/ping?deep=1"
+
+        asked: list[bytes] = []
+        serve.asked = asked  # type: ignore[attr-defined]
+        yield serve
+
+
+def answer(status: int) -> bytes:
+    return f"HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "healthy"), [(200, True), (204, True), (302, True), (404, False), (503, False)]
+)
+def test_the_status_decides(serve: Serve, status: int, healthy: bool) -> None:
+    result = http_check(serve(answer(status)), timeout_seconds=30)()
+
+    assert result == CheckResult(healthy, f"HTTP dependency answered {status}")
+
+
+def test_asks_for_what_it_was_told(serve: Any) -> None:
+    http_check(serve(answer(200)), timeout_seconds=30, headers={"Authorization": "Bearer x"})()
+
+    (asked,) = serve.asked
+    assert asked.startswith(b"GET /ping?deep=1 HTTP/1.1\r\n")
+    assert b"Authorization: Bearer x\r\n" in asked
+
+
+def test_another_status_can_be_what_is_expected(serve: Serve) -> None:
+    assert http_check(serve(answer(401)), timeout_seconds=30, expect=(401,))().healthy
+
+
+def test_silence_is_a_timeout(serve: Serve) -> None:
+    with pytest.raises(CheckFailed, match=r"^HTTP dependency timeout$"):
+        http_check(serve(b"HTTP/1.1 "), timeout_seconds=0.2)()
+
+
+def test_what_is_no_http_is_told_as_such(serve: Serve) -> None:
+    with pytest.raises(CheckFailed, match=r"^HTTP dependency does not speak HTTP$"):
+        http_check(serve(b"220 smtp.example.com ESMTP\r\n\r\n"), timeout_seconds=30)()
+
+
+def test_nobody_there_is_told_without_a_name() -> None:
+    with pytest.raises(CheckFailed, match=r"^HTTP dependency refused the connection$"):
+        http_check(f"http://127.0.0.1:{free_port()}/")()
+
+
+def test_cancel_ends_a_run_that_waits(serve: Serve) -> None:
+    """The guard's only means against a peer that sends a byte now and then."""
+    check = http_check(serve(b"HTTP/1.1 200 OK\r\nX-Slow: "), timeout_seconds=300)
+    thread = threading.Thread(target=lambda: ended.append(outcome_of(check)))
+    ended: list[str] = []
+
+    def cancelled() -> bool:
+        check.cancel()
+        return bool(ended)
+
+    thread.start()
+    wait_until(cancelled, seconds=60)
+    thread.join(60)
+
+    assert len(ended) == 1
+
+
+def outcome_of(check: HttpCheck) -> str:
+    """What it says does not matter: the guard has given the verdict by then."""
+    try:
+        return check().message
+    except CheckFailed as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("url", ["ftp://host/", "/ping", "http://", "http://user:secret@host/"])
+def test_what_is_no_plain_url_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match="HTTP check") as refused:
+        http_check(url)
+
+    assert "secret" not in str(refused.value)
