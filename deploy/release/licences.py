@@ -13,7 +13,8 @@ __all__ = ["table"]
 HEAD = """\
 # Licences
 
-What the service is made of besides its own code, which is under Apache-2.0; read from the packages by `make sbom`.
+What the service is made of besides its own code, which is under Apache-2.0; read from the packages
+by `make sbom`.
 
 | package | version | licence |
 | --- | --- | --- |
