@@ -50,6 +50,30 @@ def metrics_table() -> Iterator[str]:
         yield f"| `{each.name}` | {each.kind} | {labels} | {crossing(each)} | {each.help} |"
 
 
+def guide_table() -> Iterator[str]:
+    yield "| metric | type | labels | what |"
+    yield "| --- | --- | --- | --- |"
+    for each in sorted(DEFINITIONS, key=lambda definition: definition.name):
+        if each.name in GUIDE:
+            labels = ", ".join(f"`{label}`" for label in each.labels) or "–"
+            yield f"| `{each.name}` | {each.kind} | {labels} | {each.help} |"
+
+
+#: The families that the monitoring guide asks for.
+GUIDE = (
+    "http_requests_total",
+    "http_request_duration_seconds",
+    "agent_executions_total",
+    "agent_execution_duration_seconds",
+    "active_agents",
+    "skill_executions_total",
+    "skill_execution_duration_seconds",
+    "db_query_duration_seconds",
+    "db_connections_active",
+    "db_connections_idle",
+)
+
+
 def crossing(definition: Definition) -> str:
     if definition.computed:
         return "read at the scrape"
@@ -151,6 +175,7 @@ def _kind(schema: dict[str, Any]) -> str:
 
 SECTIONS: Mapping[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "settings": ("README.md", settings_table),
+    "guide-metrics": ("README.md", guide_table),
     "reference-settings": ("docs/reference/settings.md", settings_table),
     "commands": ("docs/reference/commands.md", command_list),
     "ready-made": ("docs/reference/checks.md", check_table),

@@ -107,7 +107,7 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert missing == set()
 
 
-COMMANDS = ("probe", "migrate", "doctor", "log-level", "demo-load", "settings")
+COMMANDS = ("probe", "migrate", "doctor", "log-level", "demo-load", "settings", "top")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from atom_platform.doctor.asking import Reply, asking, reason
 from atom_platform.metrics.samples import Exposed
+from atom_platform.settings import Settings
 from atom_platform.top import terminal
 from atom_platform.top.frame import Picture, draw
 from atom_platform.top.view import Check, checks_of, figures_of
@@ -24,8 +24,8 @@ __all__ = ["main"]
 
 EPILOG = """\
 Rates and quantiles are those of the last seconds; the first frame, and --once, show all since the
-service was started. `q` ends it. ATOM_METRICS_TOKEN, or the file ATOM_METRICS_TOKEN_FILE names, is
-what the service is shown where it wants one. NO_COLOR is obeyed.
+service was started. `q` ends it. Where the service is and what it wants to be shown is read from
+PORT, ATOM_MANAGEMENT_PORT, ATOM_METRICS_TOKEN and ATOM_METRICS_TOKEN_FILE. NO_COLOR is obeyed.
 
 With --once the exit status is 0 when the service is ready, and 1 when it is not or does not answer.
 """
@@ -46,17 +46,19 @@ def main(arguments: Sequence[str], *, environ: Mapping[str, str] = os.environ) -
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("url", nargs="?", help="the service (default: http://127.0.0.1:$PORT)")
+    parser.add_argument("url", nargs="?", help="of the service (default: the one here)")
     parser.add_argument("--once", action="store_true", help="print one frame and exit")
     parser.add_argument("--every", type=_seconds, default=2.0, help="seconds between frames (2)")
     parser.add_argument("--window", type=_seconds, default=30.0, help="seconds rates are of (30)")
     try:
         options = parser.parse_args(arguments)
-        url = options.url or f"http://127.0.0.1:{environ.get('PORT', '').strip() or '8000'}"
-        watch = Watch(url, token=_token(environ), window_seconds=options.window)
+        settings = Settings.from_environ(environ, without=("DATABASE_URL",))
+        here = f"http://127.0.0.1:{settings.management_port or settings.port}"
+        token = settings.metrics_token.value if settings.metrics_token else None
+        watch = Watch(options.url or here, token=token, window_seconds=options.window)
     except SystemExit as stop:  # argparse has printed what is wrong
         return int(stop.code or 0)
-    except (ValueError, OSError) as error:
+    except ValueError as error:  # a SettingsError among them
         print(f"top: {error}", file=sys.stderr)
         return 2
     colours = sys.stdout.isatty() and not environ.get("NO_COLOR")
@@ -78,12 +80,6 @@ def _seconds(text: str) -> float:
     if not 0.1 <= value <= 86_400:
         raise argparse.ArgumentTypeError("from 0.1 to 86400")
     return value
-
-
-def _token(environ: Mapping[str, str]) -> str | None:
-    if path := environ.get("ATOM_METRICS_TOKEN_FILE"):
-        return Path(path).read_text().strip()
-    return environ.get("ATOM_METRICS_TOKEN") or None
 
 
 class Watch:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from atom_platform import __main__ as commands
+from atom_platform.app import create_app
 from atom_platform.settings import Settings
 from tests.docs.snippets import PAGES
 from tests.service import ROOT
@@ -63,3 +64,16 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
 
 
 MADE = {"benchmarks/results/", "docs/runbooks/BodiesBreak.md"}
+
+
+def test_the_tables_of_checks_are_what_the_service_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both tables, and nothing but what is registered."""
+    monkeypatch.chdir(tmp_path)
+    health = create_app().extensions["atom"].health
+    registered = set(health._registrations)  # a gate that has been passed is in no answer
+
+    for page in (ROOT / "README.md", ROOT / "docs/reference/checks.md"):
+        table = page.read_text().partition("| check | healthy while |")[2].partition("\n\n")[0]
+        assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == registered, page

@@ -182,6 +182,12 @@ def test_no_service_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no answer: Connection refused" in capsys.readouterr().out
 
 
+def test_a_wrong_setting_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--once"], environ={"PORT": "many"}) == 2
+
+    assert capsys.readouterr().err == "top: PORT must be a whole number from 1 to 65535\n"
+
+
 @pytest.mark.parametrize("arguments", [["ftp://x"], ["--every", "0"], ["--every", "soon"]])
 def test_a_wrong_command_line_is_no_traceback(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -190,11 +196,14 @@ def test_a_wrong_command_line_is_no_traceback(
     assert capsys.readouterr().err
 
 
+TOKEN = "open-sesame-open-sesame"
+
+
 class Guarded(http.server.BaseHTTPRequestHandler):
     """A service that shows its metrics to those who know a word."""
 
     def do_GET(self) -> None:
-        known = self.headers["Authorization"] == "Bearer open-sesame"
+        known = self.headers["Authorization"] == f"Bearer {TOKEN}"
         if self.path.startswith("/health/ready"):
             status, body = 200, b'{"status":"ready","timestamp":"2026-01-01T00:00:00.000Z"}'
         else:
@@ -223,13 +232,22 @@ def guarded() -> Iterator[str]:
 def test_a_guarded_service_is_shown_the_token(
     guarded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "token").write_text("open-sesame\n")
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
 
     main(["--once", guarded], environ={})
     assert "set ATOM_METRICS_TOKEN" in capsys.readouterr().out
     for environ in (
-        {"ATOM_METRICS_TOKEN": "open-sesame"},
+        {"ATOM_METRICS_TOKEN": TOKEN},
         {"ATOM_METRICS_TOKEN_FILE": str(tmp_path / "token")},
     ):
         assert main(["--once", guarded], environ=environ) == 0
         assert "3 active" in capsys.readouterr().out
+
+
+def test_where_there_is_a_management_port_that_is_asked(
+    guarded: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ports = {"PORT": str(free_port()), "ATOM_MANAGEMENT_PORT": guarded.rpartition(":")[2]}
+
+    assert main(["--once"], environ=ports | {"ATOM_METRICS_TOKEN": TOKEN}) == 0
+    assert "3 active" in capsys.readouterr().out
