@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import logging
 import os
 import platform
@@ -161,6 +162,8 @@ def post_worker_init(worker: Any) -> None:
         extension.health.start()
     if (seat := getattr(worker, "atom_seat", None)) is not None:
         BOARD.beat(seat)  # whatever its class: it serves from here on
+    gc.collect()
+    gc.freeze()  # what is loaded stays: searching it for garbage would stop every thread for 50 ms
 
 
 @guarded

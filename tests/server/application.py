@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import threading
@@ -28,6 +29,12 @@ def pid() -> str:
 def give_up() -> str:
     surrender("drill")
     return str(os.getpid())
+
+
+@app.get("/frozen")
+def frozen() -> str:
+    """How many objects the garbage collector leaves alone."""
+    return str(gc.get_freeze_count())
 
 
 @app.get("/thread")

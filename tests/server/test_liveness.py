@@ -143,6 +143,13 @@ def test_out_of_descriptors_it_makes_room_too(serve: Serve) -> None:
     assert service.workers() == [pid]
 
 
+def test_garbage_is_not_looked_for_among_what_was_loaded(serve: Serve) -> None:
+    """A collection that walks through a whole application holds every thread up."""
+    service = serve(env={"WEB_CONCURRENCY": "1"})
+
+    assert int(service.get("/frozen").body) > 20_000
+
+
 @contextmanager
 def one_worker_busy(service: Service) -> Iterator[int]:
     """Occupy all threads of one worker for some seconds; yield the pid of the other one."""
