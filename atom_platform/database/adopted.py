@@ -41,8 +41,10 @@ class EngineCheck:
         self._pool = NullPool(engine.pool._creator)
         self._connection: Any = None
         self._pid = os.getpid()
+        self._cancelled = False
 
     def __call__(self) -> CheckResult:
+        self._cancelled = False
         if self._pid != os.getpid():
             _inherited.append(self._connection)
             self._connection, self._pid = None, os.getpid()
@@ -51,7 +53,7 @@ class EngineCheck:
             try:
                 self._ask()
             except Exception:
-                if not kept:
+                if not kept or self._cancelled:
                     raise
                 # The server may have closed it since: that is no reason to be unhealthy.
                 self._ask()
@@ -61,6 +63,7 @@ class EngineCheck:
 
     def cancel(self) -> None:
         """End the run under way; any thread may call it, at any time."""
+        self._cancelled = True
         connection: Any = getattr(self._connection, "dbapi_connection", None)
         with contextlib.suppress(Exception):
             if hasattr(connection, "interrupt"):  # sqlite3's
@@ -70,6 +73,12 @@ class EngineCheck:
                 duplicate = socket.socket(fileno=os.dup(connection.fileno()))
                 with duplicate:
                     duplicate.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the connection back; the next run makes a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _ask(self) -> None:
         if self._connection is None:

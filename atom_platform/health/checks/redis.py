@@ -41,9 +41,7 @@ class RedisCheck:
             max_connections=1,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
-            # Tries belong to the prober. One, for a connection that the server has closed since.
-            retry=Retry(NoBackoff(), 1),
-            retry_on_error=[self._errors.ConnectionError],
+            retry=Retry(NoBackoff(), 0),  # the prober's next run is the next try
         )
         self._client = redis.Redis(connection_pool=self._pool)
 
