@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from atom_platform.doctor import main as doctor
 from atom_platform.settings import Settings
 from tests.deploy.manifests import Objects, rendered, rendered_with, settings_of
 from tests.deploy.tools import check
@@ -104,6 +105,19 @@ def test_a_cluster_without_the_operator_takes_them_too(component: str) -> None:
 
     assert "PodMonitor" not in {each["kind"] for each in objects.all}
     assert objects.container() != rendered("overlays/dev").container()
+
+
+def test_the_doctor_has_nothing_to_complain_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    objects = rendered_with("overlays/production", "management-port", "metrics-token")
+    file = tmp_path / "all.yaml"
+    file.write_text(yaml.safe_dump_all(objects.all))
+
+    assert doctor.main(["--json", str(file)]) == 0
+
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert {each["severity"] for each in findings} <= {"ok", "note"}
 
 
 @pytest.mark.parametrize("name", ["token", "management port"])

@@ -136,4 +136,10 @@ def test_github_would_take_the_files() -> None:
 def test_every_lock_and_the_base_image_are_watched() -> None:
     updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
 
+    (packages,) = [each for each in updates if each["package-ecosystem"] == "uv"]
+    locks = {path for path in ROOT.glob("**/requirements*.txt") if ".venv" not in path.parts}
+
     assert {each["package-ecosystem"] for each in updates} == {"uv", "docker", "github-actions"}
+    assert {ROOT / each.strip("/") for each in packages["directories"]} == {
+        path.parent for path in locks
+    }

@@ -50,6 +50,11 @@ class Figures:
     knows_database: bool
 
     @property
+    def probe_ports(self) -> set[int]:
+        """Where probes are answered."""
+        return {self.port, self.settings.management_port or self.port}
+
+    @property
     def stop_seconds(self) -> float:
         """From SIGTERM to the last moment at which a request may be served."""
         return self.settings.drain_seconds + self.graceful_seconds
@@ -64,7 +69,9 @@ def figures_of(environ: Mapping[str, str], *, names: set[str], command: str) -> 
         names: All of its variables.
         command: Its command line, as far as the file has one.
     """
-    settings, errors = read_settings(environ)
+    # The file is the container's, and not here to be read.
+    known = {name: value for name, value in environ.items() if name != "ATOM_METRICS_TOKEN_FILE"}
+    settings, errors = read_settings(known)
     flags = f"{environ.get('GUNICORN_CMD_ARGS', '')} {command}"
     graceful_seconds = _configured_graceful_seconds()
     if found := re.findall(r"--graceful-timeout[= ]\s*([0-9]+)", flags):

@@ -166,7 +166,7 @@ def check_ports(subject: Subject) -> Iterator[Finding]:
         if port is None:
             continue
         found = number(port, named.get(text(port), -1))
-        if found != subject.figures.port:
+        if found not in subject.figures.probe_ports:
             yield trouble(
                 subject.area,
                 "probe-port",

@@ -28,7 +28,7 @@ def check_plain_text(
         do: Where they belong.
     """
     for name, value in values.items():
-        if not value or value.startswith(PLACEHOLDERS):
+        if not value or value.startswith(PLACEHOLDERS) or _is_place(name, value):
             continue
         url = name == "DATABASE_URL"
         named = not url and name != COMMAND_LINE and "://" not in value and is_secret(name, value)
@@ -48,6 +48,11 @@ def check_plain_text(
                 why="It names host and user, and sooner or later somebody adds the password.",
                 do=do,
             )
+
+
+def _is_place(name: str, value: str) -> bool:
+    """Whether *value* says where a mounted secret is: `POSTGRES_PASSWORD_FILE=/run/secrets/…`."""
+    return name.endswith("_FILE") and value.startswith("/")
 
 
 def _is_sqlite(value: str) -> bool:

@@ -300,6 +300,21 @@ def test_the_port_follows_the_setting(lint: Any) -> None:
     assert codes(lint(manifest)) == {"probe-port"}
 
 
+def test_the_management_port_answers_probes_too(lint: Any) -> None:
+    manifest = changed(*C, "env", to=env(ATOM_MANAGEMENT_PORT="9100"))
+
+    assert codes(lint(manifest)) == set()
+    assert codes(lint(changed(*C, "livenessProbe", "httpGet", "port", to=9100))) == {"probe-port"}
+
+
+def test_a_token_that_is_mounted_is_not_looked_for_here(lint: Any) -> None:
+    mounted = changed(*C, "env", to=env(ATOM_METRICS_TOKEN_FILE="/run/secrets/token"))
+    written = changed(*C, "env", to=env(ATOM_METRICS_TOKEN_FILE="0123456789abcdef"))
+
+    assert codes(lint(mounted)) == set()
+    assert "secret-in-plain-text" in codes(lint(written))
+
+
 def test_the_port_follows_gunicorns_flag(lint: Any) -> None:
     manifest = changed(*C, "args", to=["gunicorn", "--bind", "0.0.0.0:9000", "wsgi:app"])
 
