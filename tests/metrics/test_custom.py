@@ -1,0 +1,172 @@
+"""Metrics of an application's own: counted like ours, bounded like ours, and never its problem."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atom_platform.adoption.metrics import counter, gauge, histogram
+from atom_platform.metrics import caps
+from atom_platform.metrics.custom import custom_definitions
+from atom_platform.metrics.exposition import negotiated
+from atom_platform.metrics.scrape import Scrape
+from tests.metrics.conftest import Samples
+
+Collected = Callable[[], Samples]
+Fork = Callable[[Callable[[], None]], int]
+
+
+def test_processes_count_as_one(directory: Path, collected: Collected, fork: Fork) -> None:
+    orders = counter("orders_total", "Orders.", labels=["kind"])
+    queued = gauge("jobs_queued", "Jobs.", mode="livesum")
+    sizes = histogram("upload_bytes", "Uploads.", buckets=(10, 1000))
+
+    def child() -> None:
+        orders.inc(kind="a")
+        sizes.observe(2000)
+
+    fork(child)
+    orders.inc(2, kind="a")
+    queued.set(7)
+    queued.inc(-3)
+    sizes.observe(500)
+
+    found = collected()
+    assert found["orders_total", (("kind", "a"),)] == 3
+    assert found["jobs_queued", ()] == 4
+    assert found["upload_bytes_count", ()] == 2
+    assert found["upload_bytes_sum", ()] == 2500
+    assert found["upload_bytes_bucket", (("le", "1000.0"),)] == 1
+
+
+def test_a_label_with_values_takes_no_other(directory: Path, collected: Collected) -> None:
+    orders = counter("orders_total", "Orders.", labels=["kind"], values={"kind": ["a", "b"]})
+
+    for kind in ("a", "c", "d"):
+        orders.inc(kind=kind)
+
+    assert {
+        labels: value for (name, labels), value in collected().items() if name == "orders_total"
+    } == {(("kind", "a"),): 1, (("kind", "other"),): 2}
+
+
+def test_a_label_without_values_is_capped(directory: Path, collected: Collected) -> None:
+    caps.configure(max_ids=2)
+    orders = counter("orders_total", "Orders.", labels=["shop"])
+
+    for shop in ("x", "y", "z", "z"):
+        orders.inc(shop=shop)
+
+    found = collected()
+    assert found["orders_total", (("shop", "other"),)] == 2
+    assert found["metric_label_overflows_total", (("metric", "orders_total"),)] == 2
+
+
+@pytest.mark.parametrize(
+    ("amount", "labels"),
+    [(1, {}), (1, {"shop": "x"}), (1, {"kind": "a", "x": "y"}), (-1, {"kind": "a"}), ("?", {})],
+)
+def test_what_is_wrong_fails_nobody_and_is_counted(
+    directory: Path, collected: Collected, amount: Any, labels: dict[str, str]
+) -> None:
+    orders = counter("orders_total", "Orders.", labels=["kind"])
+
+    orders.inc(amount, **labels)
+
+    Scrape().answer(negotiated())  # it counts what went wrong
+    found = collected()
+    assert found["metric_errors_total", (("kind", "record"),)] == 1
+    assert not [name for name, _ in found if name == "orders_total"]
+
+
+def test_a_block_and_a_function_can_be_timed(collected: Collected, directory: Path) -> None:
+    seconds = histogram("import_seconds", "Imports.", labels=["kind"])
+
+    @seconds.time(kind="function")
+    def work(result: int) -> int:
+        return result
+
+    with pytest.raises(KeyError), seconds.time(kind="block"):
+        raise KeyError
+
+    assert [work(1), work(2)] == [1, 2]
+    found = collected()
+    assert found["import_seconds_count", (("kind", "function"),)] == 2
+    assert found["import_seconds_count", (("kind", "block"),)] == 1
+
+
+def test_is_there_before_it_was_counted() -> None:
+    used = (
+        counter("orders_total", "Orders.", labels=["kind"], values={"kind": ["a"]}),
+        gauge("jobs_queued", "Jobs.", mode="livemax"),
+    )
+
+    text = Scrape().answer(negotiated()).body.decode()
+
+    assert 'orders_total{kind="a"} 0.0\n' in text
+    assert "# HELP orders_total Orders.\n# TYPE orders_total counter\n" in text
+    assert "jobs_queued 0.0\n" in text
+    assert all(metric.definition in custom_definitions() for metric in used)
+
+
+def test_the_same_metric_is_shared() -> None:
+    first = counter("orders_total", "Orders.", labels=["kind"])
+
+    assert counter("orders_total", "Orders.", labels=["kind"]) is first
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: counter("orders_total", "Other text.", labels=["kind"]),
+        lambda: counter("orders_total", "Orders.", labels=["shop"]),
+        lambda: gauge("orders", "Orders.", mode="livesum", labels=["kind"]),
+    ],
+)
+def test_another_one_of_that_name_is_refused(make: Callable[[], object]) -> None:
+    first = counter("orders_total", "Orders.", labels=["kind"])
+
+    with pytest.raises(ValueError, match="another metric already"):
+        make()
+    assert first.definition in custom_definitions()
+
+
+def test_a_name_is_free_again_when_nobody_uses_it() -> None:
+    """Or the second test of an application could not define what the first one did, otherwise."""
+    before = len(custom_definitions())
+    first = counter("orders_total", "Orders.")
+    del first
+    gc.collect()
+
+    assert counter("orders_total", "Other text.", labels=["kind"])
+    assert len(custom_definitions()) <= before + 1
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: counter("orders", "x"), "ends in _total"),
+        (lambda: counter("or ders_total", "x"), "no name of a metric"),
+        (lambda: counter("http_requests_total", "x"), "of the platform"),
+        (lambda: gauge("http_requests", "x", mode="livesum"), "of the platform"),
+        (lambda: gauge("jobs_count", "x", mode="livesum"), "another kind"),
+        (lambda: gauge("jobs_total", "x", mode="livesum"), "another kind"),
+        (lambda: counter("a_total", "x", labels=["le"]), "no name of a label"),
+        (lambda: counter("a_total", "x", labels=["__name"]), "no name of a label"),
+        (lambda: counter("a_total", "x", labels=["a-b"]), "no name of a label"),
+        (lambda: counter("a_total", "x", labels=["a", "a"]), "twice"),
+        (lambda: counter("a_total", "x", values={"a": ["b"]}), "does not have"),
+        (lambda: histogram("a_seconds", "x", buckets=()), "buckets"),
+        (lambda: histogram("a_seconds", "x", buckets=(2, 1)), "buckets"),
+        (lambda: histogram("a_seconds", "x", buckets=(1, 1)), "buckets"),
+    ],
+)
+def test_what_prometheus_could_not_take_is_refused(
+    make: Callable[[], object], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        make()
