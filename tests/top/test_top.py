@@ -102,6 +102,7 @@ def watch(service: Service) -> Iterator[Terminal]:
 
 
 def test_one_frame_for_scripts(service: Service) -> None:
+    wait_until(lambda: service.get("/health/ready").status == 200, seconds=60)
     for _ in range(REQUESTS):
         service.get("/api/v1/skills")
 
@@ -172,7 +173,7 @@ def test_a_reader_that_goes_away_is_no_traceback(service: Service) -> None:
         check=True,
     )
 
-    assert done.stdout.startswith("READY")
+    assert url_of(service) in done.stdout
     assert done.stderr == ""
 
 
