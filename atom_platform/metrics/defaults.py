@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import product
 
-from atom_platform.metrics.cells import family, keys_of
+from atom_platform.metrics.cells import family
 from atom_platform.metrics.custom import custom_definitions
 from atom_platform.metrics.definitions import DEFINITIONS, Definition
 from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
+from atom_platform.metrics.multiprocess.series import value_text
 from atom_platform.metrics.multiprocess.table import SeriesTable
+from atom_platform.metrics.multiprocess.tally import written_line
 
 __all__ = ["completed_gauges", "seed"]
 
@@ -24,8 +26,10 @@ def seed(table: SeriesTable) -> None:
     for definition in (*DEFINITIONS, *custom_definitions()):
         if definition.kind != "gauge" and not definition.computed:
             table.family(family(definition), definition.kind, definition.help)
-            for values in _known_label_sets(definition):
-                table.numbers(definition.kind, [key for key, _, _ in keys_of(definition, values)])
+            table.of_lines(
+                definition.kind,
+                [_line(definition, values) for values in _known_label_sets(definition)],
+            )
 
 
 def completed_gauges(gauges: Iterable[FamilySamples]) -> list[FamilySamples]:
@@ -37,6 +41,15 @@ def completed_gauges(gauges: Iterable[FamilySamples]) -> list[FamilySamples]:
             zeros = [] if definition.labels or definition.computed else [Sample(name, (), 0.0)]
             found[name] = FamilySamples(name, definition.kind, definition.help, zeros)
     return list(found.values())
+
+
+def _line(definition: Definition, values: tuple[str, ...]) -> bytes:
+    labels = tuple(sorted(zip(definition.labels, values, strict=True)))
+    name, help_text = family(definition), definition.help
+    if definition.kind != "histogram":
+        return written_line(name, labels, help_text, [definition.name])
+    bounds = [*map(value_text, definition.buckets), "+Inf"]
+    return written_line(name, labels, help_text, [f"{definition.name}_sum"], bounds)
 
 
 def _known_label_sets(definition: Definition) -> list[tuple[str, ...]]:

@@ -8,6 +8,7 @@ case.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,10 @@ class Collector:
 
     def collect(self) -> Collection:
         """Return everything. Never raises for what it reads."""
+        with _without_garbage_collection():
+            return self._collected()
+
+    def _collected(self) -> Collection:
         for _ in range(_ATTEMPTS):
             table = self.table
             gauges, exemplars = Gauges(), Exemplars()
@@ -233,3 +238,19 @@ class Collector:
         self.table = SeriesTable()
         self._seed(self.table)
         self._rows, self._sums = {}, {}
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """
+    What a table learns stays; looking for garbage in it, and in all else there is, finds none.
+
+    It took half the time of a first scrape.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

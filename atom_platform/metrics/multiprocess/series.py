@@ -4,6 +4,7 @@ One series and its text, which is kept and made again only when its totals are o
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from math import isnan
 from operator import itemgetter
@@ -13,7 +14,7 @@ from prometheus_client.utils import floatToGoString
 
 from atom_platform.metrics.multiprocess.families import Exemplar, Labels, Sample
 
-__all__ = ["Role", "Series", "label_text", "value_text"]
+__all__ = ["Role", "Series", "Shape", "label_text", "value_text"]
 
 #: From here on Go writes exponents where Python does not.
 _EXPONENT_FROM: Final = 1e6
@@ -31,16 +32,72 @@ def label_text(labels: Labels) -> str:
     """Return the braces of a sample's line, or nothing without labels."""
     if not labels:
         return ""
+    return "{" + ",".join(_parts(sorted(labels))) + "}"
+
+
+def _parts(labels: Iterable[tuple[str, str]]) -> list[str]:
     parts = []
-    for name, value in sorted(labels):
+    for name, value in labels:
         escaped = value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
         parts.append(f'{name}="{escaped}"')
-    return "{" + ",".join(parts) + "}"
+    return parts
+
+
+class Shape:
+    """
+    What the series of a family that have the same roles have in common.
+
+    Attributes:
+        roles: In the order of the lines: buckets first, by their upper bounds.
+        bounds: The upper bounds of the buckets.
+    """
+
+    def __init__(self, family: str, roles: Iterable[Role]) -> None:
+        known = list(roles)
+        self.bounds = sorted(role for role in known if not isinstance(role, str))
+        # A histogram's count is that of its buckets, so that the two never disagree.
+        count = f"{family}_count" if self.bounds else None
+        others = [role for role in known if isinstance(role, str) and role != count]
+        self.roles: list[Role] = [*self.bounds, *others]
+        self._bucket = f"{family}_bucket"
+        self._names = [*([f"{family}_count"] if self.bounds else []), *others]
+        self._bounds = [value_text(bound) for bound in self.bounds]
+        # Static text and room for that of labels in turn: before and after `le` in a bucket's
+        # line, all of it in the others.
+        frame = []
+        for bound in self._bounds:
+            frame += [f"{_doubled(self._bucket)}{{", "", f'le="{bound}"', "", "} %s\n"]
+        for name in self._names:
+            frame += [_doubled(name), "", " %s\n"]
+        self._frame = frame
+
+    def lines(self, labels: Labels) -> list[tuple[str, Labels]]:
+        """Return name and labels of each line of the series of *labels*."""
+        lines = [(self._bucket, (*labels, ("le", bound))) for bound in self._bounds]
+        return lines + [(name, labels) for name in self._names]
+
+    def template(self, labels: Labels) -> str:
+        """Return the text of the series of *labels*, with `%s` for each value."""
+        parts = list(map(_doubled, _parts(sorted(labels))))
+        text, frame, buckets = ",".join(parts), list(self._frame), 5 * len(self._bounds)
+        if buckets:
+            before = sum([part < "le" for part in parts])
+            frame[1:buckets:5] = ["".join([f"{part}," for part in parts[:before]])] * len(
+                self._bounds
+            )
+            frame[3:buckets:5] = ["".join([f",{part}" for part in parts[before:]])] * len(
+                self._bounds
+            )
+        frame[buckets + 1 :: 3] = [f"{{{text}}}" if text else ""] * len(self._names)
+        return "".join(frame)
 
 
 class Series:
     """
     One label set of a family, with all its cells.
+
+    Args:
+        shapes: Those of the family, by roles.
 
     Attributes:
         numbers: Which totals are its own, by role.
@@ -48,104 +105,98 @@ class Series:
     """
 
     __slots__ = (
-        "_buckets",
-        "_family",
         "_getter",
         "_raw",
+        "_shape",
+        "_shapes",
         "_template",
         "_text",
+        "family",
         "labels",
         "numbers",
         "stale",
     )
 
-    def __init__(self, family: str, labels: Labels) -> None:
-        self._family = family
+    def __init__(self, family: str, labels: Labels, shapes: dict[tuple[Role, ...], Shape]) -> None:
+        self.family = family
         self.labels = labels
         self.numbers: dict[Role, int] = {}
         self.stale = True
+        self._shapes = shapes
+        self._shape: Shape | None = None
         self._getter: Any = None
         self._raw: list[float] | tuple[float, ...] | None = None
         self._template = self._text = ""
 
-    def add(self, role: Role, number: int) -> None:
-        """Give the series one more cell."""
-        self.numbers[role] = number
-        self._getter, self.stale = None, True
+    def add(self, numbers: Mapping[Role, int]) -> None:
+        """Give the series more cells."""
+        self.numbers.update(numbers)
+        self._shape, self.stale = None, True
 
     def text(self, totals: list[float]) -> str:
         """Return the lines of the series; *totals* are looked at if it is stale."""
         if self.stale:
             self.stale = False
-            if self._getter is None:
-                self._prepare()
+            shape = self._shape or self._prepared()
             raw = self._getter(totals)
             if raw != self._raw:
+                if not self._template:
+                    self._template = shape.template(self.labels)
                 self._raw = raw
-                self._text = self._written(raw)
+                self._text = _written(self._template, _values(raw, len(shape.bounds)))
         return self._text
 
     def bounds(self) -> list[float]:
         """Return the buckets' upper bounds, in the order of their lines, which come first."""
-        return sorted(role for role in self.numbers if not isinstance(role, str))
+        return (self._shape or self._prepared()).bounds
 
     def samples(
         self, totals: list[float], exemplars: dict[float, Exemplar] | None = None
     ) -> list[Sample]:
         """Return the samples of the series, one by one."""
-        if self._getter is None:
-            self._prepare()
-        values = self._values(self._getter(totals))
+        shape = self._shape or self._prepared()
+        values = _values(self._getter(totals), len(shape.bounds))
+        found: list[Exemplar | None] = [(exemplars or {}).get(bound) for bound in shape.bounds]
+        found += [None] * (len(values) - len(found))
+        lines = shape.lines(self.labels)
         return [
-            Sample(name, labels, value, (exemplars or {}).get(bound) if bound is not None else None)
-            for (name, labels, bound), value in zip(self._lines(), values, strict=True)
+            Sample(name, labels, value, exemplar)
+            for (name, labels), value, exemplar in zip(lines, values, found, strict=True)
         ]
 
-    def _written(self, raw: list[float] | tuple[float, ...]) -> str:
-        values = self._values(raw)
-        # A float formats as its repr, which is what Go writes, but for NaN and large numbers.
-        if values and min(values) >= 0.0:
-            total = sum(values)
-            if total < _EXPONENT_FROM or (max(values) < _EXPONENT_FROM and not isnan(total)):
-                return self._template % tuple(values)
-        return self._template % tuple(map(value_text, values))
-
-    def _lines(self) -> list[tuple[str, Labels, float | None]]:
-        lines: list[tuple[str, Labels, float | None]] = []
-        bounds = self.bounds()
-        if bounds:
-            bucket = f"{self._family}_bucket"
-            for bound in bounds:
-                lines.append((bucket, (*self.labels, ("le", value_text(bound))), bound))
-            lines.append((f"{self._family}_count", self.labels, None))
-        lines += [(name, self.labels, None) for name in self._shown_others()]
-        return lines
-
-    def _shown_others(self) -> list[str]:
-        # A histogram's count is that of its buckets, so that the two never disagree.
-        count = f"{self._family}_count" if self.bounds() else None
-        return [role for role in self.numbers if isinstance(role, str) and role != count]
-
-    def _values(self, raw: list[float] | tuple[float, ...]) -> list[float]:
-        buckets = self._buckets
-        if not buckets:
-            return list(raw)
-        values = list(accumulate(raw[:buckets]))
-        values.append(values[-1])
-        values += raw[buckets:]
-        return values
-
-    def _prepare(self) -> None:
-        bounds: list[Role] = [*self.bounds()]
-        numbers = [self.numbers[role] for role in [*bounds, *self._shown_others()]]
-        first = numbers[0]
-        if numbers == list(range(first, first + len(numbers))):
-            self._getter = itemgetter(slice(first, first + len(numbers)))
+    def _prepared(self) -> Shape:
+        roles = tuple(self.numbers)
+        shape = self._shapes.get(roles)
+        if shape is None:
+            shape = self._shapes[roles] = Shape(self.family, roles)
+        numbers = [self.numbers[role] for role in shape.roles]
+        first, last = numbers[0], numbers[-1]
+        if numbers == list(range(first, last + 1)):
+            self._getter = itemgetter(slice(first, last + 1))
         else:
             self._getter = itemgetter(*numbers)
-        self._buckets = len(bounds)
-        self._raw = None
-        self._template = "".join(
-            f"{name}{label_text(labels)}".replace("%", "%%") + " %s\n"
-            for name, labels, _ in self._lines()
-        )
+        self._shape, self._raw, self._template = shape, None, ""
+        return shape
+
+
+def _values(raw: list[float] | tuple[float, ...], buckets: int) -> list[float]:
+    """Return what the lines say: buckets hold all below them, and the last is their count."""
+    if not buckets:
+        return list(raw)
+    values = list(accumulate(raw[:buckets]))
+    values.append(values[-1])
+    values += raw[buckets:]
+    return values
+
+
+def _written(template: str, values: list[float]) -> str:
+    # A float formats as its repr, which is what Go writes, but for NaN and large numbers.
+    if min(values) >= 0.0:
+        total = sum(values)
+        if total < _EXPONENT_FROM or (max(values) < _EXPONENT_FROM and not isnan(total)):
+            return template % tuple(values)
+    return template % tuple(map(value_text, values))
+
+
+def _doubled(text: str) -> str:
+    return text.replace("%", "%%")

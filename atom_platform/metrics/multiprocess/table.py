@@ -12,7 +12,7 @@ from typing import Any
 
 from atom_platform.metrics.multiprocess.families import Labels
 from atom_platform.metrics.multiprocess.format import CorruptFileError, Key, parse_key
-from atom_platform.metrics.multiprocess.series import Role, Series
+from atom_platform.metrics.multiprocess.series import Role, Series, Shape
 from atom_platform.metrics.multiprocess.tally import parse_identity, parse_line, parse_role
 
 __all__ = ["AddedFamily", "SeriesTable", "without_bound"]
@@ -30,6 +30,7 @@ class AddedFamily:
         self.name, self.kind, self.help = name, kind, help_text
         self.series: dict[Labels, Series] = {}
         self.label_names: set[str] = set()
+        self._shapes: dict[tuple[Role, ...], Shape] = {}
         self.stale = True
         self._sorted: list[Series] = []
         self._body = b""
@@ -38,8 +39,8 @@ class AddedFamily:
         """Return the series of *labels*, made if it is new."""
         series = self.series.get(labels)
         if series is None:
-            series = self.series[labels] = Series(self.name, labels)
-            self.label_names.update(name for name, _ in labels)
+            series = self.series[labels] = Series(self.name, labels, self._shapes)
+            self.label_names.update([name for name, _ in labels])
             self._sorted = []
         return series
 
@@ -74,6 +75,8 @@ class SeriesTable:
         self.families: dict[str, AddedFamily] = {}
         self._kinds: dict[str, _Numbering] = {}
         self._roles: dict[bytes, Role] = {}
+        #: Help and roles, as named and sorted, by what follows the identity in a line.
+        self._rests: dict[bytes, tuple[str, list[Role], list[Role]]] = {}
 
     def size(self, kind: str) -> int:
         """Return how many numbers there are of *kind*, 0 included."""
@@ -98,7 +101,7 @@ class SeriesTable:
         new = [(key, *_split(kind, parse_key(key))) for key in keys if key not in known]
         for key, parsed, labels, role in new:
             family = self.family(parsed.family, kind, parsed.help)
-            known[key] = self._numbered(kind, family, labels, [role])[0]
+            known[key] = self._numbered(kind, family, labels, [role], [role])[0]
         return [known[key] for key in keys]
 
     def of_lines(self, kind: str, lines: list[bytes]) -> list[list[int]]:
@@ -110,18 +113,35 @@ class SeriesTable:
         """
         known = self._numbering(kind).lines
         new = [(line, *self._parsed(line)) for line in lines if line not in known]
-        for line, name, labels, help_text, roles in new:
-            known[line] = self._numbered(kind, self.family(name, kind, help_text), labels, roles)
+        for line, name, labels, help_text, *roles in new:
+            known[line] = self._numbered(kind, self.family(name, kind, help_text), labels, *roles)
         return [known[line] for line in lines]
 
-    def _parsed(self, line: bytes) -> tuple[str, Labels, str, list[Role]]:
-        identity, help_text, roles = parse_line(line)
-        return (*parse_identity(identity), help_text, [self._role(text) for text in roles])
+    def _parsed(self, line: bytes) -> tuple[str, Labels, str, list[Role], list[Role]]:
+        identity, _, rest = line.partition(b"\t")
+        # Most label sets differ from the last one in nothing but their labels.
+        known = self._rests.get(rest)
+        if known is None:
+            _, help_text, texts = parse_line(line)
+            roles = [self._role(text) for text in texts]
+            # In the order of their lines, so that the totals of a series are mostly one slice.
+            bounds: list[Any] = sorted({role for role in roles if not isinstance(role, str)})
+            others = dict.fromkeys(role for role in roles if isinstance(role, str))
+            known = self._rests[rest] = help_text, roles, [*bounds, *others]
+        return (*parse_identity(identity), *known)
 
     def mark(self, kind: str, numbers: Iterable[int] | None = None) -> None:
         """Have the series of *numbers* look at their totals, or all of *kind*."""
+        if numbers is None:
+            for family in self.families.values():
+                if family.kind == kind:
+                    family.stale = True
+                    for series in family.series.values():
+                        series.stale = True
+            return
         owners = self._numbering(kind).owners
-        for owner in owners if numbers is None else map(owners.__getitem__, numbers):
+        for number in numbers:
+            owner = owners[number]
             if owner is not None:
                 owner[0].stale = owner[1].stale = True
 
@@ -132,21 +152,22 @@ class SeriesTable:
         return found
 
     def _numbered(
-        self, kind: str, family: AddedFamily, labels: Labels, roles: list[Role]
+        self,
+        kind: str,
+        family: AddedFamily,
+        labels: Labels,
+        roles: list[Role],
+        in_order: list[Role],
     ) -> list[int]:
         if family.kind != kind:
             return [0] * len(roles)  # two metrics of one name: the first is the one exposed
         series, owners = family.of(labels), self._numbering(kind).owners
         known = series.numbers
-        new = [role for role in roles if role not in known]
+        new = [role for role in in_order if role not in known] if known else in_order
         if new:
-            # In the order of their lines, so that the totals of a series are mostly one slice.
-            bounds: list[Any] = sorted(role for role in new if not isinstance(role, str))
-            owner = series, family
-            for role in [*bounds, *(role for role in new if isinstance(role, str))]:
-                if role not in known:
-                    series.add(role, len(owners))
-                    owners.append(owner)
+            first = len(owners)
+            series.add(dict(zip(new, range(first, first + len(new)), strict=True)))
+            owners += [(series, family)] * len(new)
             family.stale = True
         return [known[role] for role in roles]
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import mmap
 import struct
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -39,6 +40,7 @@ __all__ = [
     "segments",
     "split_key",
     "whole_key",
+    "written_line",
 ]
 
 #: Kinds whose processes' values are added up; gauges are not.
@@ -48,6 +50,7 @@ MAGIC: Final = b"tally-1\n"
 HEAD: Final = struct.Struct("=8sQQ")
 #: Where the text of a segment begins.
 TEXT_AT: Final = 32
+
 
 #: Identity, help text, roles.
 Line = tuple[bytes, str, list[bytes]]
@@ -124,6 +127,16 @@ def whole_key(line: Line, role: bytes) -> bytes:
     return mmap_key(family, sample, names, values, line[1]).encode()
 
 
+def written_line(
+    family: str, labels: Labels, help_text: str, samples: Iterable[str], bounds: Iterable[str] = ()
+) -> bytes:
+    """Return the line of a label set, which is sorted, that has these samples and then buckets."""
+    identity = json.dumps([family, *(text for item in labels for text in item)])
+    roles = [f".{sample}" for sample in samples] + [f"={bound}" for bound in bounds]
+    texts = [identity, json.dumps(help_text), *(json.dumps(role)[1:-1] for role in roles)]
+    return "\t".join(texts).encode()
+
+
 def parse_line(line: bytes) -> Line:
     """
     Return what a line of text says, its identity and roles not yet looked into.
@@ -149,7 +162,8 @@ def parse_identity(identity: bytes) -> tuple[str, Labels]:
         CorruptFileError: It says something else.
     """
     try:
-        family, *labels = json.loads(identity)
+        # From text: for bytes, their encoding would be looked into every time.
+        family, *labels = json.loads(identity.decode())
         "".join((family, *labels)).encode()  # all of them are texts, and can be written out
         return family, tuple(zip(labels[::2], labels[1::2], strict=True))
     except (ValueError, TypeError, RecursionError) as error:
