@@ -15,14 +15,17 @@ __all__ = ["timestamp"]
 _MILLISECONDS: Final = tuple(f"{number:03d}Z" for number in range(1000))
 
 # Replaced as a whole: a thread that reads it while another replaces it sees one pair or the other.
-_last: tuple[int, str] = (-1, "")
+_last: tuple[int, str] = (-1000, "")
 
 
 def timestamp(seconds: float) -> str:
     """Return *seconds* since the Unix epoch as `2026-02-16T19:15:00.000Z`."""
     global _last
-    second = int(seconds)
-    last = _last
-    if last[0] != second:
-        last = _last = (second, time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second)))
-    return last[1] + _MILLISECONDS[int((seconds - second) * 1000)]
+    milliseconds = int(seconds * 1000)
+    begin, text = _last
+    at = milliseconds - begin
+    if not 0 <= at < 1000:
+        second, at = divmod(milliseconds, 1000)
+        text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        _last = (second * 1000, text)
+    return text + _MILLISECONDS[at]

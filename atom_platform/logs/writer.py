@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from atom_platform.logs.entries import Entry, entry_of, levels_of, line_of
 from atom_platform.logs.lifecycle import flush_at_end_of_child, keep_through_forks
 from atom_platform.logs.shared import SharedOutput
 
@@ -36,7 +37,8 @@ class Writer:
     Args:
         fd: Where lines go. It is used as it is, so that a `dup2` onto it takes the lines along.
         max_lines: Lines the queue holds; more are dropped.
-        max_bytes: Bytes the queue holds; more are dropped.
+        max_bytes: Bytes that lines longer than `max_bytes / max_lines` may take in it; the others
+            are bounded by their number alone, and so to as much again.
         batch_seconds: How long a line may wait for others to be written with it.
         on_lines: Called by the writing thread with a level and a number of lines.
         on_drop: Called with a reason (`queue_full`, `write_error`) and a number of lines.
@@ -63,6 +65,7 @@ class Writer:
         self.on_tick = on_tick
         self._max_lines = max_lines
         self._max_bytes = max_bytes
+        self._short_bytes = max_bytes // max_lines
         self._batch_seconds = batch_seconds
         self._closed = False
         self.forget()
@@ -72,13 +75,12 @@ class Writer:
         """Begin anew in a forked process: what is queued is the parent's to write."""
         # Re-entrant: a signal handler may log while the thread it interrupts is in here.
         self._lock = threading.RLock()
-        self._queue: deque[bytes] = deque()
-        self._queued_bytes = 0
+        self._queue: deque[Entry] = deque()
+        self._long_bytes = 0
         self._delivering = threading.Lock()
         self._busy = 0
-        self._asleep = False
+        self._asleep = True  # also when it has not been started: somebody has to see to it
         self._lost = 0
-        self._uncounted: dict[str, int] = {}
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
@@ -89,32 +91,47 @@ class Writer:
 
         What is CRITICAL does not wait for others.
         """
+        queue = self._queue
+        if len(line) > self._short_bytes or len(queue) >= self._max_lines or self._closed:
+            self._write_with_care(line, level)
+            return
+        # No lock: every request comes here. The thread says that it sleeps, then looks into the
+        # queue; we add, then look whether it sleeps.
+        queue.append(line if level == "INFO" else (line, level))
+        if self._asleep:
+            self._rouse()
+        if level == "CRITICAL" or len(queue) == _HURRY_LINES:
+            self._hurry.set()
+
+    def _write_with_care(self, line: bytes, level: str) -> None:
+        """Queue a line that is long, or for which there is no room, or when nobody writes them."""
         if self._closed:
             self._deliver(line, time.monotonic())
             return
         with self._lock:
-            queue = self._queue
-            size = self._queued_bytes + len(line)
-            full = size > self._max_bytes or len(queue) >= self._max_lines
+            size = self._long_bytes + (len(line) if len(line) > self._short_bytes else 0)
+            full = size > self._max_bytes or len(self._queue) >= self._max_lines
             if not full:
-                queue.append(line)
-                self._queued_bytes = size
-                self._uncounted[level] = self._uncounted.get(level, 0) + 1
+                self._long_bytes = size
+                self._queue.append(entry_of(line, level))
+        self._rouse()
+        if full:
+            self._dropped("queue_full", 1)
+        elif level == "CRITICAL" or size > BATCH_BYTES:
+            self._hurry.set()
+
+    def _rouse(self) -> None:
+        with self._lock:
             if self._thread is None:
                 self._start()
             elif self._asleep:
                 self._asleep = False
                 self._wake.set()
-        if full:
-            self._dropped("queue_full", 1)
-        elif level == "CRITICAL" or len(queue) == _HURRY_LINES or size > BATCH_BYTES:
-            self._hurry.set()
 
     def start(self) -> None:
         """Start the writing thread, which the first line does otherwise."""
-        with self._lock:
-            if self._thread is None and not self._closed:
-                self._start()
+        if not self._closed:
+            self._rouse()
 
     def flush(self, timeout_seconds: float = 1.0) -> bool:
         """Wait until everything queued is written; False if that took too long."""
@@ -163,10 +180,10 @@ class Writer:
         wake, hurry = self._wake, self._hurry
         last_tick = -1.0
         while not self._closed:
-            with self._lock:
-                self._asleep = not self._queue
-            if self._asleep:
+            self._asleep = True
+            if not self._queue:
                 wake.wait(1.0)
+            self._asleep = False
             wake.clear()
             if self._queue:
                 hurry.wait(self._batch_seconds)
@@ -181,30 +198,27 @@ class Writer:
         with self._lock:
             self._busy += 1
         try:
-            while batch := self._take_batch():
-                self._count_lines()
+            while taken := self._take_batch():
+                self._count_lines(taken)
+                batch = b"".join(map(line_of, taken))
                 if self._deliver(batch, deadline) and self._lost:
                     self._report_loss(deadline)
         finally:
             with self._lock:
                 self._busy -= 1
 
-    def _take_batch(self) -> bytes:
-        with self._lock:
-            queue, size = self._queue, 0
-            taken: list[bytes] = []
-            while queue and (not taken or size + len(queue[0]) <= BATCH_BYTES):
-                line = queue.popleft()
-                taken.append(line)
-                size += len(line)
-            self._queued_bytes -= size
-        return b"".join(taken)
+    def _take_batch(self) -> list[Entry]:
+        queue, short, size, taken = self._queue, self._short_bytes, 0, list[Entry]()
+        with self._lock:  # of two threads that write, each takes lines that follow each other
+            while queue and (not taken or size + len(line_of(queue[0])) <= BATCH_BYTES):
+                taken.append(queue.popleft())
+                size += (length := len(line_of(taken[-1])))
+                self._long_bytes -= length if length > short else 0
+        return taken
 
-    def _count_lines(self) -> None:
-        with self._lock:
-            counted, self._uncounted = self._uncounted, {}
+    def _count_lines(self, taken: list[Entry]) -> None:
         if self.on_lines is not None:
-            for level, lines in counted.items():
+            for level, lines in levels_of(taken).items():
                 with contextlib.suppress(Exception):  # a counter that fails costs no line
                     self.on_lines(level, lines)
 
@@ -232,7 +246,5 @@ class Writer:
         with self._lock:
             self._lost += lines
         if self.on_drop is not None and lines:
-            with contextlib.suppress(
-                Exception
-            ):  # a counter that fails costs no line and no request
+            with contextlib.suppress(Exception):  # a counter that fails costs no line, no request
                 self.on_drop(reason, lines)

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, Response, request
 
 from atom_platform.logs import RequestContext, get_logger, log_request, propagate
-from atom_platform.logs.context import bound_fields, note_query, outgoing_headers
+from atom_platform.logs.context import Exchange, bound_fields, note_query, outgoing_headers
 from atom_platform.logs.http import AccessLog
 from atom_platform.metrics.http import ObservedWSGI
 from tests.logs.conftest import Log
@@ -326,6 +326,48 @@ def test_a_refused_request_says_why(app: Flask, log: Log) -> None:
     (line,) = access(log)
     assert (line["status"], line["reason"]) == (431, "token=[redacted]")
     assert len(line["request_id"]) == 32
+
+
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+@pytest.mark.parametrize("traced", [True, False])
+def test_the_short_way_and_the_long_way_write_the_same(log: Log, level: str, traced: bool) -> None:
+    """Most lines are put together from pieces; anything unusual sends them through a dictionary."""
+    log.configure(level=level)
+    request = (
+        'G"\udcffT',
+        '/health/\u00fc\\"\n',
+        "/things/<thing>",
+        200,
+        1.0345,
+        7,
+        '::1"',
+        "req-1",
+        TRACEPARENT if traced else None,
+    )
+    usual, asked, noted = AccessLog(), AccessLog(), AccessLog()
+    usual.observe(*request)
+    exchange = Exchange()
+    exchange.request_id, exchange.db_queries, exchange.db_seconds = "req-1", 2, 0.0125
+    asked.write(exchange, "GET", "/a", "/a", 201, 0.5, 1, "::1")
+    noted.observe(*request, reason="none")
+    exchange.notes = {"reason": "none"}
+    exchange.fields = {"request_id": "req-1"}
+    noted.write(exchange, "GET", "/a", "/a", 201, 0.5, 1, "::1")
+
+    lines = [{key: each[key] for key in each if key != "timestamp"} for each in log.lines()]
+    short, long = lines[: len(lines) // 2], lines[len(lines) // 2 :]
+
+    assert len(short) == (2 if level == "DEBUG" else 1)
+    assert [{**each, "reason": "none"} for each in short] == long
+    assert [list(each) for each in short] == [list(each)[:-1] for each in long]
+
+
+def test_an_id_that_is_none_does_not_get_into_the_line(log: Log) -> None:
+    """The server hands on what it read; the line is put together from it unescaped."""
+    AccessLog().observe("GET", "/a", "/a", 404, 0.1, 0, "::1", 'a","level":"x', None)
+
+    assert len(access(log)[0]["request_id"]) == 32
+    assert access(log)[0]["level"] == "INFO"
 
 
 def test_the_console_shows_it_too(app: Flask, log: Log) -> None:

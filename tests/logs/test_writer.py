@@ -15,6 +15,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -435,3 +436,63 @@ def test_a_closed_descriptor_harms_nobody(run: Callable[..., subprocess.Popen[by
     )
 
     assert result_of(process)["drops"] == {"write_error": 1}
+
+
+def test_short_lines_are_bounded_by_number_and_long_ones_by_size(pipe: tuple[int, int]) -> None:
+    """While nobody reads, and again when all has been written."""
+    _, writing = pipe
+    drops: collections.Counter[str] = collections.Counter()
+    counted: collections.Counter[str] = collections.Counter()
+    writer = Writer(
+        writing,
+        max_lines=10,
+        max_bytes=1000,
+        batch_seconds=60.0,
+        on_drop=lambda reason, lines: drops.update({reason: lines}),
+        on_lines=lambda level, lines: counted.update({level: lines}),
+    )
+    try:
+        for _ in range(2):
+            drops.clear()
+            for level in ("INFO", "ERROR", "INFO", "INFO"):
+                writer.write(b"x" * 399 + b"\n", level)
+
+            assert drops == {"queue_full": 2}
+
+            for _ in range(12):
+                writer.write(b"y" * 99 + b"\n")
+
+            assert drops == {"queue_full": 6}
+            assert writer.flush(30)
+    finally:
+        writer.close()
+
+    assert counted == {"INFO": 18, "ERROR": 2}
+
+
+def test_threads_that_write_at_once_lose_no_line(tmp_path: Path) -> None:
+    """Writing takes no lock of ours."""
+    path = tmp_path / "log"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    writer = Writer(fd, max_lines=10**6, max_bytes=10**9, batch_seconds=0.0)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+
+        def write(thread: int) -> None:
+            for number in range(1000):
+                writer.write(b"%d %d\n" % (thread, number))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(write, range(8)))
+        wait_until(lambda: path.read_bytes().count(b"\n") == 8000)
+    finally:
+        sys.setswitchinterval(before)
+        writer.close()
+        os.close(fd)
+
+    numbers = collections.defaultdict(list)
+    for each in path.read_text().splitlines():
+        thread, number = map(int, each.split())
+        numbers[thread].append(number)
+    assert numbers == {thread: list(range(1000)) for thread in range(8)}

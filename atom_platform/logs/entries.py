@@ -1,0 +1,28 @@
+"""
+What waits in the queue of a writer: mostly bare bytes, which the garbage collector leaves alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+__all__ = ["Entry", "entry_of", "levels_of", "line_of"]
+
+#: A line, with its level when that is not INFO.
+Entry = bytes | tuple[bytes, str]
+
+
+def entry_of(line: bytes, level: str) -> Entry:
+    """Return *line* with what has to be known of its *level*."""
+    return line if level == "INFO" else (line, level)
+
+
+def line_of(entry: Entry) -> bytes:
+    """Return the line of *entry*."""
+    return entry if isinstance(entry, bytes) else entry[0]
+
+
+def levels_of(entries: Iterable[Entry]) -> Counter[str]:
+    """Return how many lines there are of each level."""
+    return Counter(entry[1] if isinstance(entry, tuple) else "INFO" for entry in entries)
