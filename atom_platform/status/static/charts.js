@@ -7,6 +7,14 @@ const HEIGHT = 170;
 const minutes = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const seconds = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 
+/** The points of a line that has no neighbour on either side: they would not be seen. */
+function lonely(plot, series) {
+  const values = plot.data[series];
+  const isLonely = (value, at) =>
+    value !== null && (values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null;
+  return values.flatMap((value, at) => (isLonely(value, at) ? [at] : []));
+}
+
 /**
  * One chart: its title, how its values read, and its lines as [name, key of a point, CSS colour], with
  * a format of its own if need be.
@@ -86,7 +94,7 @@ export class Chart {
       width: area.clientWidth,
       height: HEIGHT,
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 26, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
       scales: {
         x: { time: true, auto: false },
@@ -95,7 +103,7 @@ export class Chart {
       },
       axes: [
         { ...axis, values: this.#times, space: 80, size: 28 },
-        { ...axis, values: (_, splits) => splits.map(spec.axis ?? spec.format), size: 62, space: 34 },
+        { ...axis, values: (_, splits) => splits.map((value) => spec.axis(value)), size: 62, space: 34 },
       ],
       series: [
         {},
@@ -103,7 +111,7 @@ export class Chart {
           label,
           stroke: () => css(colour),
           width: 2,
-          points: { size: 4 },
+          points: { size: 4, show: true, filter: lonely },
         })),
       ],
       hooks: {

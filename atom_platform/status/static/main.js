@@ -15,12 +15,14 @@ const SHORTEST_CHART_SECONDS = 60;
 const by = (id) => document.getElementById(id);
 /** Wall clock that does not jump while the page is open. */
 const clock = () => performance.timeOrigin + performance.now();
+const plain = (value) => String(Number(value.toPrecision(3)));
 const whole = (value) => (Number.isInteger(value) ? String(value) : "");
 
 const charts = [
   {
     title: "Requests per second",
     format: rate,
+    axis: plain,
     lines: [
       ["all", "perSecond", "--line-1"],
       ["answered 5xx", "errorsPerSecond", "--line-bad"],
@@ -29,6 +31,7 @@ const charts = [
   {
     title: "Duration",
     format: duration,
+    axis: duration,
     lines: [
       ["p50", "p50", "--line-1"],
       ["p95", "p95", "--line-2"],
@@ -38,6 +41,7 @@ const charts = [
   {
     title: "Agents",
     format: rate,
+    axis: plain,
     lines: [
       ["active", "activeAgents", "--line-1", count],
       ["executions per second", "executionsPerSecond", "--line-2"],

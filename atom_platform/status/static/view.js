@@ -5,7 +5,7 @@ import { age, bytes, count, duration, moment, percent, rate } from "./format.js"
 import { arrange, fill, setText } from "./tables.js";
 
 const by = (id) => document.getElementById(id);
-const MOST_ERRORS = 20;
+const MOST_ERRORS = 12;
 const VERDICTS = {
   ready: ["good", "✓ Ready"],
   not_ready: ["bad", "✕ Not ready"],
@@ -53,16 +53,16 @@ function showTiles(now, lately) {
       "Executions",
       count(ran),
       executions && `${count(executions.failure)} failed, ${count(executions.error)} broke`,
-      executions?.error > 0 ? "bad" : "",
+      executions?.error > 0 ? "bad-note" : "",
     ],
     [
       "Database connections",
       pool,
       `${count(now.poolIdle)} idle, ${count(now.poolWaiting)} waiting`,
-      now.poolWaiting > 0 ? "bad" : "",
+      now.poolWaiting > 0 ? "bad-note" : "",
     ],
-    ["Request threads", `${count(now.threadsBusy)} of ${count(now.threads)}`, "busy"],
-    ["Memory", bytes(now.memoryBytes), now.workers === null ? "" : `workers: ${count(now.workers)}`],
+    ["Busy request threads", `${count(now.threadsBusy)} of ${count(now.threads)}`, ""],
+    ["Memory", bytes(now.memoryBytes), now.workers === null ? "" : `${count(now.workers)} ${now.workers === 1 ? "worker" : "workers"}`],
   ];
   const list = by("tiles");
   arrange(
@@ -137,9 +137,9 @@ function showErrors(status) {
         key: each.key,
         cells: [
           moment(each.timestamp),
+          each.request_id ?? "–",
           each.exception_type ?? each.event ?? "see the log",
           placeOf(each),
-          each.request_id ?? "–",
           String(each.pid),
         ],
       })),
