@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.service import Service, running_service
-from tests.status.browser import Visit, launched, visiting
+from tests.browser import Visit, launched, visiting
 
 TOKEN = "an-operators-token-0123"
 ENDPOINT = "/api/v1/agents"

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Route
 
 from atom_platform.status.assets import STATIC, TYPES
-from tests.status.browser import launched, visiting
+from tests.browser import launched, visiting
 
 ORIGIN = "http://127.0.0.1/health/assets/version/"
 
