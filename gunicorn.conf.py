@@ -11,7 +11,7 @@ given = configuration.prepare()
 
 bind = [f"0.0.0.0:{given.port}"]  # gunicorn's own 127.0.0.1 is out of kubelet's reach
 workers = configuration.workers(given)
-threads = given.threads
+threads = configuration.threads(given)
 worker_class = "atom_platform.server.worker.HealthLaneWorker"
 worker_connections = 10_000  # they wait in the poller; past it the longest idle one is closed
 worker_tmp_dir = configuration.worker_tmp_dir()  # a read-only root has no other writable place

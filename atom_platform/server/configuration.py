@@ -4,9 +4,11 @@ What gunicorn.conf.py needs of the settings; a module, because that file runs ag
 
 from __future__ import annotations
 
+import argparse
 import functools
 import os
 import resource
+import shlex
 import sys
 from typing import Any, Final
 
@@ -15,7 +17,7 @@ from atom_platform.server.cpu_limit import cpu_limit, default_workers
 from atom_platform.server.management import is_the_only_port, open_beside
 from atom_platform.settings import BAD_DATABASE_OPTION, Settings, SettingsError
 
-__all__ = ["leave_alone", "prepare", "worker_tmp_dir"]
+__all__ = ["check_addresses", "leave_alone", "prepare", "threads", "worker_tmp_dir", "workers"]
 
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 — gunicorn makes an unnamed file in it
 
@@ -75,6 +77,14 @@ def workers(given: Settings) -> int:
     """Return how many workers were asked for; else as many as the container's CPU limit carries."""
     asked = bool(os.environ.get("WEB_CONCURRENCY", "").strip())
     return given.workers if asked else default_workers(cpu_limit())
+
+
+def threads(given: Settings) -> int:
+    """Return how many threads a worker has: one for `-k sync`, which else were made gthread."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-k", "--worker-class")
+    arguments = [*shlex.split(os.environ.get("GUNICORN_CMD_ARGS", "")), *sys.argv[1:]]
+    return 1 if parser.parse_known_args(arguments)[0].worker_class == "sync" else given.threads
 
 
 def worker_tmp_dir() -> str | None:

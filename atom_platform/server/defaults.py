@@ -71,12 +71,12 @@ def configuration_file() -> str:
 
 
 def _values(given: Settings) -> dict[str, Any]:
-    from atom_platform.server.configuration import worker_tmp_dir, workers
+    from atom_platform.server.configuration import threads, worker_tmp_dir, workers
 
     return {
         "bind": [f"0.0.0.0:{given.port}"],
         "workers": workers(given),
-        "threads": given.threads,
+        "threads": threads(given),
         "worker_class": "atom_platform.server.worker.HealthLaneWorker",
         "worker_connections": 10_000,
         "worker_tmp_dir": worker_tmp_dir(),

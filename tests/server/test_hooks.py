@@ -22,7 +22,8 @@ Serve = Callable[..., Service]
 
 #: What gunicorn.conf.py sets; spelled out, because any global named like a setting would be one.
 SET = {
-    "bind", "child_exit", "control_socket_disable", "graceful_timeout", "header_map", "keepalive",
+    "bind", "child_exit", "control_socket_disable", "forwarder_headers", "graceful_timeout",
+    "header_map", "keepalive",
     "limit_request_field_size", "limit_request_fields", "limit_request_line", "logger_class",
     "on_exit", "on_starting", "post_fork", "post_worker_init", "pre_exec", "pre_fork",
     "pre_request", "preload_app", "proc_name", "threads", "timeout", "when_ready", "worker_class",
@@ -198,7 +199,7 @@ def test_checking_leaves_nothing_behind(tmp_path: Path) -> None:
     ("args", "name"),
     [
         (["--worker-class", "gthread"], "gthread"),
-        (["--worker-class", "sync", "--threads", "1"], "sync"),
+        (["-k", "sync"], "sync"),
     ],
 )
 def test_other_workers_run_and_say_what_is_missing(
