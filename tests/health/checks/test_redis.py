@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,56 +12,13 @@ import redis
 
 from atom_platform.health.checks.redis import redis_check
 from atom_platform.health.result import CheckFailed
-from tests.polling import free_port, wait_until
-from tests.tools import needs
-
-
-class Server:
-    """One redis-server of the test's own, on loopback."""
-
-    def __init__(self, directory: Path) -> None:
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._command = [
-            needs("redis-server", package="redis-server"),
-            *(
-                "--port",
-                str(self.port),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--dir",
-                str(directory),
-            ),
-        ]
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        wait_until(self.answers, seconds=60)
-
-    def answers(self) -> bool:
-        try:
-            with redis.Redis.from_url(self.url, socket_timeout=1, retry=None) as client:
-                client.ping()
-        except redis.RedisError as error:
-            return "NOAUTH" in str(error)
-        return True
-
-    def command(self, *words: str, password: str | None = None) -> None:
-        with redis.Redis.from_url(self.url, password=password, socket_timeout=30) as client:
-            client.execute_command(*words)
-
-    def kill(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.kill()
-        self.process.wait(30)
+from tests.polling import wait_until
+from tests.redis import RedisServer
 
 
 @pytest.fixture(name="server", scope="module")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("redis"))
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
     server.start()
     try:
         yield server
@@ -70,7 +26,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.kill()
 
 
-def test_one_that_answers_is_healthy_and_keeps_its_connection(server: Server) -> None:
+def test_one_that_answers_is_healthy_and_keeps_its_connection(server: RedisServer) -> None:
     check = redis_check(server.url, timeout_seconds=30)
     results = [check() for _ in range(3)]
     with redis.Redis.from_url(server.url) as client:
@@ -82,7 +38,7 @@ def test_one_that_answers_is_healthy_and_keeps_its_connection(server: Server) ->
     assert len(ours) == 1
 
 
-def test_a_connection_that_was_closed_meanwhile_is_no_outage(server: Server) -> None:
+def test_a_connection_that_was_closed_meanwhile_is_no_outage(server: RedisServer) -> None:
     check = redis_check(server.url, timeout_seconds=30)
     check()
     server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -91,7 +47,7 @@ def test_a_connection_that_was_closed_meanwhile_is_no_outage(server: Server) -> 
     check.close()
 
 
-def test_a_wrong_password_is_told_without_it(server: Server) -> None:
+def test_a_wrong_password_is_told_without_it(server: RedisServer) -> None:
     server.command("CONFIG", "SET", "requirepass", "right")
     try:
         check = redis_check(server.url.replace("//", "//:hunter2@"), timeout_seconds=30)
@@ -102,7 +58,7 @@ def test_a_wrong_password_is_told_without_it(server: Server) -> None:
         server.command("CONFIG", "SET", "requirepass", "", password="right")
 
 
-def test_silence_is_a_timeout_and_cancel_ends_the_wait(server: Server) -> None:
+def test_silence_is_a_timeout_and_cancel_ends_the_wait(server: RedisServer) -> None:
     patient, impatient = (
         redis_check(server.url, timeout_seconds=seconds) for seconds in (300.0, 0.2)
     )
@@ -136,7 +92,7 @@ def test_silence_is_a_timeout_and_cancel_ends_the_wait(server: Server) -> None:
 
 
 def test_one_that_is_gone_is_told_and_found_again(tmp_path: Path) -> None:
-    server = Server(tmp_path)
+    server = RedisServer(tmp_path)
     server.start()
     check = redis_check(server.url, timeout_seconds=30)
     try:
