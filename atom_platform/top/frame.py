@@ -93,8 +93,10 @@ def _summary(figures: Figures) -> Iterator[tuple[str, ...]]:
         text += f"   errors logged {figures.errors_logged:.0f}"
     yield text, *([RED] if figures.errors >= MANY_ERRORS else [])
 
-    text = f"workers   {figures.workers:.0f}   threads busy "
-    text += f"{figures.threads_busy:.0f}/{figures.threads:.0f}   backlog {figures.backlog:.0f}"
+    text = f"workers   {figures.workers:.0f}"
+    if figures.threads:  # other worker classes do not tell
+        text += f"   threads busy {figures.threads_busy:.0f}/{figures.threads:.0f}"
+    text += f"   backlog {figures.backlog:.0f}"
     text += f"   memory {figures.memory_bytes / 2**20:.0f} MiB   CPU {figures.cpu:.0%}"
     text += f"   open files {figures.open_files:.0f}"
     if figures.bad_exits:
@@ -111,6 +113,8 @@ def _summary(figures: Figures) -> Iterator[tuple[str, ...]]:
     yield (text,)
 
     pool = figures.pool
+    if not any(pool.values()):  # an application without a database, perhaps
+        return
     text = f"pool      {pool['active']:.0f} in use   {pool['idle']:.0f} idle"
     text += f"   of {pool['max']:.0f}   {pool['waiting']:.0f} waiting"
     yield text, *([RED] if pool["waiting"] else [])

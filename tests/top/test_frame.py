@@ -85,6 +85,16 @@ def test_endpoints_without_room_are_summed_up() -> None:
     assert lines[-1] == "... and 2 more, 1.50/s"
 
 
+def test_what_an_application_does_not_have_is_not_shown() -> None:
+    bare = EXPOSITION.replace("db_connections_waiting 3", "db_connections_waiting 0")
+
+    lines = "\n".join(draw(picture(bare), width=100, height=None, colours=False))
+
+    assert "pool" in "\n".join(shown())
+    assert "pool" not in lines
+    assert "threads" not in lines
+
+
 def test_names_steer_no_terminal() -> None:
     assert "\x1b" not in "".join(shown())
     assert "\x1b[2J" not in "".join(shown(colours=True))
