@@ -8,7 +8,6 @@ case.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from atom_platform.metrics.multiprocess.exemplars import EXEMPLARS_KIND, read_ex
 from atom_platform.metrics.multiprocess.families import FamilySamples
 from atom_platform.metrics.multiprocess.files import Cell
 from atom_platform.metrics.multiprocess.format import CorruptFileError, Key, parse_key
+from atom_platform.metrics.multiprocess.garbage import without_garbage_collection
 from atom_platform.metrics.multiprocess.gauges import Gauges
 from atom_platform.metrics.multiprocess.listing import counting_files, is_alive, reading_order
 from atom_platform.metrics.multiprocess.membership import belongs
@@ -70,7 +70,7 @@ class Collector:
 
     def collect(self) -> Collection:
         """Return everything. Never raises for what it reads."""
-        with _without_garbage_collection():
+        with without_garbage_collection():
             return self._collected()
 
     def _collected(self) -> Collection:
@@ -238,19 +238,3 @@ class Collector:
         self.table = SeriesTable()
         self._seed(self.table)
         self._rows, self._sums = {}, {}
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """
-    What a table learns stays; looking for garbage in it, and in all else there is, finds none.
-
-    It took half the time of a first scrape.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

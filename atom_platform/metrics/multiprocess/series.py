@@ -48,28 +48,25 @@ class Shape:
     What the series of a family that have the same roles have in common.
 
     Attributes:
-        roles: In the order of the lines: buckets first, by their upper bounds.
+        roles: In the order of the lines, buckets first by their bounds; then what has no line.
+        shown: How many have one.
         bounds: The upper bounds of the buckets.
     """
 
     def __init__(self, family: str, roles: Iterable[Role]) -> None:
-        known = list(roles)
+        known = dict.fromkeys(roles)
         self.bounds = sorted(role for role in known if not isinstance(role, str))
         # A histogram's count is that of its buckets, so that the two never disagree.
         count = f"{family}_count" if self.bounds else None
         others = [role for role in known if isinstance(role, str) and role != count]
         self.roles: list[Role] = [*self.bounds, *others]
+        self.shown = len(self.roles)
+        if count in known:
+            self.roles.append(f"{family}_count")
         self._bucket = f"{family}_bucket"
         self._names = [*([f"{family}_count"] if self.bounds else []), *others]
         self._bounds = [value_text(bound) for bound in self.bounds]
-        # Static text and room for that of labels in turn: before and after `le` in a bucket's
-        # line, all of it in the others.
-        frame = []
-        for bound in self._bounds:
-            frame += [f"{_doubled(self._bucket)}{{", "", f'le="{bound}"', "", "} %s\n"]
-        for name in self._names:
-            frame += [_doubled(name), "", " %s\n"]
-        self._frame = frame
+        self._bound_labels = [f'le="{bound}"' for bound in self._bounds]
 
     def lines(self, labels: Labels) -> list[tuple[str, Labels]]:
         """Return name and labels of each line of the series of *labels*."""
@@ -78,18 +75,18 @@ class Shape:
 
     def template(self, labels: Labels) -> str:
         """Return the text of the series of *labels*, with `%s` for each value."""
-        parts = list(map(_doubled, _parts(sorted(labels))))
-        text, frame, buckets = ",".join(parts), list(self._frame), 5 * len(self._bounds)
-        if buckets:
-            before = sum([part < "le" for part in parts])
-            frame[1:buckets:5] = ["".join([f"{part}," for part in parts[:before]])] * len(
-                self._bounds
-            )
-            frame[3:buckets:5] = ["".join([f",{part}" for part in parts[before:]])] * len(
-                self._bounds
-            )
-        frame[buckets + 1 :: 3] = [f"{{{text}}}" if text else ""] * len(self._names)
-        return "".join(frame)
+        parts = _parts(sorted(labels))
+        end = (f"{{{','.join(parts)}}} %s\n" if parts else " %s\n").replace("%", "%%")
+        end = end[: -len("%%s\n")] + "%s\n"
+        text = "".join([_doubled(name) + end for name in self._names])
+        if not self.bounds:
+            return text
+        # What lies between two bounds is the same for all of them.
+        before = "".join([f"{part}," for part in parts if part < "le"])
+        after = "".join([f",{part}" for part in parts if part >= "le"])
+        before = _doubled(f"{self._bucket}{{{before}")
+        after = _doubled(after) + "} %s\n"
+        return before + (after + before).join(self._bound_labels) + after + text
 
 
 class Series:
@@ -100,12 +97,13 @@ class Series:
         shapes: Those of the family, by roles.
 
     Attributes:
-        numbers: Which totals are its own, by role.
         stale: Whether its totals may be other ones than its text says.
     """
 
     __slots__ = (
+        "_first",
         "_getter",
+        "_numbers",
         "_raw",
         "_shape",
         "_shapes",
@@ -113,20 +111,33 @@ class Series:
         "_text",
         "family",
         "labels",
-        "numbers",
         "stale",
     )
 
     def __init__(self, family: str, labels: Labels, shapes: dict[tuple[Role, ...], Shape]) -> None:
         self.family = family
         self.labels = labels
-        self.numbers: dict[Role, int] = {}
         self.stale = True
         self._shapes = shapes
         self._shape: Shape | None = None
+        self._first = 0
+        self._numbers: dict[Role, int] | None = None
         self._getter: Any = None
         self._raw: list[float] | tuple[float, ...] | None = None
         self._template = self._text = ""
+
+    @property
+    def numbers(self) -> dict[Role, int]:
+        """Which totals are its own, by role."""
+        if self._numbers is None:
+            roles = self._shape.roles if self._shape else []
+            self._numbers = {role: self._first + at for at, role in enumerate(roles)}
+        return self._numbers
+
+    def begin(self, shape: Shape, first: int) -> None:
+        """Give a new series its cells, the numbers from *first* on."""
+        self._shape, self._first = shape, first
+        self._getter = itemgetter(slice(first, first + shape.shown))
 
     def add(self, numbers: Mapping[Role, int]) -> None:
         """Give the series more cells."""
@@ -169,7 +180,7 @@ class Series:
         shape = self._shapes.get(roles)
         if shape is None:
             shape = self._shapes[roles] = Shape(self.family, roles)
-        numbers = [self.numbers[role] for role in shape.roles]
+        numbers = [self.numbers[role] for role in shape.roles[: shape.shown]]
         first, last = numbers[0], numbers[-1]
         if numbers == list(range(first, last + 1)):
             self._getter = itemgetter(slice(first, last + 1))

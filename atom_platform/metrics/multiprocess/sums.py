@@ -8,6 +8,8 @@ added in another order may come out smaller, and a counter would seem to go back
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from itertools import takewhile
 from operator import add, itemgetter
 from typing import Any, Final
 
@@ -40,6 +42,10 @@ class _Order:
     def fits(self, numbers: list[int], size: int) -> bool:
         """Return whether it is the order of a row of *numbers*."""
         return self.size == size and self.numbers == numbers
+
+
+def _sum(one: Sequence[float], other: Sequence[float]) -> list[float]:
+    return list(map(add, one, other))
 
 
 class Sums:
@@ -90,9 +96,23 @@ class Sums:
 
     def _add_up(self, size: int) -> None:
         totals = [0.0] * size
-        for row, order in self._rows:
-            totals = list(map(add, totals, order.getter(row.values)))
+        # Workers that met the same things in the same order are added up in that, if they come
+        # first: each number is the same sum, put in its place once.
+        alike = self._alike()
+        if alike:
+            order = self._rows[0][1]
+            nothing = [0.0] * len(order.numbers)
+            totals = list(order.getter(reduce(_sum, [row.values for row in alike], nothing)))
+        for row, order in self._rows[len(alike) :]:
+            totals = _sum(totals, order.getter(row.values))
             for number, place in order.extras:
                 totals[number] += row.values[place]
         self.totals = totals
         self._table.mark(self._kind)
+
+    def _alike(self) -> list[Row | TallyRow]:
+        """Return the first rows, as far as they have the same order."""
+        first = self._rows[0][1] if self._rows else None
+        if first is None or first.extras:
+            return []
+        return [row for row, _ in takewhile(lambda each: each[1] is first, self._rows)]

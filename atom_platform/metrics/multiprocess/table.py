@@ -8,7 +8,6 @@ totals in that order.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from atom_platform.metrics.multiprocess.families import Labels
 from atom_platform.metrics.multiprocess.format import CorruptFileError, Key, parse_key
@@ -68,6 +67,17 @@ class _Numbering:
         self.lines: dict[bytes, list[int]] = {}
 
 
+class _Rest:
+    """What follows the identity in a line; mostly the same in all lines of a family."""
+
+    def __init__(self, family: str, help_text: str, roles: list[Role]) -> None:
+        self.help, self.roles = help_text, roles
+        self.shape = Shape(family, roles)
+        # In the order of the lines, so that the totals of a series are one slice.
+        at = {role: offset for offset, role in enumerate(self.shape.roles)}
+        self.offsets = [at[role] for role in roles]
+
+
 class SeriesTable:
     """Every cell that was ever seen, by kind and number; it only grows."""
 
@@ -75,8 +85,7 @@ class SeriesTable:
         self.families: dict[str, AddedFamily] = {}
         self._kinds: dict[str, _Numbering] = {}
         self._roles: dict[bytes, Role] = {}
-        #: Help and roles, as named and sorted, by what follows the identity in a line.
-        self._rests: dict[bytes, tuple[str, list[Role], list[Role]]] = {}
+        self._rests: dict[tuple[str, bytes], _Rest] = {}
 
     def size(self, kind: str) -> int:
         """Return how many numbers there are of *kind*, 0 included."""
@@ -101,7 +110,7 @@ class SeriesTable:
         new = [(key, *_split(kind, parse_key(key))) for key in keys if key not in known]
         for key, parsed, labels, role in new:
             family = self.family(parsed.family, kind, parsed.help)
-            known[key] = self._numbered(kind, family, labels, [role], [role])[0]
+            known[key] = self._numbered(kind, family, labels, [role])[0]
         return [known[key] for key in keys]
 
     def of_lines(self, kind: str, lines: list[bytes]) -> list[list[int]]:
@@ -113,22 +122,30 @@ class SeriesTable:
         """
         known = self._numbering(kind).lines
         new = [(line, *self._parsed(line)) for line in lines if line not in known]
-        for line, name, labels, help_text, *roles in new:
-            known[line] = self._numbered(kind, self.family(name, kind, help_text), labels, *roles)
+        for line, name, labels, rest in new:
+            known[line] = self._begun(kind, self.family(name, kind, rest.help), labels, rest)
         return [known[line] for line in lines]
 
-    def _parsed(self, line: bytes) -> tuple[str, Labels, str, list[Role], list[Role]]:
-        identity, _, rest = line.partition(b"\t")
-        # Most label sets differ from the last one in nothing but their labels.
-        known = self._rests.get(rest)
-        if known is None:
-            _, help_text, texts = parse_line(line)
-            roles = [self._role(text) for text in texts]
-            # In the order of their lines, so that the totals of a series are mostly one slice.
-            bounds: list[Any] = sorted({role for role in roles if not isinstance(role, str)})
-            others = dict.fromkeys(role for role in roles if isinstance(role, str))
-            known = self._rests[rest] = help_text, roles, [*bounds, *others]
-        return (*parse_identity(identity), *known)
+    def _parsed(self, line: bytes) -> tuple[str, Labels, _Rest]:
+        identity, _, text = line.partition(b"\t")
+        name, labels = parse_identity(identity)
+        rest = self._rests.get((name, text))
+        if rest is None:
+            _, help_text, roles = parse_line(line)
+            rest = _Rest(name, help_text, [self._role(role) for role in roles])
+            self._rests[name, text] = rest
+        return name, labels, rest
+
+    def _begun(self, kind: str, family: AddedFamily, labels: Labels, rest: _Rest) -> list[int]:
+        """Return the numbers of a line, which mostly is all that there is of its series."""
+        if family.kind != kind or labels in family.series:
+            return self._numbered(kind, family, labels, rest.roles)
+        series, owners = family.of(labels), self._numbering(kind).owners
+        first, shape = len(owners), rest.shape
+        series.begin(shape, first)
+        owners += [(series, family)] * len(shape.roles)
+        family.stale = True
+        return [first + offset for offset in rest.offsets]
 
     def mark(self, kind: str, numbers: Iterable[int] | None = None) -> None:
         """Have the series of *numbers* look at their totals, or all of *kind*."""
@@ -152,21 +169,15 @@ class SeriesTable:
         return found
 
     def _numbered(
-        self,
-        kind: str,
-        family: AddedFamily,
-        labels: Labels,
-        roles: list[Role],
-        in_order: list[Role],
+        self, kind: str, family: AddedFamily, labels: Labels, roles: list[Role]
     ) -> list[int]:
         if family.kind != kind:
             return [0] * len(roles)  # two metrics of one name: the first is the one exposed
         series, owners = family.of(labels), self._numbering(kind).owners
         known = series.numbers
-        new = [role for role in in_order if role not in known] if known else in_order
+        new = dict.fromkeys(role for role in roles if role not in known)
         if new:
-            first = len(owners)
-            series.add(dict(zip(new, range(first, first + len(new)), strict=True)))
+            series.add({role: len(owners) + at for at, role in enumerate(new)})
             owners += [(series, family)] * len(new)
             family.stale = True
         return [known[role] for role in roles]

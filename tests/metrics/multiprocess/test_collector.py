@@ -218,6 +218,27 @@ def test_same_samples_from_tallies_as_from_stock_files(
         STORAGE.use(None)
 
 
+def test_one_of_many_alike_gets_a_series_that_another_has(directory: Path) -> None:
+    """Then those before and after it still share an order, and it has one of its own."""
+    slots = [SlotProcess(number, directory) for number in range(4)]
+    for number, slot in enumerate(slots):
+        for label in "ab" if number < 3 else "abc":
+            slot.do("counter", 0, label, 10.0**number)
+    collector = Collector()
+    collector.collect()
+
+    slots[1].do("counter", 0, "c", 5.0)
+    slots[0].do("counter", 0, "a", 0.5)
+
+    assert {
+        dict(sample.labels)["first"]: sample.value
+        for family in collector.collect().families()
+        for sample in family.samples
+    } == {"a": 1111.5, "b": 1111.0, "c": 1005.0}
+    for slot in slots:
+        slot.end()
+
+
 def test_one_series_under_two_keys_is_one_series(directory: Path) -> None:
     """Two versions of a module that differ in a help text, one after the other in a slot."""
     keys = [mmap_key("f", "f_total", ["l"], ["x"], text).encode() for text in ("Old.", "New.")]
