@@ -27,6 +27,7 @@ class Switches:
 
     draining = False
     loaded = True
+    shows_checks = True
 
 
 @pytest.fixture(name="switches")
@@ -39,7 +40,10 @@ def _client(registry: HealthRegistry, switches: Switches) -> FlaskClient:
     app = Flask(__name__)
     app.register_blueprint(
         create_blueprint(
-            registry, is_draining=lambda: switches.draining, startup=lambda: switches.loaded
+            registry,
+            is_draining=lambda: switches.draining,
+            startup=lambda: switches.loaded,
+            shows_checks=lambda environ: switches.shows_checks,
         )
     )
     return app.test_client()
@@ -277,6 +281,40 @@ class TestExclude:
 
         assert body["excluded"] == ["disk"]
         assert body["unknown"] == ["dsik"]
+
+
+class TestChecksThatAreKept:
+    """The status is for the balancer; why it is so is for those who may know."""
+
+    @pytest.fixture(autouse=True)
+    def _kept(self, switches: Switches) -> None:
+        switches.shows_checks = False
+
+    @pytest.mark.parametrize("path", ["/health/ready", "/health/ready?verbose&exclude=nothing"])
+    def test_body(self, client: FlaskClient, registry: HealthRegistry, path: str) -> None:
+        register_both(registry)
+
+        assert client.get(path).status_code == 200
+        assert body_without_time(client, path) == {"status": "ready"}
+
+    def test_body_of_a_failure(self, client: FlaskClient, registry: HealthRegistry) -> None:
+        check = Changing(CheckResult(healthy=False, message="Out of luck"))
+        registry.register("luck", check, timeout_seconds=5)
+
+        assert client.get("/health/ready").status_code == 503
+        assert body_without_time(client, "/health/ready") == {"status": "not_ready"}
+
+    def test_a_probe_may_still_exclude(self, client: FlaskClient, registry: HealthRegistry) -> None:
+        check = Changing(CheckResult(healthy=False, message="Out of luck"))
+        registry.register("luck", check, timeout_seconds=5)
+
+        assert client.get("/health/ready?exclude=luck").status_code == 200
+
+    def test_a_drain_is_said(self, client: FlaskClient, switches: Switches) -> None:
+        switches.draining = True
+
+        assert client.get("/health/ready").status_code == 503
+        assert body_without_time(client, "/health/ready") == {"status": "draining"}
 
 
 class TestStartup:

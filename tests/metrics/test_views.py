@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from atom_platform.access import Verdict
 from atom_platform.metrics.views import create_blueprint
 
 
@@ -92,3 +93,21 @@ def test_scrapes_time_themselves(client: FlaskClient) -> None:
 
     name = "metrics_collect_duration_seconds_count"
     assert f"{name} 2.0\n" in client.get(f"/health/metrics?name[]={name}").text
+
+
+@pytest.mark.parametrize(("verdict", "status"), [(Verdict.GUARDED, 401), (Verdict.HIDDEN, 404)])
+@pytest.mark.parametrize("path", ["/health/metrics", "/health/metrics/?name[]=active_agents"])
+def test_a_refusal_shows_nothing_and_wakes_nobody(verdict: Verdict, status: int, path: str) -> None:
+    app = Flask("test")
+    app.register_blueprint(
+        create_blueprint(on_scrape=lambda: scrapes.append(1), verdict=lambda environ: verdict)
+    )
+    scrapes.clear()
+
+    answer = app.test_client().get(path)
+
+    assert answer.status_code == status
+    assert b"active_agents" not in answer.data
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert ("WWW-Authenticate" in answer.headers) is (status == 401)
+    assert scrapes == []
