@@ -41,7 +41,7 @@ def test_a_flood_of_ids_is_bounded(directory: Path, collected: Collected) -> Non
     assert process.memory_info().rss - resident < 20 * 1024**2
     assert _size(directory) == size
     assert len(body) < 1_000_000
-    assert took < 1.0  # uncapped, the stock collector needs 45 s
+    assert took < 5.0  # uncapped, the stock collector needs 45 s
     found = collected()
     assert found[at("agent_executions_total", agent_id="other", status="success")] == 99_800
     assert found[at("metric_label_overflows_total", metric="agent_executions_total")] == 99_800
