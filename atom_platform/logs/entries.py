@@ -5,9 +5,9 @@ What waits in the queue of a writer: mostly bare bytes, which the garbage collec
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
-__all__ = ["Entry", "entry_of", "levels_of", "line_of"]
+__all__ = ["Entry", "entry_of", "joined", "line_of"]
 
 #: A line, with its level when that is not INFO.
 Entry = bytes | tuple[bytes, str]
@@ -23,6 +23,10 @@ def line_of(entry: Entry) -> bytes:
     return entry if isinstance(entry, bytes) else entry[0]
 
 
-def levels_of(entries: Iterable[Entry]) -> Counter[str]:
-    """Return how many lines there are of each level."""
-    return Counter(entry[1] if isinstance(entry, tuple) else "INFO" for entry in entries)
+def joined(entries: Sequence[Entry]) -> tuple[bytes, Mapping[str, int]]:
+    """Return the lines of *entries* in one, and how many there are of each level."""
+    try:
+        return b"".join(entries), {"INFO": len(entries)}  # type: ignore[arg-type]  # mostly so
+    except TypeError:
+        levels = Counter(entry[1] if isinstance(entry, tuple) else "INFO" for entry in entries)
+        return b"".join(map(line_of, entries)), levels

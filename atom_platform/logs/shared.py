@@ -52,8 +52,11 @@ class SharedOutput:
             if was_torn:
                 data = b"\n" + lines
             view = memoryview(data)
+            waits = deadline is not None  # we have just waited, but it must not block past that
             while position < len(data):
-                self._wait_until_writable(deadline)
+                if waits:
+                    self._wait_until_writable(deadline)
+                waits = True
                 end = len(data) if deadline is None else position + _UNBLOCKING_BYTES
                 self._torn[0] = 1  # for whoever comes after us, should we be killed in the call
                 with contextlib.suppress(BlockingIOError):  # the descriptor may be non-blocking

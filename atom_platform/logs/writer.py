@@ -12,10 +12,10 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from atom_platform.logs.entries import Entry, entry_of, levels_of, line_of
+from atom_platform.logs.entries import Entry, entry_of, joined, line_of
 from atom_platform.logs.lifecycle import flush_at_end_of_child, keep_through_forks
 from atom_platform.logs.shared import SharedOutput
 
@@ -37,8 +37,7 @@ class Writer:
     Args:
         fd: Where lines go. It is used as it is, so that a `dup2` onto it takes the lines along.
         max_lines: Lines the queue holds; more are dropped.
-        max_bytes: Bytes that lines longer than `max_bytes / max_lines` may take in it; the others
-            are bounded by their number alone, and so to as much again.
+        max_bytes: Bytes for lines longer than `max_bytes / max_lines`; the others may take as many.
         batch_seconds: How long a line may wait for others to be written with it.
         on_lines: Called by the writing thread with a level and a number of lines.
         on_drop: Called with a reason (`queue_full`, `write_error`) and a number of lines.
@@ -59,10 +58,8 @@ class Writer:
         describe_loss: Callable[[int], bytes] | None = None,
     ) -> None:
         self._output = SharedOutput(fd)
-        self.describe_loss = describe_loss
-        self.on_lines = on_lines
-        self.on_drop = on_drop
-        self.on_tick = on_tick
+        self.describe_loss, self.on_tick = describe_loss, on_tick
+        self.on_lines, self.on_drop = on_lines, on_drop
         self._max_lines = max_lines
         self._max_bytes = max_bytes
         self._short_bytes = max_bytes // max_lines
@@ -95,8 +92,8 @@ class Writer:
         if len(line) > self._short_bytes or len(queue) >= self._max_lines or self._closed:
             self._write_with_care(line, level)
             return
-        # No lock: every request comes here. The thread says that it sleeps, then looks into the
-        # queue; we add, then look whether it sleeps.
+        # No lock on every request's way: the thread says that it sleeps and then looks into the
+        # queue; we add and then look whether it sleeps.
         queue.append(line if level == "INFO" else (line, level))
         if self._asleep:
             self._rouse()
@@ -199,8 +196,8 @@ class Writer:
             self._busy += 1
         try:
             while taken := self._take_batch():
-                self._count_lines(taken)
-                batch = b"".join(map(line_of, taken))
+                batch, levels = joined(taken)
+                self._count_lines(levels)
                 if self._deliver(batch, deadline) and self._lost:
                     self._report_loss(deadline)
         finally:
@@ -210,15 +207,18 @@ class Writer:
     def _take_batch(self) -> list[Entry]:
         queue, short, size, taken = self._queue, self._short_bytes, 0, list[Entry]()
         with self._lock:  # of two threads that write, each takes lines that follow each other
+            if not self._long_bytes:
+                most = min(len(queue), max(1, BATCH_BYTES // (short + 1)))
+                return [queue.popleft() for _ in range(most)]
             while queue and (not taken or size + len(line_of(queue[0])) <= BATCH_BYTES):
                 taken.append(queue.popleft())
                 size += (length := len(line_of(taken[-1])))
                 self._long_bytes -= length if length > short else 0
         return taken
 
-    def _count_lines(self, taken: list[Entry]) -> None:
+    def _count_lines(self, levels: Mapping[str, int]) -> None:
         if self.on_lines is not None:
-            for level, lines in levels_of(taken).items():
+            for level, lines in levels.items():
                 with contextlib.suppress(Exception):  # a counter that fails costs no line
                     self.on_lines(level, lines)
 
