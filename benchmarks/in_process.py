@@ -1,8 +1,10 @@
 """
 Requests to one contender without a socket: `python -m benchmarks.in_process CONTENDER`.
 
-Told how many requests to time, line by line; answers with microseconds a request. CPU time of the
-whole process, so that a thread that writes log lines is not forgotten, and wall time.
+Each contender runs in a process of its own, together with bare Flask, and the two take turns every
+few milliseconds. What the machine does to one it does to the other, so that the share that the
+contender adds is steady when neither time is: bare Flask against itself, a row of every table,
+says how steady.
 """
 
 from __future__ import annotations
@@ -16,37 +18,39 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from time import perf_counter, process_time
+from statistics import median
+from time import process_time, thread_time
 from typing import Any, Final
 
 from benchmarks.rounds import Contender
 from benchmarks.servers import ROOT, sink
 
-__all__ = ["contenders_in_process"]
+__all__ = ["contenders_in_process", "reading_of"]
 
 _WARM_UP: Final = 500
+#: Of a turn. Few enough for the next turn to meet the same machine, enough for a clock of one µs.
+_REQUESTS: Final = 25
+_BARE: Final = "bare_flask"
 
 
 @contextlib.contextmanager
 def contenders_in_process(
-    names: Mapping[str, str], *, requests: int, chunks: int
+    names: Mapping[str, str], *, turns: int
 ) -> Iterator[dict[str, Contender]]:
     """
-    Start each module of *names* in a process of its own; asked in turn, they do not disturb.
+    Start each module of *names* in a process of its own.
 
     Args:
-        requests: Each chunk's; long enough for the thread that writes lines to have its turn.
-        chunks: The cheapest of these is a reading.
+        turns: How often contender and bare Flask each have theirs in one reading.
     """
     with contextlib.ExitStack() as stack:
         yield {
-            name: stack.enter_context(_contender(module, requests, chunks))
-            for name, module in names.items()
+            name: stack.enter_context(_contender(module, turns)) for name, module in names.items()
         }
 
 
 @contextlib.contextmanager
-def _contender(module: str, requests: int, chunks: int) -> Iterator[Contender]:
+def _contender(module: str, turns: int) -> Iterator[Contender]:
     with tempfile.TemporaryDirectory(prefix="atom-bench-") as directory, sink() as out:
         answers, answering = os.pipe()
         process = subprocess.Popen(
@@ -69,15 +73,13 @@ def _contender(module: str, requests: int, chunks: int) -> Iterator[Contender]:
             with os.fdopen(answers) as replies:
 
                 def reading() -> Mapping[str, float]:
-                    taken = []
-                    for _ in range(chunks):
-                        ask.write(f"{requests}\n")
-                        ask.flush()
-                        reply = replies.readline()
-                        if not reply:
-                            raise RuntimeError(f"{module} ended with {process.wait(10)}")
-                        taken.append(json.loads(reply))
-                    return {key: min(each[key] for each in taken) for key in taken[0]}
+                    ask.write(f"{turns}\n")
+                    ask.flush()
+                    reply = replies.readline()
+                    if not reply:
+                        raise RuntimeError(f"{module} ended with {process.wait(10)}")
+                    answer: dict[str, float] = json.loads(reply)
+                    return answer
 
                 yield reading
         finally:
@@ -125,20 +127,51 @@ def _timed(application: Callable[..., Any], environ: dict[str, Any]) -> Callable
     return run
 
 
+def reading_of(
+    contender: Callable[[int], None], bare: Callable[[int], None], turns: int
+) -> dict[str, float]:
+    """
+    Return what a request of *contender* takes, and what that is over *bare*, by CPU time.
+
+    The share is the median over pairs of turns, plus what other threads of the process used, such
+    as one that writes lines. In microseconds it is that share of bare Flask's quickest tenth,
+    which is what others on the machine have slowed down least.
+    """
+    taken: dict[Callable[[int], None], list[float]] = {contender: [], bare: []}
+    everybody, this = process_time(), thread_time()
+    for number in range(turns):
+        pair = (contender, bare) if number % 2 else (bare, contender)
+        for run in pair:
+            before = thread_time()
+            run(_REQUESTS)
+            taken[run].append((thread_time() - before) / _REQUESTS * 1e6)
+    this, everybody = thread_time() - this, process_time() - everybody
+    ours, theirs = taken[contender], taken[bare]
+    others_us = max(0.0, everybody - this) / (turns * _REQUESTS) * 1e6
+    share = median(a / b for a, b in zip(ours, theirs, strict=True)) - 1
+    share += others_us / (sum(theirs) / turns)
+    quick_us = sorted(theirs)[turns // 10]
+    return {
+        "cpu_us": (1 + share) * quick_us,
+        "over_bare_us": share * quick_us,
+        "over_bare_percent": share * 100,
+        "other_threads_us": others_us,
+    }
+
+
 def main(module: str, answering: int) -> None:
-    application = importlib.import_module(f"benchmarks.contenders.{module}").app
-    run = _timed(application, _environ())
-    run(_WARM_UP)
+    environ = _environ()
+    contender, bare = (
+        _timed(importlib.import_module(f"benchmarks.contenders.{name}").app, environ)
+        for name in (module, _BARE)
+    )
+    for run in (contender, bare):
+        run(_WARM_UP)
     gc.collect()
     gc.freeze()  # what was imported is not looked through again by every collection
     with os.fdopen(answering, "w") as replies:
         for line in sys.stdin:
-            requests = int(line)
-            cpu, wall = process_time(), perf_counter()
-            run(requests)
-            wall, cpu = perf_counter() - wall, process_time() - cpu
-            answer = {"cpu_us": cpu / requests * 1e6, "wall_us": wall / requests * 1e6}
-            replies.write(json.dumps(answer) + "\n")
+            replies.write(json.dumps(reading_of(contender, bare, int(line))) + "\n")
             replies.flush()
 
 

@@ -87,17 +87,11 @@ def _ratio(
 
 
 def _over_bare(row: str) -> Callable[[Sections], float]:
-    def work_out(sections: Sections) -> float:
-        bare = _row("in_process", "bare Flask")(sections).of("cpu_us")
-        theirs = _row("in_process", row)(sections).of("cpu_us")
-        # The cheapest rounds: what the machine adds is the same for both, and not a difference.
-        return min(theirs) - min(bare)
-
-    return work_out
+    return _median("in_process", row, "over_bare_us")
 
 
 def _per_textbook(row: str) -> Callable[[Sections], float]:
-    return lambda sections: _over_bare(row)(sections) / _over_bare("textbook")(sections)
+    return _ratio("in_process", (row, "over_bare_percent"), ("textbook", "over_bare_percent"))
 
 
 def _worst(quantity: str, *names: str) -> Callable[[Sections], float]:

@@ -84,6 +84,7 @@ def guide(plan: Plan) -> Iterator[Section]:
 def in_process(plan: Plan) -> Iterator[Section]:
     """What observing a request costs, without a socket."""
     names = {
+        "bare WSGI": "bare_wsgi",
         "bare Flask": "bare_flask",
         "ours, metrics": "metrics_only",
         "ours, everything": "everything",
@@ -92,14 +93,14 @@ def in_process(plan: Plan) -> Iterator[Section]:
     }
     if not plan.quick:
         names |= {"hooks with .labels()": "labels", "OpenTelemetry metrics": "otel"}
-    requests, chunks = (1000, 2) if plan.quick else (2000, 3)
-    with contenders_in_process(names, requests=requests, chunks=chunks) as contenders:
+    turns = 200 if plan.quick else 400
+    with contenders_in_process(names, turns=turns) as contenders:
         rows = interleave(contenders, rounds=plan.rounds, quiet=plan.quiet)
     yield Section(
         "in_process",
-        "One request of a Flask JSON route, in process",
-        f"python -m benchmarks --only in_process  # best of {chunks} × {requests} requests a round",
-        ("cpu_us", "wall_us"),
+        "One request of a Flask JSON route, in process, each beside bare Flask",
+        f"python -m benchmarks --only in_process  # {turns} turns of 25 requests a round",
+        ("cpu_us", "over_bare_us", "over_bare_percent", "other_threads_us"),
         "cpu_us",
         rows,
     )
