@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from atom_platform.metrics import instruments
+from atom_platform.metrics.multiprocess.collector import Collector
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from tests.metrics.conftest import Samples
 from tests.metrics.test_instruments import at
@@ -118,5 +119,65 @@ def test_nothing_goes_back_while_workers_are_killed(directory: Path, collected: 
     assert abs(found[OBSERVED] - found[COUNT]) <= kills
     assert decreases == 0
     assert len(list(directory.glob("counter_*.tally"))) <= 5
+    assert not list(directory.glob("*.corrupt"))
+    assert not STORAGE.problems.uncounted()
+
+
+def grow(first: int, number: int) -> int:
+    """Start a process that meets *number* label sets, and counts each three times."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            for at in range(first, first + number):
+                for _ in range(3):
+                    instruments.record_request("GET", f"/{at % 300}", 200, 0.01)
+            status = 0
+        finally:
+            os._exit(status)
+    return pid
+
+
+def test_nothing_goes_back_while_label_sets_are_added_and_writers_killed(
+    directory: Path, collected: Collected
+) -> None:
+    """Half-written lines, new segments, slots that change hands: every sample only ever grows."""
+    rng = random.Random(11)
+    instruments.record_request("GET", "/a", 200, 0.01)
+    running = [grow(each * 75, 100_000) for each in range(3)]
+    last: Samples = {}
+    back = []
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        victim = running.pop(rng.randrange(len(running)))
+        os.kill(victim, signal.SIGKILL)
+        reap(victim)
+        running.append(grow(rng.randrange(300), 100_000))
+        found = collected()
+        back += [key for key, value in last.items() if found.get(key, -1.0) < value]
+        last = found
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+        reap(pid)
+
+    before = collected()
+    running = [grow(each * 50, 300) for each in range(4)]
+    for pid in running:
+        reap(pid)
+    after = collected()
+
+    assert back == []
+    grown = {key: value - before.get(key, 0.0) for key, value in after.items()}
+    counted = [
+        value
+        for (name, labels), value in grown.items()
+        if name == "http_requests_total" and dict(labels)["status"] == "200"
+    ]
+    assert sorted(counted) == [0.0] + [12.0] * 300  # the first is /a
+    assert after == {
+        (sample.name, sample.labels): sample.value
+        for family in Collector().collect().families()
+        for sample in family.samples
+    }
     assert not list(directory.glob("*.corrupt"))
     assert not STORAGE.problems.uncounted()
