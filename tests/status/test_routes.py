@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, abort
 from flask.testing import FlaskClient
 
 from atom_platform.environment import Secret
@@ -80,6 +80,19 @@ def test_machines_get_readiness_and_links(client: FlaskClient, path: str) -> Non
     assert answer.json["checks"] == {}
     for link in answer.json["links"].values():
         assert client.get(link).status_code == 200, link
+
+
+def test_the_applications_own_hooks_do_not_stop_it() -> None:
+    """A login would, or a redirect to HTTPS."""
+    app = Flask(__name__)
+    app.before_request(lambda: abort(403))
+    with Monitoring(app, settings=Settings(status_page="on"), disk=False):
+        client = app.test_client()
+
+        for path in ("/health", "/health/", "/health/status", "/health/status/"):
+            assert client.get(path).status_code == 200, path
+        assert client.get(f"{files(client)}main.js").status_code == 200
+        assert client.get("/elsewhere").status_code == 403
 
 
 def test_machines_get_the_status_code_of_readiness() -> None:
