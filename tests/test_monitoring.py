@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from atom_platform.health.result import CheckResult
 from atom_platform.logs.config import reset
 from atom_platform.logs.output import OUTPUT
 from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.multiprocess.table import SeriesTable
 from atom_platform.monitoring import Monitoring, label_request
 from tests.polling import wait_until
 
@@ -320,6 +322,23 @@ class TestClosing:
         assert OUTPUT.writer is None
         assert (list(root.handlers), root.level) == (handlers, level)
         wait_until(lambda: not set(threading.enumerate()) - threads, seconds=30)
+
+    def test_lets_go_of_what_was_collected(self) -> None:
+        """A suite makes a hundred applications, and each scrape of one fills a table."""
+
+        def tables() -> int:
+            gc.collect()
+            return sum(type(each) is SeriesTable for each in gc.get_objects())
+
+        app = shop()
+        before = tables()
+        with Monitoring(app):
+            samples(app)
+            during = tables()
+        del app
+
+        assert during == before + 1
+        assert tables() == before
 
     def test_an_application_still_answers(self) -> None:
         app = shop()

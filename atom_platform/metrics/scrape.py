@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from time import perf_counter_ns, sleep
@@ -47,7 +48,7 @@ class Scrape:
         self._collector: Collector | None = None
         self._collection: Collection | None = None
         self._answers: dict[Format, Exposition] = {}
-        os.register_at_fork(after_in_child=self._restart)
+        _scrapes.add(self)
 
     def answer(self, wanted: Format) -> Exposition:
         """Return everything in the format *wanted*."""
@@ -80,3 +81,16 @@ class Scrape:
         self._started_at = -1
         self._collector = self._collection = None
         self._answers = {}
+
+
+#: Weak, and one hook for all: what is registered at the interpreter stays, and an application of a
+#: test would leave all that it had collected behind.
+_scrapes: Final[weakref.WeakSet[Scrape]] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for scrape in list(_scrapes):
+        scrape._restart()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -75,3 +75,17 @@ def test_workers_of_gunicorn_count_as_one(arguments: tuple[str, ...], tmp_path: 
     assert scrapes == [20] * 6
     assert ready["status"] == "ready"
     assert [line for line in lines if line["level"] in ("ERROR", "CRITICAL")] == []
+
+
+def test_uwsgi_is_told_what_it_cannot_do_so(tmp_path: Path) -> None:
+    several = ("--master", "--processes", "2", "--die-on-term")
+    command = [each for each in SINGLE["uwsgi"] if each != "--enable-threads"]
+
+    with serving(tmp_path, *command, *several) as service:
+        wait_until(
+            lambda: (
+                service.get("/health/live").status
+                and {"metrics_of_one_process", "uwsgi_without_threads"} <= set(service.events())
+            ),
+            seconds=60,
+        )
