@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,11 @@ def test_the_tables_of_checks_are_what_the_service_asks(
     for page in (ROOT / "README.md", ROOT / "docs/reference/checks.md"):
         table = page.read_text().partition("| check | healthy while |")[2].partition("\n\n")[0]
         assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == registered, page
+
+
+def test_every_extra_of_the_package_is_explained() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    table = (ROOT / "docs/adopt.md").read_text().partition("| extra | for |")[2]
+    explained = set(re.findall(r"`([a-z]+)`", table.partition("\n\n")[0]))
+
+    assert explained == set(project["optional-dependencies"])
