@@ -15,7 +15,7 @@ REASONS = {
     r".*localhost:909\d": "needs Prometheus or Alertmanager; tests/monitoring runs both",
     r".*deploy\.capacity": "measures for minutes",
     r".*benchmarks": "measures for minutes",
-    r"pip install": "changes the environment of the tests; tests/test_package.py looks into the wheel",
+    r"pip install": "changes the environment; tests/test_package.py looks into the wheel",
     r".*\bdu -xh": "reads the whole disk",
 }
 
