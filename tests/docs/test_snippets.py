@@ -151,6 +151,8 @@ def done_already() -> set[str]:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for the commands of all pages, with something to show."""
+    for program, package in (("curl", "curl"), ("jq", "jq"), ("ss", "iproute2")):
+        needs(program, package=package)
     with running_service(
         tmp_path_factory.mktemp("docs"), env={"ATOM_STATUS_PAGE": "on"}
     ) as running:
