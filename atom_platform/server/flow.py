@@ -16,7 +16,8 @@ from gunicorn.http.errors import LimitRequestHeaders
 from atom_platform.metrics.instruments import set_threads_busy
 from atom_platform.server.connection import Connection, address_of
 from atom_platform.server.drain import is_draining
-from atom_platform.server.heads import Kind, judge, known_lane_request, lane_request
+from atom_platform.server.express import Express, Guest
+from atom_platform.server.heads import Kind, judge, lane_request
 from atom_platform.server.lane import LaneAnswers
 from atom_platform.server.lobby import Lobby
 from atom_platform.server.pool import ThreadPool
@@ -59,9 +60,10 @@ class Flow:
             or cfg.http2_cleartext in ("prior-knowledge", "both")
         )
         self._lane = LaneAnswers.of(worker.wsgi)
+        self._express = Express(self._lane)
 
     def welcome(self, sock: socket.socket, client: Any, server: Any) -> bool:
-        """Take in a new connection; return whether it has been answered already."""
+        """Take in a new connection; return whether there is time for another in this turn."""
         data = b""
         if not self._opaque:
             try:
@@ -72,22 +74,32 @@ class Flow:
                 sock.close()
                 return True
             else:
-                if not data or self._answered_at_once(sock, client, data):
+                if not data:
                     sock.close()
                     return True
-        self._worker.nr_conns += 1
-        connection = Connection(self._worker.cfg, sock, client, server)
-        if data:
-            connection.received = data
-            return self._route(connection)
-        self.lobby.wait(connection, self.lobby.silent)
-        return False
+                if self._express.takes(sock, client, server, data):
+                    return True
+        return self._let_in(Guest(sock, client, server, data))
+
+    def catch_up(self) -> None:
+        """Answer who was let in during this turn and can wait for its end."""
+        for guest in self._express.answer_put_off():
+            self._let_in(guest)
 
     def close(self) -> None:
         """Close whatever waits, and let the threads go."""
         self.lobby.close()
         for pool in self._pools.values():
             pool.shutdown()
+
+    def _let_in(self, guest: Guest) -> bool:
+        self._worker.nr_conns += 1
+        connection = Connection(self._worker.cfg, guest.sock, guest.client, guest.server)
+        if guest.data:
+            connection.received = guest.data
+            return self._route(connection)
+        self.lobby.wait(connection, self.lobby.silent)
+        return False
 
     # Reading.
 
@@ -155,24 +167,6 @@ class Flow:
 
     # Answering on the spot.
 
-    def _answered_at_once(self, sock: socket.socket, client: Any, data: bytes) -> bool:
-        """
-        Answer a probe that has come before, byte for byte, and asks for no second request.
-
-        Most probes are like that, and nothing of what a waiting connection needs is made for them.
-        A client that asked for the end sends no more, and nothing unread is left: closing cannot
-        reset what it has not read yet.
-        """
-        request = known_lane_request(data)
-        if request is None or request.keep_alive or self._lane is None:
-            return False
-        answer = self._lane.render(request, keep_alive=False, remote_addr=address_of(client))
-        if answer is None:
-            return False
-        with contextlib.suppress(OSError):
-            sock.send(answer, socket.MSG_DONTWAIT)  # a new socket has room for it
-        return True
-
     def _answered(self, connection: Connection, length: int) -> bool | None:
         """
         Answer the probe whose head is the first *length* bytes.
@@ -197,7 +191,7 @@ class Flow:
         if whole and keep:
             return True
         if not whole or not (request.keep_alive or connection.received):
-            self.lobby.drop(connection)  # it sends without reading; or as in _answered_at_once
+            self.lobby.drop(connection)  # it sends without reading; or as in Express
         else:
             self.lobby.linger(connection)
         return False

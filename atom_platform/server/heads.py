@@ -20,6 +20,7 @@ MOST_HEAD_BYTES: Final = 65_536
 #: So is a body up to this; of a longer one a thread reads the rest, as long as pieces keep coming.
 MOST_BODY_BYTES: Final = 65_536
 
+LIVE: Final = "/health/live"
 HEALTH: Final = (b"GET /health/", b"HEAD /health/")
 LIVENESS: Final = re.compile(rb"(?:GET|HEAD) /health/live/?[ ?]")
 
@@ -92,6 +93,10 @@ class LaneRequest:
     keep_alive: bool
     request_id: str | None
     traceparent: str | None
+
+    @property
+    def is_liveness(self) -> bool:
+        return self.path == LIVE
 
 
 HALF_HEAD: Final = Verdict(Kind.HALF_HEAD, 0)

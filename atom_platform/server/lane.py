@@ -23,9 +23,6 @@ from atom_platform.server.heads import LaneRequest
 
 __all__ = ["LaneAnswers"]
 
-LIVE: Final = "/health/live"
-READY: Final = "/health/ready"
-
 #: As werkzeug writes them, so that no client can tell the lane from the route.
 STATUS_LINES: Final = {
     status: f"{status} {http.HTTPStatus(status).phrase.upper()}" for status in (200, 503)
@@ -79,7 +76,7 @@ class LaneAnswers:
         """
         started = time.perf_counter()
         status = 200
-        if request.path == LIVE:
+        if request.is_liveness:
             body = self._live_body()
         else:
             answer = self._ready_answer()

@@ -107,6 +107,7 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
             while self.take_connection(listener) is not None and time.monotonic() < until:
                 pass
             listener.close()  # at once: who knocks between the last look and this is reset
+        self.flow.catch_up()
         deadline = time.monotonic() + self.cfg.graceful_timeout
         soon = min(deadline, time.monotonic() + STOP_SECONDS)
         while self.nr_conns > 0 and time.monotonic() < deadline:
@@ -132,14 +133,15 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
             return
         for _ in range(MOST_ACCEPTED):
             if not self.take_connection(listener):
-                return
+                break
+        self.flow.catch_up()
 
     def take_connection(self, listener: Any) -> bool | None:
         """
         Accept one connection, and read its request if that is there already.
 
         Returns:
-            Whether it has been answered, so that there is time for another; None when there was
+            Whether there is time for another, as this one takes next to none; None when there was
             no connection to take.
         """
         if self.nr_conns >= self.worker_connections and not self.flow.lobby.make_room():

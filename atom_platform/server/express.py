@@ -1,0 +1,73 @@
+"""
+Probes that came whole with their connection, as seen before byte for byte, and want nothing more.
+
+Nearly all probes are like that, and nothing of what a waiting connection needs is made for them.
+While a database hangs, many ask for readiness at once: those are let in first and answered when the
+door is empty, so that liveness never stands in line behind them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from atom_platform.server.connection import address_of
+from atom_platform.server.heads import LaneRequest, known_lane_request
+from atom_platform.server.lane import LaneAnswers
+
+__all__ = ["Express", "Guest"]
+
+
+class Guest(NamedTuple):
+    """A new connection: its socket, both addresses, and what has been read from it."""
+
+    sock: socket.socket
+    client: Any
+    server: Any
+    data: bytes
+
+
+class Express:
+    """Answers such probes with what *lane* has ready; without one, takes nobody."""
+
+    def __init__(self, lane: LaneAnswers | None) -> None:
+        self._lane = lane
+        self._put_off: list[tuple[Guest, LaneRequest]] = []
+
+    def takes(self, sock: socket.socket, client: Any, server: Any, data: bytes) -> bool:
+        """Return whether the connection is in good hands: answered, or soon with the others."""
+        request = known_lane_request(data)
+        if request is None or request.keep_alive or self._lane is None:
+            return False
+        if request.is_liveness:
+            self._answer(sock, client, request, self._lane)
+        else:
+            self._put_off.append((Guest(sock, client, server, data), request))
+        return True
+
+    def answer_put_off(self) -> Iterator[Guest]:
+        """Answer the others; give back those that it takes the application to answer."""
+        if not self._put_off or self._lane is None:
+            return
+        waiting, self._put_off = self._put_off, []
+        for guest, request in waiting:
+            if not self._answer(guest.sock, guest.client, request, self._lane):
+                yield guest
+
+    @staticmethod
+    def _answer(sock: socket.socket, client: Any, request: LaneRequest, lane: LaneAnswers) -> bool:
+        """
+        Answer and close.
+
+        A client that asked for the end sends no more, and nothing unread is left: closing cannot
+        reset what it has not read yet.
+        """
+        answer = lane.render(request, keep_alive=False, remote_addr=address_of(client))
+        if answer is None:
+            return False
+        with contextlib.suppress(OSError):
+            sock.send(answer, socket.MSG_DONTWAIT)  # a new socket has room for it
+        sock.close()
+        return True
