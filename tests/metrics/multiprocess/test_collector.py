@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from atom_platform.metrics.exposition import expose, negotiated
 from atom_platform.metrics.multiprocess.collector import Collector
 from atom_platform.metrics.multiprocess.files import Cell, CellFile
 from atom_platform.metrics.multiprocess.storage import STORAGE
@@ -269,6 +270,32 @@ def test_one_series_under_two_keys_of_a_plain_process_is_one_series(directory: P
         cells[at] += amount
 
         assert ours(collector) == theirs(list(directory.glob("*.db")))
+    file.close()
+
+
+def test_few_changes_are_added_up_like_many(directory: Path) -> None:
+    """Also where another file has a series twice, and the text of no other series is made again."""
+    names = ["l"]
+    keys = [mmap_key("f", "f_total", names, ["x5"], text).encode() for text in ("Old.", "New.")]
+    file = CellFile(directory / "counter_1000.db")
+    for key in keys:
+        cells, at = file.add(key)
+        cells[at] = 100.0
+    tally = TallyFile(directory / "counter_slot7.tally", "counter")
+    for number in range(100):
+        tally.add(mmap_key("f", "f_total", names, [f"x{number}"], "Old.").encode())
+    collector = Collector(alive=lambda pid: True)
+    expose(collector.collect(), negotiated())
+
+    for number in (5, 77):
+        cells, at = tally.add(mmap_key("f", "f_total", names, [f"x{number}"], "Old.").encode())
+        cells[at] += number
+    text = expose(collector.collect(), negotiated()).body.decode()
+
+    assert 'f_total{l="x5"} 205.0\n' in text
+    assert 'f_total{l="x77"} 77.0\n' in text
+    assert text.count(" 0.0\n") == 98
+    tally.close()
     file.close()
 
 
