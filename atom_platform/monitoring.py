@@ -200,7 +200,7 @@ class Monitoring:
         if taken := probes.paths & {rule.rule for rule in app.url_map.iter_rules()}:
             raise RuntimeError(f"the application has its own {', '.join(sorted(taken))}")
         application = observed(
-            probes,
+            probes.answer,
             app=app,
             recorder=instruments,
             access=AccessLog(sample=self.settings.log_access_sample),
@@ -209,7 +209,9 @@ class Monitoring:
         )
         app.wsgi_app = application  # type: ignore[method-assign]  # Flask's documented way to wrap it
         for blueprint in blueprints:  # for its list of routes, and to name a 405's endpoint
-            app.register_blueprint(blueprint, name=f"{EXTENSION}_{blueprint.name}")
+            app.register_blueprint(
+                blueprint, name=f"{EXTENSION}_{blueprint.name}", routes_only=True
+            )
         if self.settings.management_port is not None:
             keep_to_health(app, access)
         answers = HealthAnswers(self.health, is_draining=is_draining, startup=lambda: True)

@@ -37,31 +37,40 @@ class ProbesFirst:
         wsgi_app: What would answer otherwise.
         blueprints: Their rules must be plain paths, of which a trailing slash is served too, or
             begin with a folder that is theirs alone.
+
+    Attributes:
+        answer: The WSGI application.
+        paths: The rules.
     """
 
     def __init__(self, wsgi_app: WSGI, blueprints: Iterable[Blueprint]) -> None:
-        self.wsgi_app = wsgi_app
         own = Flask(__name__, static_folder=None)
         for blueprint in blueprints:
             own.register_blueprint(blueprint)
         got_request_exception.connect(_note_exception, own)
-        self._own: WSGI = own.wsgi_app
         self.paths = frozenset(str(rule.rule) for rule in own.url_map.iter_rules())
-        self._slashless = frozenset(path[:-1] for path in self.paths if path.endswith("/"))
-        self._folders = tuple(path.partition("<")[0] for path in self.paths if "<" in path)
-        # Nearly every request is another one, and asked one question then rather than four.
-        self._common = os.path.commonprefix([*self.paths, *self._slashless])
+        self.answer = self._answering(wsgi_app, own.wsgi_app)
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        path = environ.get("PATH_INFO", "")
-        if path.startswith(self._common) and (
-            path in self.paths
-            or path in self._slashless
-            or path.startswith(self._folders)
-            or (path[-1:] == "/" and path.rstrip("/") in self.paths)
-        ):
-            return self._own(environ, start_response)
-        return self.wsgi_app(environ, start_response)
+    def _answering(self, others: WSGI, ours: WSGI) -> WSGI:
+        """Return the application; a function, because a `__call__` costs every request more."""
+        paths = self.paths
+        slashless = frozenset(path[:-1] for path in paths if path.endswith("/"))
+        folders = tuple(path.partition("<")[0] for path in paths if "<" in path)
+        # Nearly every request is another one, and asked one question then rather than four.
+        common = os.path.commonpath([*paths, *slashless])
+
+        def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+            path = environ.get("PATH_INFO", "")
+            if path.startswith(common) and (
+                path in paths
+                or path in slashless
+                or path.startswith(folders)
+                or (path[-1:] == "/" and path.rstrip("/") in paths)
+            ):
+                return ours(environ, start_response)
+            return others(environ, start_response)
+
+        return answer
 
 
 class ChosenWSGI(ObservedWSGI):
