@@ -19,6 +19,7 @@ process_start_time_seconds 1000
 # TYPE http_requests_total counter
 http_requests_total{endpoint="/health/ready",method="GET",status="503"} 50
 http_requests_total{endpoint="/a",method="GET",status="200"} 90
+http_requests_total{endpoint="/quiet",method="GET",status="200"} 0
 http_requests_total{endpoint="/a",method="POST",status="500"} 10
 http_requests_total{endpoint="/b\x1b[2J",method="GET",status="200"} 100
 # TYPE http_request_duration_seconds histogram
@@ -51,6 +52,10 @@ def row(lines: list[str], start: str) -> list[str]:
 
 def test_an_endpoint_is_one_line_whatever_its_methods() -> None:
     assert row(shown(), "/a ") == ["/a", "1.00/s", "10.00%", "100.0 ms", "190.0 ms", "198.0 ms"]
+
+
+def test_an_endpoint_that_nobody_asked_is_left_out() -> None:
+    assert not any(line.startswith("/quiet") for line in shown())
 
 
 def test_what_machines_ask_is_listed_and_left_out_of_the_sum() -> None:
