@@ -59,7 +59,8 @@ screenshots: install-dev ## Take the pictures of the status page (needs chromium
 install-docs: .venv/.installed-docs ## An environment of its own for what makes the site of docs/
 
 docs: install-docs ## Make the site of docs/ into site/, and check its links
-	.venv/docs/bin/sphinx-build --nitpicky --fail-on-warning --keep-going --quiet -d site/.doctrees docs site
+	@rm -rf site # a page that is left as it was keeps an old list of pages
+	.venv/docs/bin/sphinx-build --nitpicky --fail-on-warning --keep-going --quiet docs site
 
 ##@ Measure
 install-bench: .venv/.installed-bench ## The benchmarks' peers, in an environment of their own
