@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Blueprint, Response, request
+from flask.blueprints import BlueprintSetupState
 
 from atom_platform.health.answers import Answer, HealthAnswers, live_body
 from atom_platform.health.registry import HealthRegistry
@@ -58,14 +59,21 @@ def create_blueprint(
     def started() -> Response:
         return _respond(answers.startup())
 
-    @blueprint.after_app_request
-    def forbid_caching_of_refusals(response: Response) -> Response:
-        """A 405 is the router's answer, not this blueprint's, and may be cached by default."""
-        if response.status_code == 405 and request.path.startswith("/health/"):
-            response.headers["Cache-Control"] = "no-store"
-        return response
+    @blueprint.record
+    def forbid_caching_of_refusals(state: BlueprintSetupState) -> None:
+        # A hook costs each request of the application more than a microsecond, so one whose
+        # probes are answered in front of it registers the routes alone.
+        if not state.options.get("routes_only"):
+            state.app.after_request(_forbid_caching_of_refusals)
 
     return blueprint
+
+
+def _forbid_caching_of_refusals(response: Response) -> Response:
+    """A 405 is the router's answer, not this blueprint's, and may be cached by default."""
+    if response.status_code == 405 and request.path.startswith("/health/"):
+        response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _respond(answer: Answer) -> Response:

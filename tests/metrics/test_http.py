@@ -18,6 +18,7 @@ from werkzeug.wrappers import Response as PlainResponse
 
 from atom_platform.metrics.http import ObservedWSGI
 from atom_platform.metrics.queue_time import queue_seconds
+from atom_platform.monitoring import Monitoring
 from tests.metrics.counts import Counts
 from tests.polling import wait_until
 
@@ -636,3 +637,14 @@ def test_werkzeugs_own_client_reads_everything(app: Flask, counts: Counts) -> No
 
     assert (b"".join(body), status) == (b'{"number":1}\n', "200 OK")
     assert len(counts.requests) == 1
+
+
+def test_monitoring_puts_no_hook_into_the_application() -> None:
+    """One hook costs every request more than counting it; ours stand around the application."""
+    app = Flask("observed")
+    with Monitoring(app):
+        hooks = app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs
+
+        assert hooks == ({}, {}, {})
+        refused = app.test_client().post("/health/live")
+        assert (refused.status_code, refused.headers["Cache-Control"]) == (405, "no-store")
