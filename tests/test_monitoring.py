@@ -60,8 +60,14 @@ def samples(app: Flask) -> dict[tuple[str, ...], float]:
 
 
 def ready(app: Flask) -> dict[str, Any]:
-    body: dict[str, Any] = app.test_client().get("/health/ready").get_json()
-    return body
+    """Return what *app* says of its readiness, once every check has been run."""
+
+    def answer() -> dict[str, Any] | None:
+        body: dict[str, Any] = app.test_client().get("/health/ready").get_json()
+        pending = any("pending" in check["message"] for check in body["checks"].values())
+        return None if pending else body
+
+    return wait_until(answer, seconds=60) or {}
 
 
 def test_one_line_is_enough() -> None:
@@ -321,7 +327,7 @@ class TestClosing:
         assert between is not None
         assert OUTPUT.writer is None
         assert (list(root.handlers), root.level) == (handlers, level)
-        wait_until(lambda: not set(threading.enumerate()) - threads, seconds=30)
+        wait_until(lambda: not set(threading.enumerate()) - threads, seconds=60)
 
     def test_lets_go_of_what_was_collected(self) -> None:
         """A suite makes a hundred applications, and each scrape of one fills a table."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.polling import wait_until
 from tests.service import ROOT, Service
 
 __all__ = ["Adopted", "serving"]
@@ -37,6 +38,17 @@ class Adopted(Service):
         self.env["DATABASE_URL"] = "mysql://shop@db.invalid/shop"
         self._command = [str(python), *(part.format(port=self.port) for part in command)]
         self._cwd = directory
+
+    def ready(self) -> dict[str, Any]:
+        """Return the checks once it is ready; the first run of one may take a moment."""
+        body: dict[str, Any] = {}
+
+        def is_ready() -> bool:
+            body.update(self.get("/health/ready", timeout=60).json())
+            return bool(body["status"] == "ready")
+
+        wait_until(is_ready, seconds=60)
+        return dict(body["checks"])
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines so far that are ours; what the server itself prints may be no JSON."""
