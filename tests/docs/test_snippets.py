@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -222,13 +223,15 @@ def start(command: Command, folder: Path) -> tuple[subprocess.Popen[bytes], int]
 
 def end(server: subprocess.Popen[bytes]) -> None:
     """End a server and its workers."""
-    family = psutil.Process(server.pid).children(recursive=True) if server.poll() is None else []
+    family: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = psutil.Process(server.pid).children(recursive=True)
     server.send_signal(signal.SIGTERM)
     try:
-        server.wait(20)
+        server.wait(30)
     finally:
         for process in family:
-            if process.is_running():
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         server.kill()
         server.wait(10)
