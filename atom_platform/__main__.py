@@ -22,6 +22,20 @@ __all__ = ["main"]
 
 def main(arguments: list[str]) -> int:
     """Run the command that *arguments* name, and return the exit status."""
+    try:
+        return run(arguments)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("atom_platform"):
+            raise
+        print(
+            f"atom-platform: this needs {error.name}: pip install 'atom-platform[platform]'",
+            file=sys.stderr,
+        )
+        return 2
+
+
+def run(arguments: list[str]) -> int:
+    """Do what `main` does, as far as it is installed."""
     command, *rest = arguments or ["help"]
     if command == "probe":
         from atom_platform.server import probe

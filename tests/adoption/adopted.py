@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.polling import wait_until
 from tests.service import ROOT, Service
 
-__all__ = ["Adopted", "serving"]
+__all__ = ["Adopted", "python_of_others", "serving"]
 
 
 class Adopted(Service):
@@ -72,3 +75,20 @@ def serving(directory: Path, *command: str, **kwargs: Any) -> Iterator[Adopted]:
         yield service
     finally:
         service.kill()
+
+
+def python_of_others() -> Path:
+    """
+    Return the Python of .venv/adoption: applications that are not ours, and our core requirements.
+
+    Raises:
+        pytest.skip.Exception: It was not made, and this is not CI.
+        pytest.fail.Exception: It was not made, and this is CI.
+    """
+    python = ROOT / ".venv" / "adoption" / "bin" / "python"
+    if not python.exists():
+        reason = "the applications are missing: `make install-adoption`"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return python

@@ -8,7 +8,6 @@ that has no more of our requirements than `pip install atom-platform` brings.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,12 +18,10 @@ from typing import Any
 import pytest
 
 from atom_platform.server.defaults import configuration_file
-from tests.adoption.adopted import Adopted
+from tests.adoption.adopted import Adopted, python_of_others
 from tests.polling import wait_until
 from tests.redis import RedisServer
-from tests.service import ROOT, Answer
-
-PYTHON = ROOT / ".venv" / "adoption" / "bin" / "python"
+from tests.service import Answer
 
 HTTPBIN = "from httpbin import app\n"
 RQ_DASHBOARD = """
@@ -121,11 +118,7 @@ def bare_and_monitored(
     directory: Path, source: str, **env: str
 ) -> Iterator[tuple[Adopted, Adopted]]:
     """Run the application twice, and wait until both answer."""
-    if not PYTHON.exists():
-        reason = "the applications are missing: `make install-adoption`"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    python = python_of_others()
     sources = {"bare": source, "monitored": source + MONITORED}
     services = []
     with contextlib.ExitStack() as stack:
@@ -138,7 +131,7 @@ def bare_and_monitored(
             service = Adopted(
                 folder,
                 ("-m", "gunicorn", "application:app", "--bind", "127.0.0.1:{port}"),
-                python=PYTHON,
+                python=python,
                 env={"PYTHONHASHSEED": "0", **env},  # Flask puts a set into `Allow`
             )
             stack.callback(service.kill)
