@@ -23,6 +23,7 @@ import yaml
 from tests.docs.not_run import REASONS, reason_for
 from tests.docs.snippets import PAGES, Command, Snippet, commands_of, parses, snippets_of
 from tests.polling import free_port, wait_until
+from tests.postgres import PostgreSQL
 from tests.service import ROOT, Service, running_service
 from tests.tools import needs
 
@@ -37,7 +38,6 @@ PARSERS: dict[str, Callable[[str], Any]] = {
 #: Languages of which nothing is checked here, and why.
 UNCHECKED = {
     "text": "is what a program prints, or a drawing",
-    "sql": "is asked in psql by hand",
 }
 
 
@@ -56,7 +56,7 @@ def blocks(page: Path, *languages: str) -> list[Snippet]:
 
 
 def test_every_language_is_known() -> None:
-    known = {*SHELL, *PARSERS, *UNCHECKED, "python", "promql"}
+    known = {*SHELL, *PARSERS, *UNCHECKED, "python", "promql", "sql"}
 
     assert {snippet.where: snippet.language for snippet in SNIPPETS} | {} == {
         snippet.where: snippet.language for snippet in SNIPPETS if snippet.language in known
@@ -88,6 +88,11 @@ def test_queries_parse(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(queries)} rules found" in done.stdout
+
+
+def test_statements_run(postgresql: PostgreSQL) -> None:
+    for snippet in of("sql"):
+        postgresql.execute(snippet.text)
 
 
 @pytest.fixture(name="folder")
@@ -347,6 +352,7 @@ def test_each_reason_not_to_run_is_needed_and_the_rest_is_run(
         "commands run": len(commands) - reasons.total(),
         "commands only parsed": reasons.total(),
         "queries parsed": len(of("promql")),
+        "statements run": len(of("sql")),
         "data blocks parsed": len(of(*PARSERS)),
         "blocks not checked": len(of(*UNCHECKED)),
     }
