@@ -16,16 +16,16 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.service import running_service  # noqa: E402 — needs the path
 from tests.browser import launched, visiting  # noqa: E402 — likewise
+from tests.service import running_service  # noqa: E402 — needs the path
 
 IMAGES: Final = ROOT / "docs" / "images"
 #: Long enough for lines with a shape.
 WATCHED_SECONDS: Final = float(os.environ.get("WATCHED_SECONDS", "100"))
 LOOKS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
-    ("light", {"viewport": {"width": 1180, "height": 1000}, "color_scheme": "light"}),
-    ("dark", {"viewport": {"width": 1180, "height": 1000}, "color_scheme": "dark"}),
-    ("phone", {"viewport": {"width": 360, "height": 1000}, "color_scheme": "light"}),
+    ("light", {"viewport": {"width": 1180, "height": 1330}, "color_scheme": "light"}),
+    ("dark", {"viewport": {"width": 1180, "height": 840}, "color_scheme": "dark"}),
+    ("phone", {"viewport": {"width": 360, "height": 840}, "color_scheme": "light"}),
 )
 
 
@@ -51,7 +51,7 @@ def main() -> None:
                         visit.page.set_viewport_size(options["viewport"])
                         visit.page.wait_for_timeout(2500)  # until it has drawn itself again
                         path = IMAGES / f"status-{look}.png"
-                        visit.page.screenshot(path=path, full_page=look != "dark")
+                        visit.page.screenshot(path=path)
                         print(path.relative_to(ROOT), path.stat().st_size, "bytes")
                     print("complaints of the browser:", visit.complaints or "none")
             finally:
