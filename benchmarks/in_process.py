@@ -25,7 +25,7 @@ from typing import Any, Final
 from benchmarks.rounds import Contender
 from benchmarks.servers import ROOT, sink
 
-__all__ = ["contenders_in_process", "reading_of"]
+__all__ = ["contenders_in_process", "reading_of", "timed_contender"]
 
 _WARM_UP: Final = 500
 #: Of a turn. Few enough for the next turn to meet the same machine, enough for a clock of one µs.
@@ -127,6 +127,11 @@ def _timed(application: Callable[..., Any], environ: dict[str, Any]) -> Callable
     return run
 
 
+def timed_contender(module: str) -> Callable[[int], None]:
+    """Return a function that sends the contender *module* a number of requests."""
+    return _timed(importlib.import_module(f"benchmarks.contenders.{module}").app, _environ())
+
+
 def reading_of(
     contender: Callable[[int], None], bare: Callable[[int], None], turns: int
 ) -> dict[str, float]:
@@ -160,11 +165,7 @@ def reading_of(
 
 
 def main(module: str, answering: int) -> None:
-    environ = _environ()
-    contender, bare = (
-        _timed(importlib.import_module(f"benchmarks.contenders.{name}").app, environ)
-        for name in (module, _BARE)
-    )
+    contender, bare = timed_contender(module), timed_contender(_BARE)
     for run in (contender, bare):
         run(_WARM_UP)
     gc.collect()
