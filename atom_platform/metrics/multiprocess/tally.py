@@ -113,8 +113,18 @@ def split_key(kind: str, key: bytes) -> tuple[bytes, bytes, bytes]:
         for item in labels:
             if item[0] == "le" and _is_number(item[1]):
                 labels, role = tuple(each for each in labels if each != item), f"={item[1]}"
-    identity = json.dumps([parsed.family, *(text for item in labels for text in item)])
-    return identity.encode(), json.dumps(parsed.help).encode(), json.dumps(role)[1:-1].encode()
+    return _identity(parsed.family, labels), _json(parsed.help), _json(role)[1:-1]
+
+
+# Kept, because the cells of a label set are asked for one after the other.
+@lru_cache(maxsize=16)
+def _identity(family: str, labels: Labels) -> bytes:
+    return json.dumps([family, *(text for item in labels for text in item)]).encode()
+
+
+@lru_cache(maxsize=256)
+def _json(text: str) -> bytes:
+    return json.dumps(text).encode()
 
 
 def whole_key(line: Line, role: bytes) -> bytes:
@@ -131,10 +141,9 @@ def written_line(
     family: str, labels: Labels, help_text: str, samples: Iterable[str], bounds: Iterable[str] = ()
 ) -> bytes:
     """Return the line of a label set, which is sorted, that has these samples and then buckets."""
-    identity = json.dumps([family, *(text for item in labels for text in item)])
     roles = [f".{sample}" for sample in samples] + [f"={bound}" for bound in bounds]
-    texts = [identity, json.dumps(help_text), *(json.dumps(role)[1:-1] for role in roles)]
-    return "\t".join(texts).encode()
+    texts = [_identity(family, labels), _json(help_text), *(_json(role)[1:-1] for role in roles)]
+    return b"\t".join(texts)
 
 
 def parse_line(line: bytes) -> Line:

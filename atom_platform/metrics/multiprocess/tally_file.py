@@ -7,6 +7,7 @@ the old map stays: cells handed out before stay good.
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 from pathlib import Path
@@ -24,9 +25,7 @@ from atom_platform.metrics.multiprocess.tally import (
     HEAD,
     MAGIC,
     TEXT_AT,
-    Line,
     lines_of,
-    parse_line,
     segments,
     split_key,
     whole_key,
@@ -57,7 +56,7 @@ class TallyFile:
         self._maps: list[mmap.mmap] = []
         #: Place of each number, by identity and role.
         self.entries: dict[bytes, dict[bytes, int]] = {}
-        self._helps: dict[bytes, str] = {}
+        self._helps: dict[bytes, bytes] = {}
         head = HEAD.pack(MAGIC, INITIAL_BYTES, 0)
         self._fd = allocated(path, head)
         try:
@@ -77,7 +76,7 @@ class TallyFile:
             # What the scrape would refuse, nobody should count into.
             for line in lines_of(self._maps[-1], (start, end)):
                 for role in line[2]:
-                    self._learn(line, role)
+                    self._learn(line[0], json.dumps(line[1]).encode(), role)
 
     def find(self, key: bytes) -> Cell | None:
         """Return the cell of *key*, or None if there is none yet."""
@@ -106,7 +105,7 @@ class TallyFile:
         # Published last, in one store: a reader never sees a length without its text.
         self._used += len(text)
         self._words[self._start // 8 + _USED] = self._used
-        return self._doubles, self._learn(parse_line(whole[1:]), role)
+        return self._doubles, self._learn(identity, help_text, role)
 
     def all_keys(self) -> list[bytes]:
         """Return the key of each number."""
@@ -132,17 +131,17 @@ class TallyFile:
 
     def _places(self) -> list[tuple[bytes, int]]:
         return [
-            (whole_key((identity, self._helps[identity], []), role), place)
+            (whole_key((identity, json.loads(self._helps[identity]), []), role), place)
             for identity, places in self.entries.items()
             for role, place in places.items()
         ]
 
-    def _learn(self, line: Line, role: bytes) -> int:
+    def _learn(self, identity: bytes, help_text: bytes, role: bytes) -> int:
         self._cells += 1
-        self._identity = line[0]
-        self._helps.setdefault(line[0], line[1])
+        self._identity = identity
+        self._helps.setdefault(identity, help_text)
         place: int = self._end // 8 - self._cells
-        return self.entries.setdefault(line[0], {}).setdefault(role, place)
+        return self.entries.setdefault(identity, {}).setdefault(role, place)
 
     def _enter(self, start: int, end: int) -> None:
         """Have what is added go to this segment, behind what it has."""
