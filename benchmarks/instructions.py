@@ -2,8 +2,8 @@
 Machine instructions a request takes in process: `python -m benchmarks.instructions CONTENDER …`.
 
 Needs valgrind. The number is the same on a loaded machine as on an idle one, to about one in two
-hundred. It leaves out caches, which our code, small and spread, misses more than its share. A source
-file that changes meanwhile is compiled in one of the two runs, and spoils it.
+hundred. It leaves out caches, which our code, small and spread, misses more than its share. A
+source file that changes meanwhile is compiled in one of the two runs, and spoils it.
 """
 
 from __future__ import annotations
