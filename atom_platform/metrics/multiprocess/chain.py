@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 from atom_platform.metrics.multiprocess.files import Cell, CellFile, MemoryFile
 from atom_platform.metrics.multiprocess.place import Place
-from atom_platform.metrics.multiprocess.problems import Problems
 from atom_platform.metrics.multiprocess.tally_file import TallyFile
 
 __all__ = ["Chain", "Entry"]
@@ -31,10 +29,9 @@ class Chain:
         place: The process's place in the directory; without one, memory is all there is.
     """
 
-    def __init__(self, kind: str, place: Place | None, problems: Problems) -> None:
+    def __init__(self, kind: str, place: Place | None) -> None:
         self._kind = kind
         self._place = place
-        self._problems = problems
         self.files: list[CellFile | TallyFile | MemoryFile] = (
             list(place.open(kind)) if place else []
         )
@@ -58,8 +55,8 @@ class Chain:
             try:
                 found = last.add(key)
             except OSError as error:
-                path = Path() if isinstance(last, MemoryFile) else last.path
-                self._problems.note("write", "metrics_file_full", path, error)
+                if self._place is not None and not isinstance(last, MemoryFile):
+                    self._place.note_unwritable(last.path, error)
                 self._lengthen()
         return found
 

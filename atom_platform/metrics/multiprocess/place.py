@@ -18,6 +18,8 @@ from atom_platform.metrics.multiprocess.tally_file import TallyFile
 
 __all__ = ["Place"]
 
+FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+
 #: Corrupt files that are kept for whoever wants to know why.
 _CORRUPT_KEPT: Final = 8
 
@@ -80,6 +82,15 @@ class Place:
             paths.append(spill / self._name(kind))
         return [file for path in paths if (file := self._opened(path, kind)) is not None]
 
+    def note_unwritable(self, path: Path, error: Exception) -> None:
+        """Count that *path* could not be written; a full disk is one line of log a service."""
+        if isinstance(error, OSError) and error.errno in FULL:
+            self._problems.note(
+                "write", "metrics_directory_full", self.directory, error, logged=self.slots.tells()
+            )
+        else:
+            self._problems.note("write", "metrics_file_unusable", path, error)
+
     def spill(self, kind: str) -> CellFile | TallyFile | None:
         """Return a file for *kind* on another file system, or None if there is no room either."""
         parent = spill_directory(self.directory, create=True)
@@ -101,7 +112,7 @@ class Place:
                 if path.name != self._name(kind):
                     break
             except (OSError, ValueError) as error:
-                self._problems.note("write", "metrics_file_unusable", path, error)
+                self.note_unwritable(path, error)
                 break
         return None
 

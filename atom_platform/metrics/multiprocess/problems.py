@@ -30,10 +30,25 @@ class Problems:
         self._seen: set[tuple[str, str]] = set()
         self._logging = threading.local()
 
-    def note(self, kind: str | None, event: str, path: Path, error: BaseException | str) -> None:
-        """Count one more of *kind*, if any, and have *event* logged unless it was, for *path*."""
+    def note(
+        self,
+        kind: str | None,
+        event: str,
+        path: Path,
+        error: BaseException | str,
+        *,
+        logged: bool = True,
+    ) -> None:
+        """
+        Count one more of *kind*, if any, and have *event* logged unless it was, for *path*.
+
+        Args:
+            logged: Whether it is to be logged at all, and not by another process.
+        """
         if kind is not None:
             self._uncounted.append(kind)
+        if not logged:
+            return
         if (event, str(path)) not in self._seen and len(self._seen) < _LOGGED_AT_MOST:
             self._seen.add((event, str(path)))
             self._unlogged.append((event, {"path": str(path), "error": str(error)}))

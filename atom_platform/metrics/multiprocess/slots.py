@@ -25,6 +25,8 @@ __all__ = ["SlotFile"]
 _NAME: Final = ".slots"
 #: A second byte of a slot says that its live gauges are its present holder's.
 _LIVE: Final = 1 << 20
+#: Whoever holds this byte tells that the file system is full; the others know that it is told.
+_TELLS: Final = 1 << 21
 #: struct flock of 64-bit Linux, padding at its end included.
 _FLOCK: Final = struct.Struct("@hhqqi4x")
 
@@ -84,6 +86,10 @@ class SlotFile:
         except OSError:
             return False
         return True
+
+    def tells(self) -> bool:
+        """Return whether it is for this process to log what concerns the directory as a whole."""
+        return self.try_claim(_TELLS)
 
     def give_back(self, slot: int) -> None:
         """Let others have *slot*."""

@@ -170,7 +170,7 @@ class Storage:
         chain = self._chains.get(kind)
         if chain is None:
             self._settle()
-            chain = self._chains.get(kind) or Chain(kind, self._place, self.problems)
+            chain = self._chains.get(kind) or Chain(kind, self._place)
             self._chains[kind] = chain
         return chain
 
@@ -185,7 +185,7 @@ class Storage:
                 # All that the slot has, counted into or not: should the directory be deleted, then
                 # what a predecessor left is this process's to carry on.
                 for kind in self._place.kinds():
-                    self._chains[kind] = Chain(kind, self._place, self.problems)
+                    self._chains[kind] = Chain(kind, self._place)
             except OSError as error:
                 self._retry_at = time.monotonic() + _RETRY_SECONDS
                 self.problems.note("directory", "metrics_directory_unusable", self.directory, error)
