@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,21 @@ def test_what_is_no_file_is_not_read(file: LevelsFile, log: Log, tmp_path: Path)
     (tmp_path / "levels").unlink()
     (tmp_path / "levels").mkdir()
     file.poll()
+    assert levels()[0] == "INFO"
+
+
+def test_a_pipe_that_nobody_writes_to_holds_nothing_up(file: LevelsFile, tmp_path: Path) -> None:
+    """It is the thread that writes the log that reads the file."""
+    path = tmp_path / "levels"
+    os.mkfifo(path)
+    thread = threading.Thread(target=file.poll, daemon=True)
+    thread.start()
+    thread.join(30)
+    hangs = thread.is_alive()
+    if hangs:
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+
+    assert not hangs
     assert levels()[0] == "INFO"
 
 

@@ -30,6 +30,10 @@ def written(**fields: Any) -> str:
         "cookie", "Set-Cookie", "cookies", "api_key", "apikey", "X-API-Key", "APIKey", "dsn",
         "SENTRY_DSN", "database_url", "DATABASE_URL", "private_key", "credential", "credentials",
         "session", "session_id", "sessionid", "passphrase", "jwt", "otp", "connection_string",
+        # Words run together, in the middle of others.
+        "myaccesskey", "myapikey", "myauthorization", "myconnectionstring", "mycookie",
+        "mycredential", "mydatabaseurl", "myencryptionkey", "mypassphrase", "mypasswd",
+        "mypassword", "myprivatekey", "mysecret", "mysessionid", "mysigningkey", "mysmtpurl",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("wrap", [lambda s: s, lambda s: [s], lambda s: {"a": s}, lambda s: 4711])
@@ -54,8 +58,12 @@ def test_a_key_that_only_looks_like_it_is_shown(key: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("token_count", 12), ("max_tokens", 4096), ("tokens_used", 7.5), ("session_seconds", 3)],
-)
+    [
+        ("token_count", 12), ("max_tokens", 4096), ("tokens_used", 7.5), ("session_seconds", 3),
+        ("token_ttl", 60), ("session_age", 5), ("token_bytes", 40), ("session_ms", 1.5),
+        ("token_limit", 9), ("cookie_size", 100), ("cookie_length", 7), ("token_expires", 60),
+    ],
+)  # fmt: skip
 def test_a_number_of_tokens_is_a_measurement(key: str, value: float) -> None:
     assert json.loads(written(**{key: value}))[key] == value
     assert SECRET not in written(**{key: SECRET})
@@ -94,6 +102,16 @@ def test_a_secret_in_text_is_redacted(text: str, shown: str) -> None:
     assert SECRET not in written(exception=f"Traceback\n  x\nValueError: {text}")
     assert SECRET not in written(values=[{"x": (text,)}])
     assert SECRET not in written(thing=ValueError(text))
+
+
+@pytest.mark.parametrize(
+    "text", [f"bearer\t{SECRET}", f"İİİİ password={SECRET} İ", f"authorization\n:\t{SECRET}"]
+)
+def test_the_spacing_and_letters_around_a_secret_do_not_save_it(text: str) -> None:
+    """İ is longer in lower case, in which the text is searched."""
+    shown = json.loads(written(said=text))["said"]
+
+    assert shown == text.replace(SECRET, "[redacted]")
 
 
 @pytest.mark.parametrize(
