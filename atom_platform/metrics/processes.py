@@ -34,6 +34,8 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 #: A worker may be reaped between two readings; under a storm of deaths the last reading must do.
 _READINGS_AT_MOST: Final = 20
+#: After SIGUSR2 the former one leaves, perhaps just as it is about to be read.
+_ARBITERS_LEAVE_AT_MOST: Final = 3
 #: Where the kernel says how many connections wait to be accepted (struct tcp_info, of a listener).
 _TCPI_UNACKED: Final = slice(24, 28)
 
@@ -75,10 +77,10 @@ class Processes:
         found: list[FamilySamples] = []
         with contextlib.suppress(OSError, ValueError):
             found.append(_family(PROCESS_START_TIME, started_at or self._started_at(pids[0])))
-        if ticks is not None:
-            # Ticks of a tree that was read across a death may lack that process's; the next
-            # reading has them, and a counter must not show the difference.
-            self._cpu_floor = max(self._cpu_floor, ticks)
+        if ticks is not None or self._cpu_floor:
+            # Ticks of a tree that was read across a death may lack that process's, or be unread;
+            # the next reading has them, and a counter must not show the difference.
+            self._cpu_floor = max(self._cpu_floor, ticks or 0)
             found.append(_family(PROCESS_CPU, self._cpu_floor / _TICKS))
         found.append(_family(PROCESS_RESIDENT_MEMORY, sum(map(self._resident_bytes, pids))))
         found.append(_family(PROCESS_OPEN_FDS, sum(map(self._open_fds, pids))))
@@ -103,15 +105,17 @@ class Processes:
 
         def read() -> Reading:
             nonlocal pids, ticks
-            living = self._service()[0]
-            pids, ticks = self._consistent(living)
-            return Reading(ticks or 0, tuple(living))
+            for _ in range(_ARBITERS_LEAVE_AT_MOST):
+                living = self._service()[0]
+                pids, ticks = self._consistent(living)
+                if ticks is not None:
+                    return Reading(ticks, tuple(living))
+            raise OSError("the process table cannot be read")
 
         prepared = directories.prepared()
         if prepared is not None and prepared.path is not None:
             with contextlib.suppress(OSError):
-                told = CpuLedger(prepared.path, prepared.owner.service).advance(read)
-                return pids, None if ticks is None else told
+                return pids, CpuLedger(prepared.path, prepared.owner.service).advance(read)
         return (pids, ticks) if pids else self._consistent(arbiters)
 
     def _consistent(self, roots: list[int]) -> tuple[list[int], int | None]:

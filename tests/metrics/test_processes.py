@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -188,6 +189,19 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
 
     assert "process_cpu_seconds_total" not in found
     assert "process_start_time_seconds" not in found
+
+
+def test_a_counter_stays_when_it_cannot_be_read_again(tmp_path: Path) -> None:
+    """An arbiter that leaves after SIGUSR2 may be gone between two looks at it."""
+    processes = Processes(proc=tmp_path)
+    write_stat(tmp_path, os.getpid(), "arbiter", 300, 200)
+    before = values(processes)
+    shutil.rmtree(tmp_path / str(os.getpid()))
+
+    after = values(processes)
+
+    counter = "process_cpu_seconds_total"
+    assert after[counter] == before[counter] > 0
 
 
 @pytest.fixture(name="listener")
