@@ -143,6 +143,17 @@ def test_a_pipe_that_nobody_writes_to_holds_nothing_up(file: LevelsFile, tmp_pat
     assert levels()[0] == "INFO"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_somebody_elses_file_is_not_read(file: LevelsFile, log: Log, tmp_path: Path) -> None:
+    path = tmp_path / "levels"
+    file.write(Levels(level="DEBUG"))
+    os.chown(path, 12345, 12345)
+    file.poll()
+
+    assert levels()[0] == "INFO"
+    assert [line["event"] for line in log.lines()] == ["log_levels_not_read"]
+
+
 def test_an_unknown_level_is_refused(file: LevelsFile) -> None:
     with pytest.raises(ValueError, match="one of"):
         file.write(Levels(level="LOUD"))
