@@ -115,7 +115,8 @@ class Processes:
         prepared = directories.prepared()
         if prepared is not None and prepared.path is not None:
             with contextlib.suppress(OSError):
-                return pids, CpuLedger(prepared.path, prepared.owner.service).advance(read)
+                told = CpuLedger(prepared.path, prepared.owner.service).advance(read)
+                return pids, told
         return (pids, ticks) if pids else self._consistent(arbiters)
 
     def _consistent(self, roots: list[int]) -> tuple[list[int], int | None]:
