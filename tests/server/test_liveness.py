@@ -171,7 +171,8 @@ def test_a_busy_worker_leaves_connections_to_a_free_one(serve: Serve) -> None:
     with one_worker_busy(service) as free:
         answers = Counter(int(service.get("/pid").body) for _ in range(40))
 
-    assert answers[free] >= 38  # all, unless the free one is kept from running for a while
+    # All, unless the free one is kept from running for a while; half of them without the turnstile.
+    assert answers[free] >= 28
 
 
 def test_a_busy_worker_answers_liveness_when_the_free_one_hangs(serve: Serve) -> None:
