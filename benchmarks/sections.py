@@ -227,7 +227,7 @@ def scrape(plan: Plan) -> Iterator[Section]:
     """The scrape beside stock's, from small to large."""
     cases: list[tuple[int, int, int]] = [(8, 600, 0), (2, 20, 500)]
     if not plan.quick:
-        cases = [(2, 20, 0), (2, 600, 500), (8, 100, 0), (8, 600, 0), (16, 600, 0), (8, 2000, 0)]
+        cases = [(2, 20, 0), (2, 100, 500), (8, 100, 0), (8, 600, 0), (16, 600, 0), (8, 2000, 0)]
     for workers, sets, dead in cases:
         note(f"  scrape: {workers} workers × {sets} label sets, {dead} recycled")
         measure: Callable[[], dict[str, float]] = partial(
