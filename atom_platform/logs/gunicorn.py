@@ -7,6 +7,8 @@ import re
 import ssl
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final
 
 from gunicorn.glogging import Logger
@@ -17,7 +19,7 @@ from atom_platform.logs.output import OUTPUT
 from atom_platform.logs.records import level_name, line_of
 from atom_platform.settings import Settings
 
-__all__ = ["GunicornLogger"]
+__all__ = ["REFUSED", "GunicornLogger", "Refused"]
 
 _REFUSED: Final = re.compile(r"Invalid request from ip=([^:]*(?:::?[0-9a-f.:]*)?): (.*)", re.DOTALL)
 #: What gunicorn answers to a request that its parser refuses; 400 to the rest (workers/base.py).
@@ -32,6 +34,24 @@ _STATUS: Final[tuple[tuple[type[BaseException], int], ...]] = (
 )
 #: `--log-level debug` prints the configuration, and these settings hold the values of variables.
 _SECRET_SETTINGS: Final = re.compile(r"(?m)^(  (?:raw_env|env)): .*$")
+
+
+@dataclass(slots=True)
+class Refused:
+    """
+    A request that gunicorn may be about to refuse.
+
+    Attributes:
+        request_id: For the answer and the access line.
+        observed: Whether there is such a line.
+    """
+
+    request_id: str
+    observed: bool = False
+
+
+#: The one that this thread is about to refuse, when its answer can carry an id.
+REFUSED: Final[ContextVar[Refused | None]] = ContextVar("refused", default=None)
 
 
 class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
@@ -88,7 +108,7 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         """Account for what the parser refused; gunicorn is handling its exception right now."""
         error = sys.exception()
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 400)
-        request = getattr(error, "req", None)
+        request, refused = getattr(error, "req", None), REFUSED.get()
         try:
             observe(
                 getattr(request, "method", None) or "OTHER",
@@ -98,8 +118,11 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
                 0.0,
                 0,
                 remote_addr,
+                refused.request_id if refused else None,
                 reason=reason,
             )
+            if refused:
+                refused.observed = True
         except Exception:
             super().exception("refused_request_not_observed")
 

@@ -25,6 +25,7 @@ from atom_platform.metrics.instruments import heartbeat
 from atom_platform.server.door import Door
 from atom_platform.server.flow import Flow
 from atom_platform.server.pool import ThreadPool
+from atom_platform.server.refusal import Refusal
 from atom_platform.server.turnstile import ASIDE_SECONDS, Turnstile
 
 __all__ = ["HealthLaneWorker"]
@@ -66,6 +67,10 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
 
     def get_thread_pool(self) -> ThreadPool:
         return ThreadPool(self.cfg.threads, name="request")
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        with Refusal(client) as refusal:
+            super().handle_error(req, refusal, addr, exc)
 
     def run(self) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)

@@ -259,7 +259,10 @@ def test_what_gunicorn_refuses_is_refused(
 
     client.send(data)
 
-    assert client.reply().status == status
+    reply = client.reply()
+    assert reply.status == status
+    request_id = reply.headers["x-request-id"]
+    wait_until(lambda: service.logged("http_request", request_id=request_id, status=status))
 
 
 def test_an_unread_body_does_not_cut_the_answer_off(service: Service, connect: Connect) -> None:
