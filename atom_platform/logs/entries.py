@@ -6,11 +6,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-__all__ = ["Entry", "entry_of", "joined", "line_of"]
+__all__ = ["Entry", "entry_of", "joined", "line_of", "without_odd_ends"]
 
 #: A line, with its level when that is not INFO.
 Entry = bytes | tuple[bytes, str]
+
+#: What Unicode ends a line with beside the newline, in UTF-8 and as JSON escapes it.
+_ODD_ENDS: Final = (
+    (b"\xe2\x80\xa8", rb"\u2028"),
+    (b"\xe2\x80\xa9", rb"\u2029"),
+    (b"\xc2\x85", rb"\u0085"),
+)
 
 
 def entry_of(line: bytes, level: str) -> Entry:
@@ -30,3 +38,15 @@ def joined(entries: Sequence[Entry]) -> tuple[bytes, Mapping[str, int]]:
     except TypeError:
         levels = Counter(entry[1] if isinstance(entry, tuple) else "INFO" for entry in entries)
         return b"".join(map(line_of, entries)), levels
+
+
+def without_odd_ends(lines: bytes) -> bytes:
+    """
+    Return *lines* of JSON with those ends escaped, which a client may put into a path.
+
+    JSON allows them in strings, but many a reader splits lines at them (`str.splitlines`).
+    """
+    for end, escape in _ODD_ENDS:
+        if end in lines:
+            lines = lines.replace(end, escape)
+    return lines

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from atom_platform.logs.entries import Entry, entry_of, joined, line_of
+from atom_platform.logs.entries import Entry, entry_of, joined, line_of, without_odd_ends
 from atom_platform.logs.lifecycle import flush_at_end_of_child, keep_through_forks
 from atom_platform.logs.shared import SharedOutput
 
@@ -92,8 +92,7 @@ class Writer:
         if len(line) > self._short_bytes or len(queue) >= self._max_lines or self._closed:
             self._write_with_care(line, level)
             return
-        # No lock on every request's way: the thread says that it sleeps and then looks into the
-        # queue; we add and then look whether it sleeps.
+        # No lock: the thread says that it sleeps, then looks here; we add, then look if it sleeps.
         queue.append(line if level == "INFO" else (line, level))
         if self._asleep:
             self._rouse()
@@ -164,7 +163,7 @@ class Writer:
             self._dropped("write_error", len(self._queue))
 
     def _start(self) -> None:
-        # Set before it runs: a signal handler that logs while it starts must not start another.
+        # Set first: a signal handler that logs while it starts must not start another.
         self._thread = thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         try:
             thread.start()
@@ -224,6 +223,7 @@ class Writer:
 
     def _deliver(self, batch: bytes, deadline: float | None) -> bool:
         """Write *batch* whole, or count what of it was lost. None as *deadline* waits for ever."""
+        batch = without_odd_ends(batch)
         timeout = -1 if deadline is None else max(0.0, deadline - time.monotonic())
         written = 0
         if self._delivering.acquire(timeout=timeout):  # one thread at a time: the file lock is ours

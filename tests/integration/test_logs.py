@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
 
@@ -52,3 +53,18 @@ def test_traceparent_is_followed(service: Service) -> None:
     (line,) = wait_until(lambda: service.logged("http_request", trace_id=trace))
 
     assert len(line["span_id"]) == 16
+
+
+def test_a_path_cannot_end_a_line(service: Service) -> None:
+    """Many a reader takes Unicode's other line ends for ends of lines."""
+    path = "/zz%E2%80%A8a%E2%80%A9b%C2%85c"
+    before = len(service.output)
+
+    assert service.get(path).status == 404
+
+    wait_until(
+        lambda: [line for line in service.output[before:] if b"zz" in line and b'"path"' in line]
+    )
+    (line,) = [line for line in service.output[before:] if b"zz" in line]
+    assert len(line.decode().splitlines()) == 1
+    assert json.loads(line)["path"] == "/zz\u2028a\u2029b\x85c"
