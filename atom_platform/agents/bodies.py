@@ -8,6 +8,7 @@ import re
 from typing import Any, Final, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from atom_platform.agents.model import Fault
 from atom_platform.agents.problems import BadBody
@@ -45,8 +46,15 @@ def checked_body(content: bytes, model: type[Wish]) -> Wish:
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         raise BadBody(
-            422, "The body is not what is expected", [Fault(e["loc"], e["msg"]) for e in found]
+            422, "The body is not what is expected", [Fault(e["loc"], _sentence(e)) for e in found]
         ) from None
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """Return what is wrong, without the name of a class of ours."""
+    if error["type"] in ("dataclass_type", "model_type"):
+        return "Input should be an object"
+    return error["msg"]
 
 
 def _parsed(content: bytes) -> Any:

@@ -226,3 +226,14 @@ class Chunks:
         size = len(self._rest) if size < 0 else min(size, 8192)
         piece, self._rest = self._rest[:size], self._rest[size:]
         return piece
+
+
+@pytest.mark.parametrize("content", [b"[]", b"null", b'"x"', b'{"steps": [[]]}'])
+def test_a_refusal_names_nothing_of_ours(client: FlaskClient, content: bytes) -> None:
+    """A client cannot know what a class of ours is called."""
+    answer = client.post("/api/v1/agents", data=content, content_type="application/json")
+
+    assert answer.status_code == 422
+    assert "Input should be an object" in answer.text
+    assert "NewAgent" not in answer.text
+    assert "StepWish" not in answer.text
