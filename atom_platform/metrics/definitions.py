@@ -45,9 +45,11 @@ __all__ = [
     "METRIC_LABEL_OVERFLOWS",
     "OUTCOMES",
     "PROCESS_CPU",
+    "PROCESS_MAX_FDS",
     "PROCESS_OPEN_FDS",
     "PROCESS_RESIDENT_MEMORY",
     "PROCESS_START_TIME",
+    "PROCESS_VIRTUAL_MEMORY",
     "SKILL_EXECUTIONS",
     "SKILL_EXECUTION_DURATION",
     "Definition",
@@ -310,6 +312,18 @@ PROCESS_RESIDENT_MEMORY: Final = Definition(
     "process_resident_memory_bytes",
     "gauge",
     "Resident memory, arbiter and all workers together.",
+    computed=True,
+)
+PROCESS_VIRTUAL_MEMORY: Final = Definition(
+    "process_virtual_memory_bytes",
+    "gauge",
+    "Virtual memory, arbiter and all workers together.",
+    computed=True,
+)
+PROCESS_MAX_FDS: Final = Definition(
+    "process_max_fds",
+    "gauge",
+    "Most file descriptors that may be open, arbiter and all workers together.",
     computed=True,
 )
 PROCESS_OPEN_FDS: Final = Definition(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ from atom_platform.metrics.cpu_ledger import CpuLedger, Reading
 from atom_platform.metrics.definitions import (
     GUNICORN_BACKLOG,
     PROCESS_CPU,
+    PROCESS_MAX_FDS,
     PROCESS_OPEN_FDS,
     PROCESS_RESIDENT_MEMORY,
     PROCESS_START_TIME,
+    PROCESS_VIRTUAL_MEMORY,
     Definition,
 )
 from atom_platform.metrics.multiprocess import directory as directories
@@ -82,8 +85,11 @@ class Processes:
             # the next reading has them, and a counter must not show the difference.
             self._cpu_floor = max(self._cpu_floor, ticks or 0)
             found.append(_family(PROCESS_CPU, self._cpu_floor / _TICKS))
-        found.append(_family(PROCESS_RESIDENT_MEMORY, sum(map(self._resident_bytes, pids))))
+        sizes = list(map(self._memory_bytes, pids))
+        found.append(_family(PROCESS_VIRTUAL_MEMORY, sum(virtual for virtual, _ in sizes)))
+        found.append(_family(PROCESS_RESIDENT_MEMORY, sum(resident for _, resident in sizes)))
         found.append(_family(PROCESS_OPEN_FDS, sum(map(self._open_fds, pids))))
+        found.append(_family(PROCESS_MAX_FDS, sum(map(_max_fds, pids))))
         backlogs = [size for size in map(_backlog, _listeners) if size is not None]
         if backlogs:
             found.append(_family(GUNICORN_BACKLOG, sum(backlogs)))
@@ -153,10 +159,12 @@ class Processes:
         text = (self._proc / str(pid) / "task" / str(pid) / "children").read_text()
         return [int(child) for child in text.split()]
 
-    def _resident_bytes(self, pid: int) -> int:
+    def _memory_bytes(self, pid: int) -> tuple[int, int]:
+        """Return its virtual and its resident size."""
         with contextlib.suppress(OSError, ValueError, IndexError):
-            return int((self._proc / str(pid) / "statm").read_text().split()[1]) * _PAGE_BYTES
-        return 0
+            virtual, resident = (self._proc / str(pid) / "statm").read_text().split()[:2]
+            return int(virtual) * _PAGE_BYTES, int(resident) * _PAGE_BYTES
+        return 0, 0
 
     def _open_fds(self, pid: int) -> int:
         with contextlib.suppress(OSError):
@@ -168,6 +176,13 @@ class Processes:
             if line.startswith("btime "):
                 return int(line.split()[1]) + self._stat(pid).started / _TICKS
         raise ValueError("the kernel does not say when it booted")
+
+
+def _max_fds(pid: int) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        soft = resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
+        return 0 if soft == resource.RLIM_INFINITY else soft
+    return 0
 
 
 def _family(definition: Definition, value: float) -> FamilySamples:

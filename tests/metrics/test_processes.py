@@ -86,7 +86,11 @@ def test_without_an_arbiter_the_service_is_this_process() -> None:
     assert found["process_resident_memory_bytes"] == pytest.approx(
         process.memory_info().rss, rel=0.2
     )
+    assert found["process_virtual_memory_bytes"] == pytest.approx(
+        process.memory_info().vms, rel=0.2
+    )
     assert found["process_open_fds"] == pytest.approx(process.num_fds(), abs=2)
+    assert found["process_max_fds"] == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     assert found["process_start_time_seconds"] == pytest.approx(process.create_time(), abs=2)
     assert "gunicorn_backlog" not in found
 
@@ -103,6 +107,8 @@ def test_the_service_is_its_arbiter_and_workers_together(service: Script) -> Non
         sum(psutil.Process(pid).memory_info().rss for pid in (service.pid, *workers)), rel=0.1
     )
     assert together["process_open_fds"] > alone["process_open_fds"] * 2
+    assert together["process_max_fds"] == alone["process_max_fds"] * 3
+    assert together["process_virtual_memory_bytes"] > alone["process_virtual_memory_bytes"] * 2
     assert together["process_start_time_seconds"] == alone["process_start_time_seconds"]
     assert abs(together["process_start_time_seconds"] - time.time()) < 60
     for worker in workers:
