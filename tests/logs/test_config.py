@@ -272,6 +272,7 @@ def test_counts_lines_by_level_and_survives_a_counter_that_fails(log: Log) -> No
 
 
 def test_reset_puts_everything_back() -> None:
+    reset()  # an application of another test's may have been made in this process
     root = logging.getLogger()
     plain = logging.StreamHandler(sys.stderr)
     root.addHandler(plain)
