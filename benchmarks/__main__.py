@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under two minutes, fewer peers")
+    parser.add_argument("--quick", action="store_true", help="some minutes, fewer peers")
     parser.add_argument("--check", action="store_true", help="exit 1 when a ratio is missed")
     parser.add_argument("--only", nargs="*", choices=SECTIONS, help="leave the rest out")
     parser.add_argument("--rounds", type=int, default=0, help="readings of each contender")

@@ -24,7 +24,7 @@ class Plan:
     The size of a run.
 
     Attributes:
-        quick: Under two minutes: fewer rounds, fewer peers, shorter loads.
+        quick: Some minutes: fewer rounds, fewer peers, shorter loads.
         commit: What is measured; asked for once, as others may commit meanwhile.
     """
 
