@@ -20,6 +20,11 @@ by `make sbom`.
 | --- | --- | --- |
 """
 
+TAIL = """
+The status page brings a copy of uPlot {version} (MIT; `atom_platform/status/static/vendor`).
+"""
+ASSETS = Path(__file__).parent.parent / "assets" / "package.json"
+
 
 def table(sbom: dict[str, Any]) -> str:
     """Return the page for the components of *sbom*."""
@@ -31,7 +36,9 @@ def table(sbom: dict[str, Any]) -> str:
         )
         for component in sbom["components"]
     )
-    return HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    vendored = json.loads(ASSETS.read_text())["dependencies"]
+    tail = TAIL.format(version=vendored["uplot"])
+    return HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows) + tail
 
 
 def licences(component: dict[str, Any]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from typing import Any
@@ -60,6 +61,13 @@ def test_the_licence_of_every_package_is_listed() -> None:
     listed = {re.sub(r"[-_.]+", "-", name) for name in rows}
 
     assert pinned("requirements.txt") == listed
+
+
+def test_what_is_vendored_is_listed() -> None:
+    package = json.loads((ROOT / "deploy" / "assets" / "package.json").read_text())
+
+    for name, version in package["dependencies"].items():
+        assert f"{name} {version} (" in LICENCES.lower()
 
 
 def test_our_own_licence_is_the_same_wherever_it_is_told() -> None:
