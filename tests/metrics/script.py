@@ -42,6 +42,7 @@ class Script:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     @property
@@ -81,9 +82,11 @@ class Script:
 
 @contextlib.contextmanager
 def running_script(code: str, *, env: Mapping[str, str] | None = None) -> Iterator[Script]:
-    """Start a script, and end it afterwards whatever happened."""
+    """Start a script, and end it and what it has forked afterwards, whatever happened."""
     script = Script(code, env=env)
     try:
         yield script
     finally:
         script.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(script.pid, signal.SIGKILL)

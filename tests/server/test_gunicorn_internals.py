@@ -59,6 +59,7 @@ def test_the_minor_version_is_the_one_that_was_read() -> None:
         ("get_thread_pool", ["self"]),
         ("run", ["self"]),
         ("accept", ["self", "listener"]),
+        ("handle_error", ["self", "req", "client", "addr", "exc"]),
     ],
 )
 def test_overridden_methods_have_the_same_signature(name: str, expected: list[str]) -> None:
@@ -72,8 +73,18 @@ def test_nothing_else_of_the_threaded_worker_is_overridden() -> None:
     theirs = {name for each in (ThreadWorker, Worker) for name in vars(each)}
     attributes = set(source(ThreadWorker.__init__).split()) | set(source(Worker.__init__).split())
 
-    assert ours & theirs == {"init_process", "get_thread_pool", "run", "accept"}
+    assert ours & theirs == {"init_process", "get_thread_pool", "run", "accept", "handle_error"}
     assert not {f"self.{name}" for name in ours} & attributes
+
+
+def test_a_refusal_is_told_to_the_log_and_then_written_to_the_socket() -> None:
+    """`Refusal` stands in for the socket meanwhile."""
+    assert in_order(
+        source(Worker.handle_error),
+        'msg = "Invalid request from ip={ip}: {error}"',
+        "self.log.warning(",
+        "util.write_error(client, status_int, reason, mesg)",
+    )
 
 
 def test_only_the_replaced_methods_know_gunicorns_waiting_connections() -> None:
