@@ -3,21 +3,28 @@ Probes that came whole with their connection, as seen before byte for byte, and 
 
 Nearly all probes are like that, and nothing of what a waiting connection needs is made for them.
 While a database hangs, many ask for readiness at once: those are let in first and answered when the
-door is empty, so that liveness never stands in line behind them.
+door is empty, so that liveness never stands in line behind them. And bad news is told in batches:
+who asks again at once, as one does then, would else take the machine from everybody.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from atom_platform.server.connection import address_of
 from atom_platform.server.heads import LaneRequest, known_lane_request
 from atom_platform.server.lane import LaneAnswers
 
 __all__ = ["Express", "Guest"]
+
+#: Short against the half second in which readiness is promised, long against what a batch takes.
+BAD_NEWS_SECONDS: Final = 0.02
+#: More than that are not kept waiting, or they would hold too many descriptors.
+MOST_WAITING: Final = 256
 
 
 class Guest(NamedTuple):
@@ -35,6 +42,7 @@ class Express:
     def __init__(self, lane: LaneAnswers | None) -> None:
         self._lane = lane
         self._put_off: list[tuple[Guest, LaneRequest]] = []
+        self._not_before = 0.0
 
     def takes(self, sock: socket.socket, client: Any, server: Any, data: bytes) -> bool:
         """Return whether the connection is in good hands: answered, or soon with the others."""
@@ -47,17 +55,28 @@ class Express:
             self._put_off.append((Guest(sock, client, server, data), request))
         return True
 
-    def answer_put_off(self) -> Iterator[Guest]:
-        """Answer the others; give back those that it takes the application to answer."""
+    def seconds_to_due(self, now: float) -> float | None:
+        """Return how long until the others are answered; None when nobody waits."""
+        return max(0.0, self._not_before - now) if self._put_off else None
+
+    def answer_put_off(self, *, at_once: bool = False) -> Iterator[Guest]:
+        """Answer the others if it is time; give back those that take the application to answer."""
         if not self._put_off or self._lane is None:
+            return
+        if (
+            not at_once
+            and len(self._put_off) < MOST_WAITING
+            and time.monotonic() < self._not_before
+        ):
             return
         waiting, self._put_off = self._put_off, []
         for guest, request in waiting:
             if not self._answer(guest.sock, guest.client, request, self._lane):
                 yield guest
 
-    @staticmethod
-    def _answer(sock: socket.socket, client: Any, request: LaneRequest, lane: LaneAnswers) -> bool:
+    def _answer(
+        self, sock: socket.socket, client: Any, request: LaneRequest, lane: LaneAnswers
+    ) -> bool:
         """
         Answer and close.
 
@@ -67,6 +86,8 @@ class Express:
         answer = lane.render(request, keep_alive=False, remote_addr=address_of(client))
         if answer is None:
             return False
+        if not answer.startswith(b"200", len("HTTP/1.1 ")):
+            self._not_before = time.monotonic() + BAD_NEWS_SECONDS
         with contextlib.suppress(OSError):
             sock.send(answer, socket.MSG_DONTWAIT)  # a new socket has room for it
         sock.close()

@@ -81,10 +81,15 @@ class Flow:
                     return True
         return self._let_in(Guest(sock, client, server, data))
 
-    def catch_up(self) -> None:
-        """Answer who was let in during this turn and can wait for its end."""
-        for guest in self._express.answer_put_off():
+    def catch_up(self, *, at_once: bool = False) -> None:
+        """Answer who was let in and could wait, if it is time for that."""
+        for guest in self._express.answer_put_off(at_once=at_once):
             self._let_in(guest)
+
+    def seconds_to_deadlines(self, now: float) -> list[float]:
+        """Return how long until somebody has waited enough, in each place where one waits."""
+        due = self._express.seconds_to_due(now)
+        return [*self.lobby.seconds_to_deadlines(now), *([] if due is None else [due])]
 
     def close(self) -> None:
         """Close whatever waits, and let the threads go."""

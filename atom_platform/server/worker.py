@@ -97,10 +97,11 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
         if self.accepts_at is not None and now >= self.accepts_at and self.alive:
             self.accepts_at = None
             self.set_accept_enabled(True)
-        due = [1.0, *self.flow.lobby.seconds_to_deadlines(now)]
+        due = [1.0, *self.flow.seconds_to_deadlines(now)]
         if self.accepts_at is not None and self.alive:
             due.append(self.accepts_at - now)
         self.wait_for_and_dispatch_events(timeout=min(due))
+        self.flow.catch_up()
         self.flow.lobby.expire(time.monotonic())
 
     def stop_gracefully(self) -> None:
@@ -112,7 +113,7 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
             while self.take_connection(listener) is not None and time.monotonic() < until:
                 pass
             listener.close()  # at once: who knocks between the last look and this is reset
-        self.flow.catch_up()
+        self.flow.catch_up(at_once=True)
         deadline = time.monotonic() + self.cfg.graceful_timeout
         soon = min(deadline, time.monotonic() + STOP_SECONDS)
         while self.nr_conns > 0 and time.monotonic() < deadline:

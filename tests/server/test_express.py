@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from atom_platform.server.express import Express
+from atom_platform.server.express import BAD_NEWS_SECONDS, Express
 from atom_platform.server.heads import lane_request
 from atom_platform.server.lane import LaneAnswers
 from tests.server.client import get
@@ -42,7 +43,7 @@ def express(answers: LaneAnswers | None) -> Express:
 
 def test_liveness_does_not_stand_in_line_behind_readiness(pair: Pair) -> None:
     observed: list[Any] = []
-    door = express(lane(Readiness(503, b"no"), observed))
+    door = express(lane(Readiness(200, b"ok"), observed))
     clients = []
     for data in (READY, READY, LIVE):
         here, there = pair()
@@ -54,9 +55,41 @@ def test_liveness_does_not_stand_in_line_behind_readiness(pair: Pair) -> None:
     left = list(door.answer_put_off())
 
     assert left == []
-    assert [client.recv(1000)[-2:] for client in clients[:2]] == [b"no", b"no"]
+    assert [client.recv(1000)[-2:] for client in clients[:2]] == [b"ok", b"ok"]
     assert [client.recv(1) for client in clients] == [b"", b"", b""]
     assert list(door.answer_put_off()) == []
+
+
+def test_bad_news_is_told_in_batches(pair: Pair) -> None:
+    """Who asks again at once would else take the machine from everybody else."""
+    door = express(lane(Readiness(503, b"no"), []))
+    first, second = pair(), pair()
+    door.takes(first[0], CLIENT, None, READY)
+    assert door.seconds_to_due(time.monotonic()) == 0
+    assert list(door.answer_put_off()) == []
+    assert first[1].recv(1000).endswith(b"no")
+
+    door.takes(second[0], CLIENT, None, READY)
+    asked_at = time.monotonic()
+    due = door.seconds_to_due(asked_at)
+    while (now := time.monotonic()) < asked_at + 20 and door.seconds_to_due(now):
+        assert list(door.answer_put_off()) == []
+    assert list(door.answer_put_off()) == []
+
+    assert due is not None
+    assert due <= BAD_NEWS_SECONDS
+    assert second[1].recv(1000).endswith(b"no")
+    assert door.seconds_to_due(time.monotonic()) is None
+
+
+def test_nobody_is_kept_waiting_at_the_end(pair: Pair) -> None:
+    door = express(lane(Readiness(503, b"no"), []))
+    pairs = [pair() for _ in range(2)]
+    for here, _ in pairs:
+        door.takes(here, CLIENT, None, READY)
+        assert list(door.answer_put_off(at_once=True)) == []
+
+    assert [there.recv(1000)[-2:] for _, there in pairs] == [b"no", b"no"]
 
 
 def test_what_only_the_application_can_answer_comes_back(pair: Pair) -> None:
