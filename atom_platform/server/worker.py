@@ -139,8 +139,7 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
             return
         for _ in range(MOST_ACCEPTED):
             if not self.take_connection(listener):
-                break
-        self.flow.catch_up()
+                return
 
     def take_connection(self, listener: Any) -> bool | None:
         """
