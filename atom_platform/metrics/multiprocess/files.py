@@ -23,15 +23,7 @@ from atom_platform.metrics.multiprocess.format import (
     read_entries,
 )
 
-__all__ = [
-    "INITIAL_BYTES",
-    "Cell",
-    "CellFile",
-    "MemoryFile",
-    "allocated",
-    "is_linked",
-    "step_bytes",
-]
+__all__ = ["INITIAL_BYTES", "Cell", "CellFile", "MappedFile", "MemoryFile", "step_bytes"]
 
 #: A table of doubles and the place in it; a gauge's timestamp is the next place.
 Cell = tuple[Any, int]
@@ -41,7 +33,7 @@ _LARGEST_STEP_BYTES: Final = 1024 * 1024
 _INT: Final = struct.Struct("i")
 
 
-def allocated(path: Path, head: bytes) -> int:
+def _allocated(path: Path, head: bytes) -> int:
     """
     Return a descriptor of *path*: as it is, or made with *head* and room behind it.
 
@@ -66,21 +58,59 @@ def allocated(path: Path, head: bytes) -> int:
     return fd
 
 
-def is_linked(fd: int, size: int) -> bool:
-    """Return whether the file of *fd* still has a name, and *size* bytes."""
-    try:
-        status = os.fstat(fd)
-    except OSError:
-        return False
-    return status.st_nlink > 0 and status.st_size >= size
-
-
 def step_bytes(size: int) -> int:
     """Return by how much a file of *size* bytes is to grow."""
     return min(size, _LARGEST_STEP_BYTES)
 
 
-class CellFile:
+class MappedFile:
+    """
+    A file that one process maps and writes: what all formats have in common.
+
+    `_open` reads what the file holds, and keeps in `_size` how much of it is mapped.
+
+    Args:
+        path: Created if missing.
+        head: What a new file begins with.
+
+    Raises:
+        CorruptFileError: The file holds something else.
+        OSError: There is no room, or no right.
+    """
+
+    _size: int
+
+    def __init__(self, path: Path, head: bytes) -> None:
+        self.path = path
+        self._maps: list[mmap.mmap] = []
+        self._fd = _allocated(path, head)
+        try:
+            self._open()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _open(self) -> None:
+        raise NotImplementedError
+
+    def is_linked(self) -> bool:
+        """Return whether the file can still be found by others, in its full length."""
+        try:
+            status = os.fstat(self._fd)
+        except OSError:
+            return False
+        return status.st_nlink > 0 and status.st_size >= self._size
+
+    def is_whole(self) -> bool:
+        """Return whether what is mapped is there: to touch what was cut off would be a SIGBUS."""
+        return os.fstat(self._fd).st_size >= self._size
+
+    def close(self) -> None:
+        """Give the descriptor back; cells that were handed out keep their map alive."""
+        os.close(self._fd)
+
+
+class CellFile(MappedFile):
     """
     One file of prometheus_client's format, written by the one process that holds its slot.
 
@@ -93,14 +123,7 @@ class CellFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._maps: list[mmap.mmap] = []
-        self._fd = allocated(path, _INT.pack(FIRST_ENTRY))
-        try:
-            self._open()
-        except BaseException:
-            os.close(self._fd)
-            raise
+        super().__init__(path, _INT.pack(FIRST_ENTRY))
 
     def _open(self) -> None:
         size = os.fstat(self._fd).st_size
@@ -148,24 +171,12 @@ class CellFile:
             self.entries[key] = place
         return self._cells, place
 
-    def is_linked(self) -> bool:
-        """Return whether the file can still be found by others, in its full length."""
-        return is_linked(self._fd, self._size)
-
-    def is_whole(self) -> bool:
-        """Return whether what is mapped is there: to touch what was cut off would be a SIGBUS."""
-        return os.fstat(self._fd).st_size >= self._size
-
     def values(self) -> list[tuple[bytes, float, float]]:
         """Return key, value and timestamp of each entry, or nothing if the file was cut."""
         cells = self._cells
         if not self.is_whole():
             return []
         return [(key, cells[place], cells[place + 1]) for key, place in self.entries.items()]
-
-    def close(self) -> None:
-        """Give the descriptor back; cells that were handed out keep their map alive."""
-        os.close(self._fd)
 
     def _grow(self, least: int) -> None:
         size = -(-max(self._size + step_bytes(self._size), least) // mmap.PAGESIZE) * mmap.PAGESIZE

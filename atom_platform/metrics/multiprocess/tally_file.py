@@ -16,8 +16,7 @@ from typing import Final
 from atom_platform.metrics.multiprocess.files import (
     INITIAL_BYTES,
     Cell,
-    allocated,
-    is_linked,
+    MappedFile,
     step_bytes,
 )
 from atom_platform.metrics.multiprocess.format import CorruptFileError
@@ -37,7 +36,7 @@ __all__ = ["TallyFile"]
 _USED: Final = 2
 
 
-class TallyFile:
+class TallyFile(MappedFile):
     """
     One tally, opened for writing by the one process that holds its slot.
 
@@ -51,19 +50,11 @@ class TallyFile:
     """
 
     def __init__(self, path: Path, kind: str) -> None:
-        self.path = path
         self._kind = kind
-        self._maps: list[mmap.mmap] = []
         #: Place of each number, by identity and role.
         self.entries: dict[bytes, dict[bytes, int]] = {}
         self._helps: dict[bytes, bytes] = {}
-        head = HEAD.pack(MAGIC, INITIAL_BYTES, 0)
-        self._fd = allocated(path, head)
-        try:
-            self._open()
-        except BaseException:
-            os.close(self._fd)
-            raise
+        super().__init__(path, HEAD.pack(MAGIC, INITIAL_BYTES, 0))
 
     def _open(self) -> None:
         size = os.fstat(self._fd).st_size
@@ -116,18 +107,6 @@ class TallyFile:
         if not self.is_whole():
             return []
         return [(key, self._doubles[place], 0.0) for key, place in self._places()]
-
-    def is_linked(self) -> bool:
-        """Return whether the file can still be found by others, in its full length."""
-        return is_linked(self._fd, self._size)
-
-    def is_whole(self) -> bool:
-        """Return whether what is mapped is there: to touch what was cut off would be a SIGBUS."""
-        return os.fstat(self._fd).st_size >= self._size
-
-    def close(self) -> None:
-        """Give the descriptor back; cells that were handed out keep their map alive."""
-        os.close(self._fd)
 
     def _places(self) -> list[tuple[bytes, int]]:
         return [
