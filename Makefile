@@ -104,24 +104,10 @@ help: ## Show this
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
-.venv/.installed-deploy: .venv/.python requirements-deploy.txt
-	$(PYTHON) -m venv .venv/deploy
-	.venv/deploy/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-deploy.txt
-	@touch $@
-
-.venv/.installed-docs: .venv/.python requirements-docs.txt
-	$(PYTHON) -m venv .venv/docs
-	.venv/docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.txt
-	@touch $@
-
-.venv/.installed-bench: .venv/.python requirements-bench.txt
-	$(PYTHON) -m venv .venv/bench
-	.venv/bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
-	@touch $@
-
-.venv/.installed-adoption: .venv/.python requirements-adoption.txt
-	$(PYTHON) -m venv .venv/adoption
-	.venv/adoption/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-adoption.txt
+# What must not meet the service's own packages has an environment of its own.
+.venv/.installed-%: .venv/.python requirements-%.txt
+	$(PYTHON) -m venv .venv/$*
+	.venv/$*/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-$*.txt
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed requirements-dev.txt
