@@ -44,6 +44,7 @@ from atom_platform.logs.http import AccessLog
 from atom_platform.metrics import instruments
 from atom_platform.metrics.instruments import track_agent, track_query, track_skill
 from atom_platform.metrics.jobs import counting_with_service
+from atom_platform.metrics.page import MetricsPage
 from atom_platform.server.drain import is_draining
 from atom_platform.settings import Settings
 from atom_platform.skills.failure import SkillFailed
@@ -190,10 +191,11 @@ class Monitoring:
             raise RuntimeError("this application is monitored already")
         self.watch_disk()
         access = access_of(self.settings)
+        page = MetricsPage(on_scrape=self._scraped)
         blueprints = create_blueprints(
             self.health,
             access,
-            on_scrape=self._scraped,
+            page,
             status_page=self.settings.status_page == "on",
         )
         probes = ProbesFirst(app.wsgi_app, blueprints)
@@ -221,6 +223,8 @@ class Monitoring:
             live_body=live_body,
             ready_answer=(lambda: None) if access.restricted else answers.ready_at_once,
             observe_request=application.observe,
+            page=None if access.restricted else page,
+            wsgi_app=application,
         )
         warn_about_server()
 

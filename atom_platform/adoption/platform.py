@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from atom_platform.health.answers import Answer
 from atom_platform.health.registry import HealthRegistry
+from atom_platform.metrics.page import MetricsPage
 from atom_platform.settings import Settings
 
 __all__ = ["EXTENSION", "Platform"]
@@ -28,6 +29,9 @@ class Platform:
         ready_answer: Makes the readiness answer for them; None when that might take time, or the
             answer depends on who asks.
         observe_request: Counts and logs a request that was answered outside of the application.
+        page: What a scrape shows, for them too; None when the answer depends on who asks.
+        wsgi_app: The application as it was left. What somebody wraps it in later, a login for
+            example, is to see the scrapes.
     """
 
     settings: Settings
@@ -35,3 +39,5 @@ class Platform:
     live_body: Callable[[], bytes]
     ready_answer: Callable[[], Answer | None]
     observe_request: Callable[..., None]
+    page: MetricsPage | None
+    wsgi_app: Callable[..., Any]

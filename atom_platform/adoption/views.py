@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from flask import Blueprint
 
 from atom_platform.access import Access, Verdict
 from atom_platform.health import views as health_views
 from atom_platform.health.registry import HealthRegistry
 from atom_platform.metrics import views as metrics_views
+from atom_platform.metrics.page import MetricsPage
 from atom_platform.server.drain import is_draining
 from atom_platform.settings import Settings
 from atom_platform.status import views as status_views
@@ -26,8 +25,8 @@ def access_of(settings: Settings) -> Access:
 def create_blueprints(
     health: HealthRegistry,
     access: Access,
+    page: MetricsPage,
     *,
-    on_scrape: Callable[[], None],
     status_page: bool = False,
 ) -> tuple[Blueprint, ...]:
     """Return the routes of the probes, of the scrape and, if wanted, of the status page."""
@@ -37,7 +36,7 @@ def create_blueprints(
             is_draining=is_draining,
             shows_checks=lambda environ: access.verdict(environ) is Verdict.OPEN,
         ),
-        metrics_views.create_blueprint(on_scrape=on_scrape, verdict=access.verdict),
+        metrics_views.create_blueprint(page, verdict=access.verdict),
     ]
     if status_page:
         blueprints.append(

@@ -52,6 +52,10 @@ class Scrape:
 
     def answer(self, wanted: Format) -> Exposition:
         """Return everything in the format *wanted*."""
+        return self.answers([wanted])[wanted]
+
+    def answers(self, wanted: Iterable[Format]) -> dict[Format, Exposition]:
+        """Return everything in each of the formats *wanted*, all of one collection."""
         arrived_at = self._clock()
         STORAGE.heartbeat()
         while STORAGE.is_moving():
@@ -61,11 +65,12 @@ class Scrape:
                 self._started_at = self._clock()
                 self._collection = self._collected()
                 self._answers.clear()
-            if wanted not in self._answers:
-                self._answers[wanted] = expose(self._collection, wanted)
-            answer = self._answers[wanted]
+            for each in wanted:
+                if each not in self._answers:
+                    self._answers[each] = expose(self._collection, each)
+            answers = self._answers.copy()
         count_problems()
-        return answer
+        return answers
 
     def _collected(self) -> Collection:
         self._collector = self._collector or Collector(seed=seed)

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from atom_platform.agents.service import AgentService
 from atom_platform.metrics import views as metrics_views
+from atom_platform.metrics.page import MetricsPage
 from atom_platform.skills.registry import Skill, SkillRegistry
 from tests.agents.api import Api, step
 from tests.agents.skills import Anything
@@ -20,7 +21,7 @@ Sample = Callable[..., float]
 @pytest.fixture(name="sample")
 def _sample(app: Flask) -> Sample:
     """Return a function that scrapes the application, and returns one sample or 0."""
-    app.register_blueprint(metrics_views.create_blueprint())
+    app.register_blueprint(metrics_views.create_blueprint(MetricsPage()))
     client = app.test_client()
 
     def sample(name: str, **labels: str) -> float:

@@ -12,6 +12,7 @@ from atom_platform.agents.store import AgentStore
 from atom_platform.agents.views import create_blueprint
 from atom_platform.database.engine import Database, open_database
 from atom_platform.metrics import views as metrics_views
+from atom_platform.metrics.page import MetricsPage
 from atom_platform.settings import Settings
 from atom_platform.skills.registry import Skill, SkillRegistry
 from tests.agents.api import Api, problem, step
@@ -100,7 +101,7 @@ def test_an_execution_that_cannot_be_stored_is_counted_and_told(
         return "done"
 
     skills.register(Skill("pull-the-rug", "", Anything, pull_the_rug))
-    app.register_blueprint(metrics_views.create_blueprint())
+    app.register_blueprint(metrics_views.create_blueprint(MetricsPage()))
     agent_id = f"rugged-{'sqlite' if database.is_sqlite else 'postgresql'}"
     api.create(agent_id, step("pull-the-rug"))
 

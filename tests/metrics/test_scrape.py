@@ -78,3 +78,18 @@ def test_one_after_the_other_never_share() -> None:
         seen.append(errors(scrape.answer(WANTED).body))
 
     assert seen == [1, 2, 3]
+
+
+def test_who_asks_for_several_formats_gets_one_collection() -> None:
+    gate = Gate()
+    gate.release()
+    scrape = Scrape(gate)
+    formats = [WANTED, negotiated(accept="application/openmetrics-text"), WANTED]
+
+    answers = scrape.answers(formats)
+
+    assert gate.entered == 1
+    assert {answers[each].content_type.partition(";")[0] for each in formats} == {
+        "text/plain",
+        "application/openmetrics-text",
+    }

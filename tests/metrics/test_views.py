@@ -9,13 +9,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from atom_platform.access import Verdict
+from atom_platform.metrics.page import MetricsPage
 from atom_platform.metrics.views import create_blueprint
 
 
 @pytest.fixture(name="client")
 def _client() -> FlaskClient:
     app = Flask("test")
-    app.register_blueprint(create_blueprint(on_scrape=lambda: scrapes.append(1)))
+    app.register_blueprint(create_blueprint(MetricsPage(on_scrape=lambda: scrapes.append(1))))
     scrapes.clear()
     return app.test_client()
 
@@ -100,7 +101,9 @@ def test_scrapes_time_themselves(client: FlaskClient) -> None:
 def test_a_refusal_shows_nothing_and_wakes_nobody(verdict: Verdict, status: int, path: str) -> None:
     app = Flask("test")
     app.register_blueprint(
-        create_blueprint(on_scrape=lambda: scrapes.append(1), verdict=lambda environ: verdict)
+        create_blueprint(
+            MetricsPage(on_scrape=lambda: scrapes.append(1)), verdict=lambda environ: verdict
+        )
     )
     scrapes.clear()
 
