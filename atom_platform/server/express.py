@@ -47,7 +47,7 @@ class Express:
     def takes(self, sock: socket.socket, client: Any, server: Any, data: bytes) -> bool:
         """Return whether the connection is in good hands: answered, or soon with the others."""
         request = known_lane_request(data)
-        if request is None or request.keep_alive or self._lane is None:
+        if request is None or request.keep_alive or request.is_scrape or self._lane is None:
             return False
         if request.is_liveness:
             self._answer(sock, client, request, self._lane)

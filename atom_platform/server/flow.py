@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from typing import Any, Final
 
 from gunicorn.http.errors import LimitRequestHeaders
 
-from atom_platform.metrics.instruments import set_threads_busy
 from atom_platform.server.connection import Connection, address_of
 from atom_platform.server.drain import is_draining
 from atom_platform.server.express import Express, Guest
-from atom_platform.server.heads import Kind, judge, lane_request
+from atom_platform.server.heads import Kind, LaneRequest, judge, lane_request
 from atom_platform.server.lane import LaneAnswers
 from atom_platform.server.lobby import Lobby
-from atom_platform.server.pool import ThreadPool
+from atom_platform.server.scrapes import Outcomes, Visit, scrapes_of
+from atom_platform.server.threads import Threads
 
 __all__ = ["Flow"]
 
 READ_BYTES: Final = 65_536
-HEALTH_THREADS: Final = 8
 
 #: Pipelined probes answered in one turn; a flood of them must not stop the loop.
 MOST_IN_A_ROW: Final = 16
@@ -37,7 +37,6 @@ class Flow:
 
     Attributes:
         lobby: Where connections wait.
-        busy: Ordinary requests that have a thread or wait for one.
     """
 
     def __init__(self, worker: Any) -> None:
@@ -45,13 +44,6 @@ class Flow:
         self._worker = worker
         self._defer = worker.method_queue.defer
         self.lobby = Lobby(worker, on_readable=self._read)
-        self.busy = 0
-        self._requests: ThreadPool = worker.tpool
-        self._pools = {
-            Kind.LIVENESS: ThreadPool(1, name="liveness"),
-            Kind.HEALTH: ThreadPool(HEALTH_THREADS, name="health"),
-            Kind.ORDINARY: self._requests,
-        }
         #: Bytes that only gunicorn can make sense of are read by gunicorn, in a thread.
         self._opaque = (
             cfg.is_ssl
@@ -59,8 +51,15 @@ class Flow:
             or cfg.proxy_protocol != "off"
             or cfg.http2_cleartext in ("prior-knowledge", "both")
         )
+        self._threads = Threads(worker, self.lobby, opaque=self._opaque, on_ahead=self._route)
+        self._scrapes = scrapes_of(worker.wsgi, report=self._report)
         self._lane = LaneAnswers.of(worker.wsgi)
         self._express = Express(self._lane)
+
+    @property
+    def busy(self) -> int:
+        """How many ordinary requests have a thread or wait for one."""
+        return self._threads.busy
 
     def welcome(self, sock: socket.socket, client: Any, server: Any) -> bool:
         """Take in a new connection; return whether there is time for another in this turn."""
@@ -94,8 +93,9 @@ class Flow:
     def close(self) -> None:
         """Close whatever waits, and let the threads go."""
         self.lobby.close()
-        for pool in self._pools.values():
-            pool.shutdown()
+        self._threads.close()
+        if self._scrapes is not None:
+            self._scrapes.close()
 
     def _let_in(self, guest: Guest) -> bool:
         self._worker.nr_conns += 1
@@ -110,7 +110,7 @@ class Flow:
 
     def _read(self, connection: Connection) -> None:
         if self._opaque:
-            self._submit(connection, self._requests)
+            self._threads.serve(connection, Kind.ORDINARY)
             return
         try:
             if connection.receive(READ_BYTES):
@@ -121,7 +121,7 @@ class Flow:
         except OSError:
             pass
         if connection.wanted:  # a request by its head: the application answers it, and it counts
-            self._submit(connection, self._requests)
+            self._threads.serve(connection, Kind.ORDINARY)
         else:
             self.lobby.drop(connection)
 
@@ -147,7 +147,7 @@ class Flow:
                 return False
             goes_on = None if kind is Kind.ORDINARY else self._answered(connection, length)
             if goes_on is None:
-                self._submit(connection, self._pools[kind])
+                self._threads.serve(connection, kind)
                 return False
             if not goes_on:
                 return True
@@ -184,15 +184,27 @@ class Flow:
             return None
         cfg, alive = self._worker.cfg, self._worker.alive
         keep = bool(request.keep_alive and alive and cfg.keepalive) and not is_draining()
+        if request.is_scrape:
+            if self._scrapes is None:
+                return None
+            self.lobby.leave(connection)
+            self._scrapes.put(Visit(connection, request, length, keep, time.perf_counter()))
+            return False
         address = address_of(connection.client)
         answer = self._lane.render(request, keep_alive=keep, remote_addr=address)
         if answer is None:
             return None
-        connection.received = connection.received[length:]
-        connection.scanned = 0
         whole = False
         with contextlib.suppress(OSError):
             whole = connection.sock.send(answer) == len(answer)
+        return self._settled(connection, request, length, whole=whole, keep=keep)
+
+    def _settled(
+        self, connection: Connection, request: LaneRequest, length: int, *, whole: bool, keep: bool
+    ) -> bool:
+        """See out a connection that was answered, unless it goes on; return whether it does."""
+        connection.received = connection.received[length:]
+        connection.scanned = 0
         if whole and keep:
             return True
         if not whole or not (request.keep_alive or connection.received):
@@ -201,49 +213,19 @@ class Flow:
             self.lobby.linger(connection)
         return False
 
-    # Threads.
+    # Scrapes.
 
-    def _submit(self, connection: Connection, pool: ThreadPool) -> None:
-        self.lobby.leave(connection)
-        if pool is self._requests:
-            self._count(+1)
-        pool.submit(self._serve, connection, pool)
+    def _report(self, outcomes: Outcomes) -> None:
+        """In another thread."""
+        self._defer(self._scraped, outcomes)
 
-    def _serve(self, connection: Connection, pool: ThreadPool) -> None:
-        """In a thread: let gunicorn parse the request, call the application and answer."""
-        keep = False
-        try:
-            if self._opaque:
-                connection.data_ready = True
-            else:
-                connection.hand_to_parser()
-            keep = self._worker.handle(connection)
-        finally:
-            self._defer(self._served, connection, pool, keep)
-
-    def _served(self, connection: Connection, pool: ThreadPool, keep: bool) -> None:
-        """Back on the loop: the connection waits for its next request, or goes."""
-        if pool is self._requests:
-            self._count(-1)
-        if not keep:
-            self.lobby.linger(connection)
-            return
-        try:
-            connection.sock.setblocking(False)
-        except OSError:
-            self.lobby.drop(connection)
-            return
-        ahead = connection.parser.unreader.take_buffered()
-        if self._opaque and ahead:
-            connection.parser.unreader.unread(ahead)
-            self._submit(connection, self._requests)
-        elif ahead:
-            connection.received = ahead
-            self._route(connection)
-        else:
-            self.lobby.wait(connection, self.lobby.idle)
-
-    def _count(self, change: int) -> None:
-        self.busy += change
-        set_threads_busy(min(self.busy, self._worker.cfg.threads))
-        self._worker.busy_changed()
+    def _scraped(self, outcomes: Outcomes) -> None:
+        """Back on the loop, as after a thread."""
+        for (connection, request, length, keep, _), whole in outcomes:
+            if whole is None:
+                self._threads.serve(connection, Kind.HEALTH)
+            elif self._settled(connection, request, length, whole=whole, keep=keep):
+                if connection.received:
+                    self._route(connection)
+                else:
+                    self.lobby.wait(connection, self.lobby.idle)

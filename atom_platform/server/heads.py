@@ -21,6 +21,7 @@ MOST_HEAD_BYTES: Final = 65_536
 MOST_BODY_BYTES: Final = 65_536
 
 LIVE: Final = "/health/live"
+METRICS: Final = "/health/metrics"
 HEALTH: Final = (b"GET /health/", b"HEAD /health/")
 LIVENESS: Final = re.compile(rb"(?:GET|HEAD) /health/live/?[ ?]")
 
@@ -28,7 +29,7 @@ LIVENESS: Final = re.compile(rb"(?:GET|HEAD) /health/live/?[ ?]")
 BODY_HEADERS: Final = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nexpect:")
 
 LANE_HEAD: Final = re.compile(
-    rb"(GET|HEAD) (/health/(?:live|ready)) HTTP/(1\.[01])\r\n"
+    rb"(GET|HEAD) (/health/(?:live|ready|metrics)) HTTP/(1\.[01])\r\n"
     rb"((?:[A-Za-z-]+:[\t -~]*\r\n)+)\r\n"
 )
 HOST: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?|\[[0-9a-fA-F:.]+\](:[0-9]+)?")
@@ -48,6 +49,7 @@ HARMLESS: Final = frozenset(
         "traceparent",
         "tracestate",
         "user-agent",
+        "x-prometheus-scrape-timeout-seconds",
         "x-request-id",
     }
 )
@@ -80,11 +82,12 @@ class Verdict(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class LaneRequest:
     """
-    A probe that needs no thread.
+    A probe, or a scrape, that does not need the application.
 
     Attributes:
         version: Of HTTP, `1.0` or `1.1`.
         request_id: The client's, when it is one that we take.
+        accept: The header of that name, as `accept_encoding`, for who has a choice of formats.
     """
 
     method: str
@@ -93,10 +96,16 @@ class LaneRequest:
     keep_alive: bool
     request_id: str | None
     traceparent: str | None
+    accept: str = ""
+    accept_encoding: str = ""
 
     @property
     def is_liveness(self) -> bool:
         return self.path == LIVE
+
+    @property
+    def is_scrape(self) -> bool:
+        return self.path == METRICS
 
 
 HALF_HEAD: Final = Verdict(Kind.HALF_HEAD, 0)
@@ -159,7 +168,7 @@ def known_lane_request(data: bytes) -> LaneRequest | None:
 
 
 def lane_request(head: bytes) -> LaneRequest | None:
-    """Return the probe that *head* is, to the last byte, or None."""
+    """Return the probe or scrape that *head* is, to the last byte, or None."""
     known = _known.get(head)
     if known is not None:
         return known
@@ -194,4 +203,6 @@ def _parse(head: bytes) -> LaneRequest | None:
         keep_alive=connection == "keep-alive" or (not connection and version == "1.1"),
         request_id=request_id if REQUEST_ID.fullmatch(request_id) else None,
         traceparent=headers.get("traceparent"),
+        accept=headers.get("accept", ""),
+        accept_encoding=headers.get("accept-encoding", ""),
     )

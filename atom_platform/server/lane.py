@@ -9,24 +9,16 @@ interpreter.
 
 from __future__ import annotations
 
-import http
 import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Any, Final
-
-from gunicorn import SERVER
-from gunicorn.util import http_date
+from typing import Any
 
 from atom_platform.server.heads import LaneRequest
+from atom_platform.server.replies import start_of_reply
 
 __all__ = ["LaneAnswers"]
-
-#: As werkzeug writes them, so that no client can tell the lane from the route.
-STATUS_LINES: Final = {
-    status: f"{status} {http.HTTPStatus(status).phrase.upper()}" for status in (200, 503)
-}
 
 log = logging.getLogger("atom_platform.server")
 
@@ -114,14 +106,12 @@ class LaneAnswers:
         key = (status, version, keep_alive, body_bytes)
         start = self._starts.get(key)
         if start is None:
-            start = self._starts[key] = (
-                f"HTTP/{version} {STATUS_LINES[status]}\r\n"
-                f"Server: {SERVER}\r\n"
-                f"Date: {http_date(second)}\r\n"
-                f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n"
-                "Cache-Control: no-store\r\n"
-                "Content-Type: application/json\r\n"
-                f"Content-Length: {body_bytes}\r\n"
-                "X-Request-ID: "
+            headers = (
+                ("Cache-Control", "no-store"),
+                ("Content-Type", "application/json"),
+                ("Content-Length", str(body_bytes)),
+            )
+            start = self._starts[key] = start_of_reply(
+                version, status, headers, keep_alive=keep_alive, moment=second
             )
         return start

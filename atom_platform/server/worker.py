@@ -4,9 +4,10 @@ The worker whose probes are answered whatever its requests do.
 gunicorn's threaded worker gives each new connection a thread and waits there for the request: with
 every thread busy, or held by clients that send nothing, liveness waits too, and the orchestrator
 restarts a service that works. Here connections wait in the poller until a request is whole. Health
-requests then have threads that nothing else can take, and the plain liveness request needs none.
+requests then have threads that nothing else can take, the plain liveness request needs none, and
+one thread answers all plain scrapes.
 
-Requests answered without a thread do not count toward `max_requests`.
+Requests answered without the application do not count toward `max_requests`.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def test_every_reason_starts_at_zero(service: Service) -> None:
 def test_max_requests_is_recycled(serve: Serve) -> None:
     service = serve(args=["--max-requests", "20"])
 
-    for _ in range(20):
+    for _ in range(40):  # scrapes and probes do not count, and there are two workers
         service.get("/pid")
 
     wait_until(lambda: exits(service).get("recycled"))

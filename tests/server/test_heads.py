@@ -88,7 +88,26 @@ def test_pieces_are_judged_like_the_whole(data: bytes, cuts: list[int]) -> None:
 
 
 def test_a_probe_of_kubelet_is_live() -> None:
-    assert lane_request(KUBELET) == LaneRequest("GET", "/health/live", "1.1", False, None, None)
+    assert lane_request(KUBELET) == LaneRequest(
+        "GET", "/health/live", "1.1", False, None, None, accept="*/*"
+    )
+
+
+def test_a_scrape_of_prometheus_is_one() -> None:
+    head = get(
+        "/health/metrics",
+        "User-Agent: Prometheus/2.42.0",
+        "Accept: application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1",
+        "Accept-Encoding: gzip",
+        "X-Prometheus-Scrape-Timeout-Seconds: 10",
+    )
+
+    request = lane_request(head)
+
+    assert request is not None
+    assert request.is_scrape
+    assert request.accept == "application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1"
+    assert request.accept_encoding == "gzip"
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
@@ -124,6 +143,8 @@ def test_identifiers_are_taken_from_this_very_request() -> None:
     [
         pytest.param(get("/health/live?x"), id="query"),
         pytest.param(get("/health/live/"), id="slash"),
+        pytest.param(get("/health/metrics?name[]=up"), id="some-metrics"),
+        pytest.param(get("/health/metrics", "Authorization: Bearer x"), id="token"),
         pytest.param(get("/health/live", version="1.2"), id="version"),
         pytest.param(get("/health/live", method="OPTIONS"), id="method"),
         pytest.param(b"GET /health/live HTTP/1.1\r\n\r\n", id="no-host"),

@@ -1,0 +1,196 @@
+"""
+Plain scrapes, answered by one thread for all that wait, exactly as the application would by way of
+gunicorn.
+
+Each in a thread of its own, they would spend most of their time in waiting for the interpreter and
+for each other's collection. Here all that wait share one that begins after the last of them came.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from atom_platform.metrics.exposition import Exposition, negotiated
+from atom_platform.metrics.instruments import requests_in_progress
+from atom_platform.metrics.page import UNCACHED, MetricsPage
+from atom_platform.server.connection import Connection, address_of
+from atom_platform.server.heads import LaneRequest
+from atom_platform.server.pool import ThreadPool
+from atom_platform.server.replies import start_of_reply
+
+__all__ = ["Scrapes", "Visit", "scrapes_of"]
+
+#: Readers that take what they asked for in more than one piece, at once.
+SLOW_READERS: Final = 8
+
+log = logging.getLogger("atom_platform.server")
+
+
+class Visit(NamedTuple):
+    """
+    A scrape that waits.
+
+    Attributes:
+        head_bytes: How much of what the connection has received is its own.
+        keep_alive: Whether the connection goes on.
+        arrived: By `time.perf_counter`.
+    """
+
+    connection: Connection
+    request: LaneRequest
+    head_bytes: int
+    keep_alive: bool
+    arrived: float
+
+
+#: Visits that are over, each with whether all was sent; None: the application has to answer.
+Outcomes = list[tuple[Visit, bool | None]]
+
+
+class Scrapes:
+    """
+    Takes scrapes from the accept loop, and tells it when they are over.
+
+    Args:
+        page: What a scrape shows.
+        observe: Counts and logs a request as the application's own middleware does; in any thread.
+        report: Called with outcomes, in any thread.
+    """
+
+    def __init__(
+        self,
+        page: MetricsPage,
+        *,
+        observe: Callable[..., Any],
+        report: Callable[[Outcomes], Any],
+    ) -> None:
+        self._page = page
+        self._observe = observe
+        self._report = report
+        self._waiting: queue.SimpleQueue[Visit | None] = queue.SimpleQueue()
+        self._slow = ThreadPool(SLOW_READERS, name="slow-scrape")
+        self._thread: threading.Thread | None = None
+        self._logged: set[str] = set()
+
+    def put(self, visit: Visit) -> None:
+        """Have *visit* answered; only the accept loop calls this."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="scrape", daemon=True)
+            self._thread.start()
+        self._waiting.put(visit)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._waiting.put(None)
+        self._slow.shutdown()
+
+    def _work(self) -> None:
+        while (visit := self._waiting.get()) is not None:
+            visits = [visit]
+            with contextlib.suppress(queue.Empty):
+                while (visit := self._waiting.get_nowait()) is not None:
+                    visits.append(visit)
+            self._report(self._answered(visits))
+            if visit is None:
+                return
+
+    def _answered(self, visits: list[Visit]) -> Outcomes:
+        """Answer *visits*, and return the outcomes that are known by then."""
+        requests_in_progress(len(visits))
+        wanted = [
+            negotiated(accept=request.accept, accept_encoding=request.accept_encoding)
+            for _, request, *_ in visits
+        ]
+        try:
+            expositions = self._page.answers(wanted)
+        except Exception:
+            self._log_once("scrape_failed")
+            expositions = {}
+        outcomes: Outcomes = []
+        for visit, each in zip(visits, wanted, strict=True):
+            exposition = expositions.get(each)
+            requests_in_progress(-1)
+            if exposition is None or not exposition.body:
+                outcomes.append((visit, None))
+                continue
+            try:
+                whole = self._send(visit, exposition)
+            except OSError:
+                whole = False
+            if whole is not None:
+                outcomes.append((visit, whole))
+        return outcomes
+
+    def _send(self, visit: Visit, exposition: Exposition) -> bool | None:
+        """Return whether all was sent; None while a thread sends the rest."""
+        request, sock = visit.request, visit.connection.sock
+        body = exposition.body
+        headers = [("Content-Type", exposition.content_type), ("Content-Length", str(len(body)))]
+        if exposition.gzipped:
+            headers.append(("Content-Encoding", "gzip"))
+        start = start_of_reply(
+            request.version,
+            200,
+            (*headers, *UNCACHED),
+            keep_alive=visit.keep_alive,
+            moment=time.time(),
+        )
+        request_id = request.request_id or f"{random.getrandbits(128):032x}"
+        head = f"{start}{request_id}\r\n\r\n".encode("ascii")
+        if request.method == "HEAD":
+            body = b""
+        try:
+            self._observe(
+                request.method,
+                request.path,
+                request.path,
+                200,
+                time.perf_counter() - visit.arrived,
+                len(body),
+                address_of(visit.connection.client),
+                request_id,
+                request.traceparent,
+            )
+        except Exception:
+            self._log_once("scrape_not_observed")
+        try:
+            sent = sock.sendmsg([head, body])
+        except BlockingIOError:
+            sent = 0
+        if sent == len(head) + len(body):
+            return True
+        self._slow.submit(self._send_rest, visit, memoryview(head + body)[sent:])
+        return None
+
+    def _send_rest(self, visit: Visit, rest: memoryview) -> None:
+        """In a thread: wait for a reader that takes its time, within the limits of the socket's."""
+        sock, whole = visit.connection.sock, False
+        with contextlib.suppress(OSError):
+            sock.setblocking(True)
+            sock.sendall(rest)
+            sock.setblocking(False)
+            whole = True
+        self._report([(visit, whole)])
+
+    def _log_once(self, event: str) -> None:
+        """Log what is being handled; it may happen with every scrape."""
+        if event not in self._logged:
+            self._logged.add(event)
+            log.exception(event)
+
+
+def scrapes_of(application: Any, *, report: Callable[[Outcomes], Any]) -> Scrapes | None:
+    """Return those of *application*; None when it is not ours, or wants to see its scrapes."""
+    platform = getattr(application, "extensions", {}).get("atom")
+    if platform is None or getattr(platform, "page", None) is None:
+        return None
+    if application.wsgi_app is not platform.wsgi_app:
+        return None
+    return Scrapes(platform.page, observe=platform.observe_request, report=report)
