@@ -19,7 +19,6 @@ import psutil
 __all__ = ["Noise", "Quiet"]
 
 _TICK_SECONDS: Final = 1 / os.sysconf("SC_CLK_TCK")
-_LOOK_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +83,13 @@ class Quiet:
         limit: The share of the machine that others may use in a clean reading.
         budget_seconds: What is left to spend on waiting, over the whole run.
         each_seconds: The longest one wait takes.
+        look_seconds: How long it looks before it calls the machine quiet.
     """
 
     limit: float = 0.10
     budget_seconds: float = 300.0
     each_seconds: float = 20.0
+    look_seconds: float = 0.25
     waited_seconds: float = field(default=0.0, init=False)
 
     def wait(self) -> None:
@@ -97,9 +98,13 @@ class Quiet:
         started = time.monotonic()
         while time.monotonic() < deadline:
             noise = Noise()
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(self.look_seconds)
             if noise.share() < self.limit:
                 break
         spent = time.monotonic() - started
         self.waited_seconds += spent
-        self.budget_seconds -= max(0.0, spent - _LOOK_SECONDS)
+        self.spend(spent - self.look_seconds)
+
+    def spend(self, seconds: float) -> None:
+        """Take *seconds* from the budget: waiting and repeating are paid out of one purse."""
+        self.budget_seconds -= max(0.0, seconds)

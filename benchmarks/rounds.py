@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,10 @@ class Measured:
         """How many of them were taken on a quiet machine."""
         return sum(reading.foreign < self.limit for reading in self.readings)
 
+    def has(self, quantity: str) -> bool:
+        """Return whether any reading has *quantity*."""
+        return any(quantity in reading.values for reading in self.readings)
+
     def of(self, quantity: str) -> list[float]:
         """Return the values of *quantity*: the clean ones if they are three or more, else all."""
         chosen = [reading for reading in self.readings if reading.foreign < self.limit]
@@ -65,6 +70,10 @@ class Measured:
         values = self.of(quantity)
         return min(values), max(values)
 
+    def most(self, quantity: str) -> float:
+        """Return its highest value of all readings, disturbed ones too."""
+        return max(each.values[quantity] for each in self.readings if quantity in each.values)
+
     def as_json(self) -> dict[str, Any]:
         """Return everything, for the results file."""
         names = sorted({name for reading in self.readings for name in reading.values})
@@ -86,19 +95,24 @@ def interleave(
     """
     Return what each contender gave in *rounds* rounds, and in a few more for those disturbed.
 
-    Every other round runs backwards: who comes after whom must not decide.
+    Every other round runs backwards: who comes after whom must not decide. Rounds beyond *rounds*
+    are paid out of the budget of *quiet*, so that a run has an end on any machine.
     """
     readings: dict[str, list[Reading]] = {name: [] for name in contenders}
     for number in range(2 * rounds):
         clean = [sum(r.foreign < quiet.limit for r in each) for each in readings.values()]
-        if number >= rounds and (min(clean) >= 3 or quiet.budget_seconds <= 0):
+        enough = min(clean) >= min(3, rounds)
+        if number >= rounds and (enough or quiet.budget_seconds <= 0):
             break
+        began = time.monotonic()
         order = list(contenders.items())
         for name, contender in order if number % 2 == 0 else reversed(order):
             quiet.wait()
             noise = Noise(roots)
             values = contender()
             readings[name].append(Reading(values, noise.share()))
+        if number >= rounds:
+            quiet.spend(time.monotonic() - began)
     return {name: Measured(tuple(each), quiet.limit) for name, each in readings.items()}
 
 
