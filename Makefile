@@ -65,10 +65,10 @@ docs: install-docs ## Make the site of docs/ into site/, and check its links
 ##@ Measure
 install-bench: .venv/.installed-bench ## The benchmarks' peers, in an environment of their own
 
-bench: install-bench ## Measure beside peers; writes benchmarks/results/
+bench: install-bench ## Measure beside peers, a quarter of an hour; writes benchmarks/results/
 	.venv/bench/bin/python -m benchmarks --check
 
-bench-quick: install-bench ## The same with fewer peers and sizes
+bench-quick: install-bench ## The same in two minutes: fewer peers, shorter loads, no curves
 	.venv/bench/bin/python -m benchmarks --quick --check
 
 ##@ Ship

@@ -5,54 +5,69 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.contract import judge
+from benchmarks.fleet import Fleet
 from benchmarks.noise import Quiet
-from benchmarks.promises import judge
-from benchmarks.report import current_commit, promises_table, write
-from benchmarks.rounds import note
-from benchmarks.run import Plan, Section
+from benchmarks.promises import Verdict
+from benchmarks.report import current_commit, write
+from benchmarks.run import Outcome, Plan, take
 from benchmarks.sections import SECTIONS
+from benchmarks.tables import promises_table
 
-__all__ = ["main"]
+__all__ = ["complaints", "main"]
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="some minutes, fewer peers")
+    parser.add_argument("--quick", action="store_true", help="two minutes: fewer peers, no curves")
     parser.add_argument("--check", action="store_true", help="exit 1 when a ratio is missed")
     parser.add_argument("--only", nargs="*", choices=SECTIONS, help="leave the rest out")
     parser.add_argument("--rounds", type=int, default=0, help="readings of each contender")
-    parser.add_argument("--patience", type=float, help="seconds to wait for quiet, all in all")
+    parser.add_argument(
+        "--patience", type=float, help="seconds to wait for quiet and to repeat, all in all"
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     given = parser.parse_args(arguments)
     # An exception, so that every server started here is ended on the way out.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    patience = given.patience if given.patience is not None else (10.0 if given.quick else 300.0)
-    plan = Plan(
-        rounds=given.rounds or (3 if given.quick else 5),
-        quick=given.quick,
-        quiet=Quiet(budget_seconds=patience),
-        commit=current_commit(),
-    )
-    sections: dict[str, Section] = {}
-    for name in given.only or SECTIONS:
-        started = time.monotonic()
-        note(f"{name} …")
-        for section in SECTIONS[name](plan):
-            sections[section.name] = section
-            write(given.out, sections, judge(sections), plan)  # a run cut short has its tables
-        note(f"{name}: {time.monotonic() - started:.0f} s")
-    verdicts = judge(sections)
-    path = write(given.out, sections, verdicts, plan)
-    print(promises_table([each for each in verdicts if each.value is not None]))
-    print(f"\nwritten: {path}")
-    missed = [each for each in verdicts if each.kept is False and each.promise.ratio]
-    if given.check and missed:
-        print(f"{len(missed)} ratios missed", file=sys.stderr)
-        return 1
-    return 0
+    patience = given.patience if given.patience is not None else (5.0 if given.quick else 90.0)
+    quiet = Quiet(budget_seconds=patience, look_seconds=0.1 if given.quick else 0.25)
+    makers = {name: make for name, make in SECTIONS.items() if name in (given.only or SECTIONS)}
+    with Fleet() as fleet:
+        plan = Plan(
+            rounds=given.rounds or (3 if given.quick else 5),
+            quick=given.quick,
+            quiet=quiet,
+            commit=current_commit(),
+            fleet=fleet,
+        )
+        outcome = take(makers, plan, lambda so_far: write(given.out, so_far, plan))
+    verdicts = judge(outcome.sections)
+    whole = len(makers) == len(SECTIONS)
+    print(promises_table([v for v in verdicts if whole or v.value is not None]))
+    print(f"\nwritten: {write(given.out, outcome, plan)}")
+    wrong = complaints(outcome, verdicts if given.check else [], whole=whole)
+    print("\n".join(wrong), file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def complaints(outcome: Outcome, verdicts: Sequence[Verdict], *, whole: bool) -> list[str]:
+    """
+    Return why a run was not good, line by line; nothing if it was.
+
+    Args:
+        whole: Whether all sections were asked for, so that a ratio nobody measured is missed too.
+    """
+    lines = [f"failed: {name}: {error}" for name, error in outcome.failed.items()]
+    for verdict in verdicts:
+        promise = verdict.promise
+        if promise.ratio and (verdict.kept is False or (whole and verdict.kept is None)):
+            figure = "not measured" if verdict.value is None else f"{verdict.value:.4g}"
+            lines.append(f"missed: {promise.line}: {promise.what}: {figure}")
+    return lines
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from http.client import HTTPMessage
 from typing import Final
 
+from benchmarks.fleet import postgresql
 from benchmarks.probekit.faults import crowded, frozen, latency
-from benchmarks.run import postgresql
 from benchmarks.servers import STOCK, Server, running
 from tests.database.relay import Relay
 from tests.faults.watch import Watch, watching

@@ -10,6 +10,7 @@ says how steady.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -44,13 +45,16 @@ def contenders_in_process(
         turns: How often contender and bare Flask each have theirs in one reading.
     """
     with contextlib.ExitStack() as stack:
-        yield {
-            name: stack.enter_context(_contender(module, turns)) for name, module in names.items()
-        }
+        readings = {name: stack.enter_context(_contender(module)) for name, module in names.items()}
+        # Answered by a process that has started: one that is still importing would disturb the
+        # first round of the others.
+        for reading in readings.values():
+            reading(1)
+        yield {name: functools.partial(reading, turns) for name, reading in readings.items()}
 
 
 @contextlib.contextmanager
-def _contender(module: str, turns: int) -> Iterator[Contender]:
+def _contender(module: str) -> Iterator[Callable[[int], Mapping[str, float]]]:
     with tempfile.TemporaryDirectory(prefix="atom-bench-") as directory, sink() as out:
         answers, answering = os.pipe()
         process = subprocess.Popen(
@@ -72,7 +76,7 @@ def _contender(module: str, turns: int) -> Iterator[Contender]:
         try:
             with os.fdopen(answers) as replies:
 
-                def reading() -> Mapping[str, float]:
+                def reading(turns: int) -> Mapping[str, float]:
                     ask.write(f"{turns}\n")
                     ask.flush()
                     reply = replies.readline()

@@ -81,14 +81,17 @@ class Population:
     def __init__(self, sets: int, workers: int, stock: Path | None) -> None:
         self._sets = sets
         self._pipes = [_start(sets, stock) for _ in range(workers)]
+        for _, _, reply in self._pipes:
+            os.read(reply, 1)  # it has counted everything once
 
     def change(self, first: int, number: int, *, step: int = 1, spread: bool = False) -> None:
         """
         Have every process count into *number* label sets, the same in each unless *spread*.
         """
-        for which, (_, ask, reply) in enumerate(self._pipes):
+        for which, (_, ask, _) in enumerate(self._pipes):
             start = first + which * (self._sets // len(self._pipes)) if spread else first
             os.write(ask, f"{start} {number} {step}\n".encode())
+        for _, _, reply in self._pipes:
             os.read(reply, 1)
 
     def end(self) -> None:
@@ -135,7 +138,6 @@ def _start(sets: int, stock: Path | None) -> tuple[int, int, int]:
     if pid:
         os.close(commands)
         os.close(answer)
-        os.read(reply, 1)
         return pid, ask, reply
     status = 1
     try:

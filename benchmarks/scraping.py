@@ -1,207 +1,189 @@
 """
 One configuration of the scrape, ours beside stock, in a process of its own.
 
-`python -m benchmarks.scraping WORKERS SETS DEAD STOCK` prints JSON. The same processes count the
-same into two directories, one for each. Times are CPU time of the collecting thread, which is
-what a quiet machine's clock would show.
+`python -m benchmarks.scraping WORKERS SETS RECYCLED STOCK` prints JSON; STOCK is 0 or 1. The same
+processes count the same into two directories, one for each. Times are CPU time of the collecting
+thread, which is what a quiet machine's clock would show.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import tracemalloc
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
-from time import thread_time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
+from benchmarks.clock import timed_ms
 from benchmarks.servers import ROOT
+from benchmarks.stock import bury, directory_kib, stock_answer
+
+if TYPE_CHECKING:
+    from atom_platform.metrics.exposition import Format
+    from atom_platform.metrics.scrape import Scrape
+    from benchmarks.population import Population
 
 __all__ = ["scrape_figures"]
 
 _OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0"
 _SHARED_MEMORY: Final = "/dev/shm"
+#: Workers times label sets from which on a figure is a median of three, not of seven.
+_LARGE: Final = 16_000
+#: Stock is timed once for each state until that took so long: it is the same in all of them.
+_STOCK_MS: Final = 2000.0
+#: Label sets that a recycled worker has at most. One that attaches to 10,000 takes half a second,
+#: and five hundred of them would take the time of the whole run.
+_OF_A_LIFE: Final = 100
 
 
 def scrape_figures(
-    *, workers: int, sets: int, dead: int = 0, stock_too: bool = True
+    *, workers: int, sets: int, recycled: int = 0, stock_too: bool = True, timeout: float = 150.0
 ) -> dict[str, float]:
-    """Measure one round of one configuration, in a fresh process."""
+    """
+    Measure one round of one configuration, in a fresh process.
+
+    Raises:
+        subprocess.TimeoutExpired: It took more than *timeout* seconds.
+    """
     parent = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="atom-bench-", dir=parent) as directory:
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "benchmarks.scraping"),
-                *map(str, (workers, sets, dead, int(stock_too))),
+                *map(str, (workers, sets, recycled, int(stock_too))),
             ],
             cwd=ROOT,
             env={"PATH": os.environ["PATH"], "PROMETHEUS_MULTIPROC_DIR": directory},
             stdout=subprocess.PIPE,
             text=True,
-            timeout=600,
+            timeout=timeout,
             check=True,
         )
     figures: dict[str, float] = json.loads(done.stdout)
     return figures
 
 
-def main(workers: int, sets: int, dead: int, stock_too: bool) -> None:
-    # Imported here: prometheus_client looks for its directory when it is imported.
-    from atom_platform.metrics.exposition import negotiated
-    from atom_platform.metrics.processes import Processes
-    from atom_platform.metrics.scrape import Scrape
-    from benchmarks.population import populated, recycle
+class _Case:
+    """One directory, counted in by processes, and what it takes to scrape it."""
 
-    directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-    stock = directory / "stock"
-    stock.mkdir()
-    text = negotiated()
-    compressed = negotiated(accept=_OPENMETRICS, accept_encoding="gzip")
-    figures: dict[str, float] = {}
+    def __init__(self, population: Population, sets: int, workers: int, stock: Path | None) -> None:
+        # Imported here: prometheus_client looks for its directory when it is imported.
+        from atom_platform.metrics.exposition import negotiated
 
+        self._population = population
+        self._sets = sets
+        self._stock = stock
+        self._large = sets * workers >= _LARGE
+        self._formats = {
+            "": negotiated(),
+            "_openmetrics_gzip": negotiated(accept=_OPENMETRICS, accept_encoding="gzip"),
+        }
+
+    @staticmethod
     def fresh() -> Scrape:
+        """Return a scrape that has read nothing."""
+        from atom_platform.metrics.processes import Processes
+        from atom_platform.metrics.scrape import Scrape
+
         return Scrape(Processes().families)
 
-    twin = stock if stock_too else None
-    with populated(directory, workers=workers, sets=sets, stock=twin) as population:
-        figures["directory_kib"] = _kib(directory)
-        figures["kept_kib"] = _in_fork(lambda: _kept_kib(fresh, text))
-        figures["cold_ms"] = _in_fork(lambda: _timed(lambda: fresh().answer(text)))
-        figures["cold_openmetrics_gzip_ms"] = _in_fork(
-            lambda: _timed(lambda: fresh().answer(compressed))
-        )
-        scrape = fresh()
-        scrape.answer(text)
+    def first(self) -> dict[str, float]:
+        """Return what a first scrape takes, and what the process then keeps."""
+        figures = {"kept_kib": _in_fork(self._kept_kib, 1)}
+        for suffix, wanted in self._formats.items():
+
+            def cold(wanted: Format = wanted) -> float:
+                return timed_ms(partial(self.fresh().answer, wanted))
+
+            figures[f"cold{suffix}_ms"] = _in_fork(cold, 2 if self._large else 3)
+        return figures
+
+    def later(self) -> dict[str, float]:
+        """Return what a scrape takes that has been here before, by how much has changed."""
+        scrape = self.fresh()
+        scrape.answer(self._formats[""])
+        few = max(1, self._sets // 100)
         changes: Mapping[str, Callable[[int], None]] = {
             "unchanged": lambda number: None,
-            "one_percent": lambda at: population.change(at * 37, max(1, sets // 100)),
-            "one_percent_spread": lambda at: population.change(
-                at * 37, max(1, sets // 100), spread=True
-            ),
-            "all": lambda number: population.change(0, sets),
+            "one_percent": lambda at: self._population.change(at * 37, few),
+            "one_percent_spread": lambda at: self._population.change(at * 37, few, spread=True),
+            "all": lambda number: self._population.change(0, self._sets),
         }
-        peer: dict[str, list[float]] = {"": [], "_openmetrics_gzip": []}
+        figures: dict[str, float] = {}
+        peer: dict[str, list[float]] = {suffix: [] for suffix in self._formats}
         for name, change in changes.items():
-            taken: dict[str, list[float]] = {"": [], "_openmetrics_gzip": []}
-            for number in range(7):
+            taken: dict[str, list[float]] = {suffix: [] for suffix in self._formats}
+            for number in range(3 if self._large else 7):
                 # In turns: their ratio is what is promised, and a machine changes its pace.
-                for suffix, wanted in zip(taken, (text, compressed), strict=True):
+                for suffix, wanted in self._formats.items():
                     change(number)
-                    taken[suffix].append(_timed(partial(scrape.answer, wanted)))
-            for suffix, times in taken.items():
-                figures[f"{name}{suffix}_ms"] = sorted(times)[3]
-            if stock_too:  # once a state: a machine changes its pace
+                    taken[suffix].append(timed_ms(partial(scrape.answer, wanted)))
+            figures |= {f"{name}{suffix}_ms": median(times) for suffix, times in taken.items()}
+            if self._stock is not None and sum(peer[""]) < _STOCK_MS:
                 for suffix, times in peer.items():
-                    times.append(_timed(partial(_stock, stock, compressed=bool(suffix))))
-        if stock_too:
+                    call = partial(stock_answer, self._stock, compressed=bool(suffix))
+                    times.append(timed_ms(call))
+        if self._stock is not None:
             figures |= {f"stock{suffix}_ms": median(times) for suffix, times in peer.items()}
-            figures["stock_directory_kib"] = _kib(stock)
-            same = _bench_lines(scrape.answer(text).body) == _bench_lines(_stock(stock))
-            figures["same_samples"] = float(same)
-        if dead:
-            figures |= _recycled(directory, fresh, text, dead, sets, recycle)
-    print(json.dumps(figures))
+        return figures
+
+    def is_as_stock(self) -> bool:
+        """Return whether both expose the same samples, compared as text."""
+        assert self._stock is not None
+        ours = self.fresh().answer(self._formats[""]).body
+        return _bench_lines(ours) == _bench_lines(stock_answer(self._stock))
+
+    def _kept_kib(self) -> float:
+        """Return what a process that answers scrapes keeps for that, its last answer included."""
+        scrape = self.fresh()
+        tracemalloc.start()
+        scrape.answer(self._formats[""])
+        return tracemalloc.get_traced_memory()[0] / 1024
 
 
-def _recycled(
-    directory: Path,
-    fresh: Callable[[], Any],
-    text: Any,
-    dead: int,
-    sets: int,
-    recycle: Callable[..., None],
-) -> dict[str, float]:
-    """Compare the directory after one recycled worker with that after *dead* of them."""
-    recycle(sets, lives=1, counts=[0])
+def main(workers: int, sets: int, recycled: int, stock_too: bool) -> None:
+    # Imported here: prometheus_client looks for its directory when it is imported.
+    from benchmarks.population import populated
+    from benchmarks.recycling import recycling_figures
 
-    def measure() -> tuple[float, float, float, float]:
-        cold = min(_timed(lambda: fresh().answer(text)) for _ in range(3))
-        scrape = fresh()
-        scrape.answer(text)
-        # Before and after cannot take turns, so each is in units of a loop that does: on a shared
-        # machine that loop alone was seen to differ by 1.6 times from minute to minute.
-        turns = [(_timed(lambda: scrape.answer(text)), _timed(_control)) for _ in range(40)]
-        unit = min(loop for _, loop in turns)
-        cold, warm = cold / unit, min(taken for taken, _ in turns) / unit
-        first = 'bench_requests_total{endpoint="/api/v1/things/0/<thing_id>",method="GET"} '
-        line = next(
-            each
-            for each in scrape.answer(text).body.decode().splitlines()
-            if each.startswith(first)
+    directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    stock = directory / "stock" if stock_too else None
+    if stock is not None:
+        stock.mkdir()
+    figures: dict[str, float] = {"workers": workers, "sets": sets, "recycled": recycled}
+    with ExitStack() as stack:
+        population = stack.enter_context(
+            populated(directory, workers=workers, sets=sets, stock=stock)
         )
-        return cold, warm, _kib(directory), float(line.rpartition(" ")[2])
-
-    cold, warm, size, count = measure()
-    recycle(sets, lives=dead, counts=[0])
-    cold_then, warm_then, size_then, count_then = measure()
-    return {
-        "recycled_cold_ratio": cold_then / cold,
-        "recycled_warm_ratio": warm_then / warm,
-        "recycled_directory_ratio": size_then / size,
-        "recycled_counts_lost": dead - (count_then - count),
-    }
-
-
-def _stock(directory: Path, *, compressed: bool = False) -> bytes:
-    """Do what `make_wsgi_app` of prometheus_client does in multiprocess mode."""
-    from prometheus_client import CollectorRegistry, generate_latest
-    from prometheus_client.metrics_core import Metric
-    from prometheus_client.multiprocess import MultiProcessCollector
-    from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
-
-    class Sorted:
-        """In order of the slots: a sum's last bit depends on the order, and stock's is chance."""
-
-        def collect(self) -> Iterable[Metric]:
-            files = sorted(map(str, directory.glob("*.db")))
-            merge: Callable[..., Iterable[Metric]] = MultiProcessCollector.merge
-            return merge(files, accumulate=True)
-
-    registry = CollectorRegistry()
-    registry.register(Sorted())
-    render: Callable[..., bytes] = openmetrics if compressed else generate_latest
-    body = render(registry)
-    return gzip.compress(body) if compressed else body
+        case = _Case(population, sets, workers, stock)
+        if stock is not None:
+            figures["same_samples"] = float(case.is_as_stock())
+            bury(stock, recycled)
+            figures["stock_directory_kib"] = directory_kib(stock)
+        if recycled:
+            figures |= recycling_figures(
+                directory, case.fresh, sets=min(sets, _OF_A_LIFE), lives=recycled
+            )
+        figures["directory_kib"] = directory_kib(directory)
+        figures |= case.first() | case.later()
+    print(json.dumps(figures))
 
 
 def _bench_lines(body: bytes) -> list[bytes]:
     return sorted(line for line in body.splitlines() if line.startswith(b"bench_"))
 
 
-def _kib(directory: Path) -> float:
-    files = [each for each in directory.iterdir() if each.suffix in (".db", ".tally")]
-    return sum(each.stat().st_size for each in files) / 1024
-
-
-def _kept_kib(fresh: Callable[[], Any], text: Any) -> float:
-    """Return what a process that answers scrapes keeps for that, its last answer included."""
-    scrape = fresh()
-    tracemalloc.start()
-    scrape.answer(text)
-    return tracemalloc.get_traced_memory()[0] / 1024
-
-
-def _timed(call: Callable[[], object]) -> float:
-    began = thread_time()
-    call()
-    return (thread_time() - began) * 1000
-
-
-def _control() -> int:
-    return sum(number & 7 for number in range(20_000))
-
-
-def _in_fork(measure: Callable[[], float]) -> float:
-    """Return *measure* of a process that has read nothing yet: the best of three."""
+def _in_fork(measure: Callable[[], float], times: int) -> float:
+    """Return *measure* of a process that has read nothing yet: the best of *times*."""
     taken = []
-    for _ in range(3):
+    for _ in range(times):
         answer, write = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -217,5 +199,5 @@ def _in_fork(measure: Callable[[], float]) -> float:
 
 
 if __name__ == "__main__":
-    workers, sets, dead, stock_too = map(int, sys.argv[1:5])
-    main(workers, sets, dead, bool(stock_too))
+    workers, sets, recycled, stock_too = map(int, sys.argv[1:5])
+    main(workers, sets, recycled, bool(stock_too))
