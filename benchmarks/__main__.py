@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     # An exception, so that every server started here is ended on the way out.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    patience = given.patience if given.patience is not None else (5.0 if given.quick else 90.0)
+    patience = given.patience if given.patience is not None else (5.0 if given.quick else 60.0)
     quiet = Quiet(budget_seconds=patience, look_seconds=0.1 if given.quick else 0.25)
     makers = {name: make for name, make in SECTIONS.items() if name in (given.only or SECTIONS)}
     with Fleet() as fleet:

@@ -61,12 +61,16 @@ def faults(plan: Plan) -> Iterator[Section]:
     pids = plan.fleet.database()[1]
     for name, case in _CASES.items():
         note(f"  faults: {name}")
-        under = partial(_under, case=case, pids=pids if case.hang else list, quick=plan.quick)
-        rows = plan.measure({"ours": partial(under, ours)}, rounds=1 if plan.quick else 3)
+        under = partial(_under, case=case, pids=pids if case.hang else list)
+        rows = plan.measure(
+            {"ours": partial(under, ours, seconds=2 if plan.quick else 4)},
+            rounds=1 if plan.quick else 3,
+        )
         if not plan.quick:
             # Once: it takes its timeout, and is slower by more than any turn could make it.
             server = plan.fleet.server(peer)
-            rows |= plan.measure({"textbook, gthread": partial(under, server)}, rounds=1)
+            peers = {"textbook, gthread": partial(under, server, seconds=2)}
+            rows |= plan.measure(peers, rounds=1)
         yield Section(
             f"faults_{name}",
             f"`/health/live` meanwhile: {name.replace('_', ' ')}",
@@ -78,11 +82,11 @@ def faults(plan: Plan) -> Iterator[Section]:
 
 
 def _under(
-    server: Server, *, case: _Case, pids: Callable[[], list[int]], quick: bool
+    server: Server, *, case: _Case, pids: Callable[[], list[int]], seconds: float
 ) -> Mapping[str, float]:
     with ExitStack() as stack:
         stack.enter_context(frozen(pids()))
         url = server.url("/health/live")
         paths = {"busy": "/slow?seconds=1", "pollers": "/health/ready"}
         stack.enter_context(crowded(url, case.clients, paths))
-        return latency(url, rate=_RATE, seconds=2 if quick else 4, timeout=5)
+        return latency(url, rate=_RATE, seconds=seconds, timeout=5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Final
 
 from benchmarks.fleet import SERVICE, contender
 from benchmarks.in_process import contenders_in_process
@@ -12,6 +13,9 @@ from benchmarks.run import Plan, Section
 from benchmarks.sections.columns import LATENCIES
 
 __all__ = ["in_process", "liveness", "over_http"]
+
+#: Who is asked by a hundred connections too.
+_CROWDED: Final = ("bare Flask", "ours, everything", "ours, on our worker", "textbook")
 
 
 def in_process(plan: Plan) -> Iterator[Section]:
@@ -29,7 +33,7 @@ def in_process(plan: Plan) -> Iterator[Section]:
             "prometheus-flask-exporter": "exporter",
             "OpenTelemetry metrics": "otel",
         }
-    turns = 120 if plan.quick else 300
+    turns = 120 if plan.quick else 250
     with contenders_in_process(names, turns=turns) as contenders:
         rows = plan.measure(contenders)
     yield Section(
@@ -59,6 +63,8 @@ def over_http(plan: Plan) -> Iterator[Section]:
     servers = {name: plan.fleet.server(each) for name, each in wanted.items()}
     seconds = 1 if plan.quick else 2
     for connections in (10, 100):
+        if connections == 100:  # what peers cost is seen at ten
+            servers = {name: servers[name] for name in _CROWDED if name in servers}
         load = partial(wrk, connections=connections, seconds=seconds, threads=2)
         yield Section(
             f"http_c{connections}",

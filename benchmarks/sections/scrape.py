@@ -62,15 +62,15 @@ def scrape(plan: Plan) -> Iterator[Section]:
             workers=workers,
             sets=sets,
             recycled=recycled,
-            stock_too=_is_for_stock(workers, sets, recycled, quick=plan.quick),
+            stock_too=_is_for_stock(workers, sets, recycled),
         )
         promised = (workers, sets, recycled) in _PROMISED and not plan.quick
         rows |= plan.measure({name: measure}, rounds=3 if promised else 1)
         yield from _tables(rows)
 
 
-def _is_for_stock(workers: int, sets: int, recycled: int, *, quick: bool) -> bool:
-    if quick and recycled:
+def _is_for_stock(workers: int, sets: int, recycled: int) -> bool:
+    if recycled and (workers, sets, recycled) in _PROMISED:
         return False  # what is promised there is a share of our own fresh state
     return sets * (workers + recycled) <= _STOCK_MOST
 
