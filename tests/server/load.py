@@ -80,6 +80,15 @@ class Load:
         self._path = path
         self._over = threading.Event()
         self._lock = threading.Lock()
+        self._clients: list[threading.Thread] = []
+
+    def start(self, *, clients: int, keep_alive: bool) -> None:
+        for _ in range(clients):
+            client = threading.Thread(
+                target=self.one_client, kwargs={"keep_alive": keep_alive}, daemon=True
+            )
+            self._clients.append(client)
+            client.start()
 
     def one_client(self, *, keep_alive: bool) -> None:
         client: Client | None = None
@@ -108,7 +117,10 @@ class Load:
             client.sock.close()
 
     def stop(self) -> None:
+        """Have no client ask again, and wait until each has noted its last answer."""
         self._over.set()
+        for client in self._clients:
+            client.join(30)
 
     def _note(self, *, status: int | None = None, failure: str | None = None) -> None:
         with self._lock:
@@ -124,15 +136,8 @@ def under_load(
 ) -> Iterator[Load]:
     """Ask for *path* from *clients* clients meanwhile; the load has ended when this has."""
     load = Load(service, path)
-    threads = [
-        threading.Thread(target=load.one_client, kwargs={"keep_alive": keep_alive}, daemon=True)
-        for _ in range(clients)
-    ]
-    for thread in threads:
-        thread.start()
+    load.start(clients=clients, keep_alive=keep_alive)
     try:
         yield load
     finally:
         load.stop()
-        for thread in threads:
-            thread.join(30)
