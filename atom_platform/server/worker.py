@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import resource
 import selectors
 import sys
@@ -33,6 +34,8 @@ __all__ = ["HealthLaneWorker"]
 
 STOP_SECONDS: Final = 1.0  # a stopping worker waits that long for requests already on their way
 LAST_CALL_SECONDS: Final = 0.2
+LAST_WORDS_SECONDS: Final = 0.1  # at the end of the graceful timeout the arbiter kills
+OUTSIDE_SECONDS: Final = 0.2  # a client that has come says in that time what it wants
 SHORT_OF_FILES_SECONDS: Final = 0.1
 SPARE_FILES: Final = 256
 NOTIFY_SECONDS: Final = 0.5
@@ -87,18 +90,20 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
             self.turn()
         self.stop_gracefully()
 
-    def turn(self) -> None:
+    def turn(self, *, until: float = math.inf) -> None:
         """Wait until something happens or falls due, a second at most, and see to it."""
         now = time.monotonic()
         if now - self.notified_at >= NOTIFY_SECONDS:
             self.notify()
             self.notified_at = now
             heartbeat()
+            if self.alive:
+                self.close_doors()
         self.turnstile.beat()
         if self.accepts_at is not None and now >= self.accepts_at and self.alive:
             self.accepts_at = None
             self.set_accept_enabled(True)
-        due = [1.0, *self.flow.seconds_to_deadlines(now)]
+        due = [1.0, max(0.0, until - now), *self.flow.seconds_to_deadlines(now)]
         if self.accepts_at is not None and self.alive:
             due.append(self.accepts_at - now)
         self.wait_for_and_dispatch_events(timeout=min(due))
@@ -107,22 +112,32 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
 
     def stop_gracefully(self) -> None:
         """Answer what was accepted, and what the kernel has accepted for us, then go."""
+        now = time.monotonic()
+        deadline = now + self.cfg.graceful_timeout - LAST_WORDS_SECONDS
         self.turnstile.say_free(False)
+        if self.nr < self.max_requests:  # else only this worker goes, and the doors stay
+            self.let_outsiders_in(min(now + OUTSIDE_SECONDS, deadline))
         self.set_accept_enabled(False)
         until = time.monotonic() + LAST_CALL_SECONDS
         for listener in self.sockets:
             while self.take_connection(listener) is not None and time.monotonic() < until:
-                pass
+                self.close_doors()
             listener.close()  # at once: who knocks between the last look and this is reset
         self.flow.catch_up(at_once=True)
-        deadline = time.monotonic() + self.cfg.graceful_timeout
         soon = min(deadline, time.monotonic() + STOP_SECONDS)
         while self.nr_conns > 0 and time.monotonic() < deadline:
             self.flow.lobby.hurry(soon)
-            self.turn()
+            self.turn(until=deadline)
         if self.flow.busy:
             log.warning("requests_cut_off", extra={"requests": self.flow.busy})
         self.flow.close()  # not the method queue: a thread that was cut off may still write to it
+
+    def let_outsiders_in(self, until: float) -> None:
+        """Go on as before, but with nobody who has come left outside the door."""
+        for door in self.doors.values():
+            door.let_all_in()
+        while time.monotonic() < until:
+            self.turn(until=until)
 
     def leave_spare_files(self) -> None:
         """Take no more connections than leave descriptors for databases, logs and metrics."""
@@ -164,6 +179,11 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
                 raise
             return None
         return self.flow.welcome(sock, client, door.address)
+
+    def close_doors(self) -> None:
+        """Have clients wait outside until they say what they want; who left may have opened up."""
+        for door in self.doors.values():
+            door.let_in_with_request()
 
     def look_away(self, seconds: float) -> None:
         """Take no connection for a while; the turns go on."""

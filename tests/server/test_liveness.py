@@ -124,7 +124,9 @@ def test_thousands_of_idle_connections_wait(serve: Serve) -> None:
 def test_past_the_limit_the_longest_idle_makes_room(serve: Serve) -> None:
     """Refusing to accept would refuse the probe."""
     service = serve(env={"WEB_CONCURRENCY": "1"}, args=["--worker-connections", "50"])
-    with connected(service, 49) as old, connected(service, 20) as young:
+    asked = get("/health/live")
+    with connected(service, 49, asked) as old, connected(service, 20, asked) as young:
+        assert old[0].reply().status == 200
         assert service.get("/health/live", timeout=5).status == 200
         assert old[0].is_closed()
         assert young[-1].ask("/health/live").status == 200
@@ -136,7 +138,7 @@ def test_out_of_descriptors_it_makes_room_too(serve: Serve) -> None:
     pid = service.workers()[0]
     open_files = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 — only their number
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_files + 40, open_files + 40))
-    with connected(service, 60):
+    with connected(service, 60, get("/health/live")):
         for _ in range(5):
             assert service.get("/health/live", timeout=5).status == 200
 
