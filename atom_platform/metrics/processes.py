@@ -70,7 +70,7 @@ class Processes:
     """
 
     def __init__(self, *, proc: Path = Path("/proc")) -> None:
-        self._proc = proc
+        self._proc = str(proc)
         self._cpu_floor = 0
 
     def families(self) -> list[FamilySamples]:
@@ -101,7 +101,7 @@ class Processes:
         if prepared is None:
             return [os.getpid()], None
         owner = (read_owner(prepared.path) if prepared.path else None) or prepared.owner
-        living = [pid for pid in owner.arbiters if (self._proc / str(pid)).exists()]
+        living = [pid for pid in owner.arbiters if os.path.exists(f"{self._proc}/{pid}")]  # noqa: PTH110 — as `_read`
         return living or [os.getpid()], owner.started_at
 
     def _told(self, arbiters: list[int]) -> tuple[list[int], int | None]:
@@ -147,7 +147,7 @@ class Processes:
         return pids, ticks
 
     def _stat(self, pid: int) -> _Stat:
-        text = (self._proc / str(pid) / "stat").read_bytes()
+        text = self._read(f"{pid}/stat")
         # The name may hold anything, spaces and brackets included; numbers follow its last bracket.
         fields = text[text.rindex(b")") + 2 :].split()
         own, reaped = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
@@ -156,24 +156,36 @@ class Processes:
     def _children(self, pid: int) -> list[int]:
         if pid == os.getpid() and directories.prepared() is None:
             return []
-        text = (self._proc / str(pid) / "task" / str(pid) / "children").read_text()
-        return [int(child) for child in text.split()]
+        return [int(child) for child in self._read(f"{pid}/task/{pid}/children").split()]
 
     def _memory_bytes(self, pid: int) -> tuple[int, int]:
         """Return its virtual and its resident size."""
         with contextlib.suppress(OSError, ValueError, IndexError):
-            virtual, resident = (self._proc / str(pid) / "statm").read_text().split()[:2]
+            virtual, resident = self._read(f"{pid}/statm").split()[:2]
             return int(virtual) * _PAGE_BYTES, int(resident) * _PAGE_BYTES
         return 0, 0
 
     def _open_fds(self, pid: int) -> int:
         with contextlib.suppress(OSError):
-            return len(os.listdir(self._proc / str(pid) / "fd"))  # noqa: PTH208 — names suffice
+            path = f"{self._proc}/{pid}/fd"
+            # From Linux 6.2 on its size is their number; to list them takes ten times as long.
+            return os.stat(path).st_size or len(os.listdir(path))  # noqa: PTH116, PTH208 — as `_read`
         return 0
 
+    def _read(self, name: str) -> bytes:
+        """Return a file of the process table; with `pathlib` it would be a third of a scrape."""
+        pieces = []
+        fd = os.open(f"{self._proc}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while piece := os.read(fd, 65_536):
+                pieces.append(piece)
+        finally:
+            os.close(fd)
+        return b"".join(pieces)
+
     def _started_at(self, pid: int) -> float:
-        for line in (self._proc / "stat").read_text().splitlines():
-            if line.startswith("btime "):
+        for line in self._read("stat").splitlines():
+            if line.startswith(b"btime "):
                 return int(line.split()[1]) + self._stat(pid).started / _TICKS
         raise ValueError("the kernel does not say when it booted")
 

@@ -7,6 +7,7 @@ escaping, which nothing of ours has, are left to them.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -20,21 +21,34 @@ __all__ = ["EndOfFile", "added_lines", "head", "is_plain", "sample_lines"]
 #: How an OpenMetrics exposition ends; one that does not was cut off.
 EndOfFile: Final = b"# EOF\n"
 
+#: Names that are remembered; those of a service are a hundred.
+_REMEMBERED: Final = 1024
 _PLAIN_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _PLAIN_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 def is_plain(family: AddedFamily | FamilySamples) -> bool:
     """Return whether every name in *family* can be written as it is."""
-    if not _PLAIN_NAME.fullmatch(family.name):
+    if not _is_plain_name(family.name):
         return False
     if isinstance(family, AddedFamily):
         names = family.label_names
     else:
         names = {name for sample in family.samples for name, _ in sample.labels}
-    return all(map(_PLAIN_LABEL.fullmatch, names))
+    return all(map(_is_plain_label, names))
 
 
+@functools.lru_cache(_REMEMBERED)
+def _is_plain_name(name: str) -> bool:
+    return _PLAIN_NAME.fullmatch(name) is not None
+
+
+@functools.lru_cache(_REMEMBERED)
+def _is_plain_label(name: str) -> bool:
+    return _PLAIN_LABEL.fullmatch(name) is not None
+
+
+@functools.lru_cache(_REMEMBERED)
 def head(name: str, kind: str, help_text: str, *, openmetrics: bool) -> bytes:
     """Return the lines that come before a family's first sample."""
     help_text = help_text.replace("\\", r"\\").replace("\n", r"\n")

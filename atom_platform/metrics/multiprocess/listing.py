@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from atom_platform.metrics.multiprocess.ownership import spill_directory
 from atom_platform.metrics.multiprocess.place import Place
 from atom_platform.metrics.multiprocess.reader import FileName, parse_name
 
 __all__ = ["counting_files", "is_alive", "reading_order"]
+
+#: Names that are remembered: a scrape mostly finds those of the last one.
+_REMEMBERED: Final = 4096
 
 
 def counting_files(
@@ -30,15 +35,20 @@ def counting_files(
     for parent in (directory, spill_directory(directory, create=False)):
         if parent is None:
             continue
-        with os.scandir(parent) as entries:
-            names = [entry.name for entry in entries]
-        for each in names:
-            name = parse_name(each)
-            if name is not None and _counts(name, place, alive):
-                found.append((parent / each, name))
+        for each in os.listdir(parent):  # noqa: PTH208 — names suffice
+            file = _file(parent, each)
+            if file is not None and _counts(file[1], place, alive):
+                found.append(file)
     return found
 
 
+@functools.lru_cache(_REMEMBERED)
+def _file(parent: Path, name: str) -> tuple[Path, FileName] | None:
+    parsed = parse_name(name)
+    return None if parsed is None else (parent / name, parsed)
+
+
+@functools.lru_cache(_REMEMBERED)
 def reading_order(path: Path, name: FileName) -> tuple[str, bool, int, str, str]:
     """
     Return the sorting key of a file.
