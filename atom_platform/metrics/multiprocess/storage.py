@@ -42,8 +42,8 @@ class Storage:
         directory: Where the files go. None: this process is all there is, and memory will do.
 
     Attributes:
-        lock: Held around every change of a cell. Re-entrant, because signal handlers and finalizers
-            that log, and so count, run while their own thread may hold it.
+        lock: Held around every change of a cell (but see `metrics/requests.py`). Re-entrant, as
+            signal handlers and finalizers that log, and so count, may interrupt who holds it.
         life: Changes in a forked child: what the parent began is not the child's to end.
         epoch: Changes when the cells handed out so far are no longer the ones to count into.
         problems: What went wrong, for the log.
@@ -52,16 +52,14 @@ class Storage:
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory
         self.lock = threading.RLock()
-        self.epoch = 0
-        self.life = 0
+        self.epoch = self.life = 0
         self.problems = Problems()
         self._place: Place | None = None
         self._parents_slot: int | None = None
         self._service: str | None = None
         self._former: SlotFile | None = None
-        self._moved_at = 0.0
         self._chains: dict[str, Chain] = {}
-        self._retry_at = 0.0
+        self._moved_at = self._retry_at = 0.0
         self._busy = False
         self._on_reset: list[Callable[[], None]] = []
         os.register_at_fork(
@@ -191,14 +189,15 @@ class Storage:
                 self.problems.note("directory", "metrics_directory_unusable", self.directory, error)
 
     def _is_sound(self) -> bool:
-        if self._place is not None and not self._place.slots.is_current():
-            return False
-        return all(chain.is_sound() for chain in self._chains.values())
+        current = self._place is None or self._place.slots.is_current()
+        return current and all(chain.is_sound() for chain in self._chains.values())
 
     def _move(self, directory: Path) -> None:
         """Count where others can find it again, and take along what they no longer can."""
         if not membership.return_to(directory):
             return
+        # First, so that who counts without the lock finds no cell whose number is taken already.
+        self._announce()
         carried = [
             (kind, entry) for kind, chain in self._chains.items() for entry in chain.unreachable()
         ]
@@ -228,6 +227,10 @@ class Storage:
         for chain in self._chains.values():
             chain.close()
         self._chains = {}
+        self._announce()
+
+    def _announce(self) -> None:
+        """Have all cells that were handed out forgotten."""
         self.epoch += 1
         for forget in self._on_reset:
             forget()
