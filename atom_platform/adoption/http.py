@@ -15,7 +15,7 @@ from atom_platform.access import Access
 from atom_platform.logs.context import current_exchange, note_exception
 from atom_platform.metrics.answer import Answer
 from atom_platform.metrics.custom import Counter
-from atom_platform.metrics.http import ObservedWSGI, Recorder
+from atom_platform.metrics.http import ObservedWSGI
 
 __all__ = ["ChosenWSGI", "ProbesFirst", "keep_to_health", "label_request", "observed"]
 
@@ -41,6 +41,7 @@ class ProbesFirst:
     Attributes:
         answer: The WSGI application.
         paths: The rules.
+        short_cut: What all paths that it answers begin with, and what answers all others.
     """
 
     def __init__(self, wsgi_app: WSGI, blueprints: Iterable[Blueprint]) -> None:
@@ -49,6 +50,7 @@ class ProbesFirst:
             own.register_blueprint(blueprint)
         got_request_exception.connect(_note_exception, own)
         self.paths = frozenset(str(rule.rule) for rule in own.url_map.iter_rules())
+        self.short_cut = os.path.commonpath(self.paths), wsgi_app
         self.answer = self._answering(wsgi_app, own.wsgi_app)
 
     def _answering(self, others: WSGI, ours: WSGI) -> WSGI:
@@ -57,11 +59,11 @@ class ProbesFirst:
         slashless = frozenset(path[:-1] for path in paths if path.endswith("/"))
         folders = tuple(path.partition("<")[0] for path in paths if "<" in path)
         # Nearly every request is another one, and asked one question then rather than four.
-        common = os.path.commonpath([*paths, *slashless])
+        beginning, _ = self.short_cut
 
         def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
             path = environ.get("PATH_INFO", "")
-            if path.startswith(common) and (
+            if path.startswith(beginning) and (
                 path in paths
                 or path in slashless
                 or path.startswith(folders)
@@ -86,13 +88,11 @@ class ChosenWSGI(ObservedWSGI):
         self,
         wsgi_app: WSGI,
         *,
-        app: Flask,
-        recorder: Recorder,
-        access: Any,
         excluded_paths: Collection[str],
         counters: Mapping[str, Counter],
+        **observing: Any,
     ) -> None:
-        super().__init__(wsgi_app, app=app, recorder=recorder, access=access)
+        super().__init__(wsgi_app, **observing)
         self._excluded = frozenset(excluded_paths)
         self._excluded_below = tuple(path for path in excluded_paths if path.endswith("/"))
         self._counters = counters
@@ -116,25 +116,21 @@ class ChosenWSGI(ObservedWSGI):
 
 
 def observed(
-    wsgi_app: WSGI,
+    probes: ProbesFirst,
     *,
-    app: Flask,
-    recorder: Recorder,
-    access: Any,
     excluded_paths: Collection[str],
     counters: Mapping[str, Counter],
+    **observing: Any,
 ) -> ObservedWSGI:
-    """Return *wsgi_app* observed; who asks for nothing special pays for nothing special."""
+    """
+    Return *probes*, and what they stand before, observed as the arguments of `ObservedWSGI` say.
+
+    Who asks for nothing special pays for nothing special.
+    """
+    observing["short_cut"] = probes.short_cut
     if not excluded_paths and not counters:
-        return ObservedWSGI(wsgi_app, app=app, recorder=recorder, access=access)
-    return ChosenWSGI(
-        wsgi_app,
-        app=app,
-        recorder=recorder,
-        access=access,
-        excluded_paths=excluded_paths,
-        counters=counters,
-    )
+        return ObservedWSGI(probes.answer, **observing)
+    return ChosenWSGI(probes.answer, excluded_paths=excluded_paths, counters=counters, **observing)
 
 
 def label_request(**labels: str) -> None:

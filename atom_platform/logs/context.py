@@ -13,17 +13,15 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from atom_platform.logs.trace import TraceContext, active_span
+from atom_platform.logs.exchange import NOTHING, Exchange, Scope
+from atom_platform.logs.trace import active_span
 
 __all__ = [
     "CURRENT_SCOPE",
-    "NOTHING",
-    "Exchange",
     "RequestContext",
-    "Scope",
     "bound_fields",
     "current_exchange",
     "log_request",
@@ -35,53 +33,6 @@ __all__ = [
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-
-
-class Scope:
-    """Fields bound at one place: its own and those around it."""
-
-    __slots__ = ("around", "fields", "owner")
-
-    def __init__(self, fields: Mapping[str, Any], around: Scope | None, owner: object) -> None:
-        self.fields = fields
-        self.around = around
-        self.owner = owner
-
-
-class Exchange(Scope):
-    """
-    What is noted about a request for its access line; also the outermost scope of its lines.
-
-    Attributes:
-        request_id: The client's or our own; empty when requests get no ids.
-        trace: The caller's place in a trace.
-        notes: What `log_request` added.
-        db_queries: How often the database was asked, which took *db_seconds*.
-        exception: What no handler turned into a response.
-        aborted: Why the response was cut off; empty when it was not.
-    """
-
-    __slots__ = (
-        "aborted",
-        "db_queries",
-        "db_seconds",
-        "exception",
-        "notes",
-        "request_id",
-        "trace",
-    )
-
-    def __init__(self) -> None:
-        super().__init__(NOTHING, None, None)
-        self.request_id = self.aborted = ""
-        self.trace: TraceContext | None = None
-        self.notes: dict[str, Any] | None = None
-        self.db_queries = 0
-        self.db_seconds = 0.0
-        self.exception: BaseException | None = None
-
 
 CURRENT_SCOPE: Final[ContextVar[Scope | None]] = ContextVar("atom_log_scope", default=None)
 
@@ -203,18 +154,20 @@ def log_request(**fields: Any) -> None:
     """Add *fields* to the access line of the request being answered; outside of one, do nothing."""
     exchange = current_exchange()
     if exchange is not None:
-        if exchange.notes is None:
-            exchange.notes = fields
+        noted = exchange.noted()
+        if noted.notes is None:
+            noted.notes = fields
         else:
-            exchange.notes.update(fields)
+            noted.notes.update(fields)
 
 
 def note_query(seconds: float) -> None:
     """Add a database query to the access line of the request being answered."""
     exchange = current_exchange()
     if exchange is not None:
-        exchange.db_queries += 1
-        exchange.db_seconds += seconds
+        noted = exchange.noted()
+        noted.db_queries += 1
+        noted.db_seconds += seconds
 
 
 def note_exception(error: BaseException) -> None:
@@ -224,7 +177,7 @@ def note_exception(error: BaseException) -> None:
     """
     exchange = current_exchange()
     if exchange is not None:
-        exchange.exception = error
+        exchange.noted().exception = error
 
 
 def outgoing_headers() -> dict[str, str]:
@@ -239,7 +192,7 @@ def outgoing_headers() -> dict[str, str]:
     trace = active_span()
     if exchange is not None:
         headers["X-Request-ID"] = exchange.request_id
-        trace = trace or exchange.trace
+        trace = trace or exchange.noted().trace
     if trace is not None:
         headers.update(trace.outgoing_headers())
     return headers

@@ -1,17 +1,23 @@
 """
-What waits in the queue of a writer: mostly bare bytes, which the garbage collector leaves alone.
+What waits in the queue of a writer: nothing but text and numbers, which the garbage collector
+leaves alone.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
-__all__ = ["Entry", "entry_of", "joined", "line_of", "without_odd_ends"]
+from atom_platform.logs.access_line import AccessParts, access_line
 
-#: A line, with its level when that is not INFO.
-Entry = bytes | tuple[bytes, str]
+__all__ = ["BATCH_BYTES", "Entry", "batch_of", "entry_of", "joined", "without_odd_ends"]
+
+#: What one lock of the output carries at most: long enough to be cheap, short enough to be fair.
+BATCH_BYTES: Final = 256 * 1024
+
+#: A line; a line with its level, when that is not INFO; or what an access line is to be made of.
+Entry = bytes | tuple[bytes, str] | AccessParts
 
 #: What Unicode ends a line with beside the newline, in UTF-8 and as JSON escapes it.
 _ODD_ENDS: Final = (
@@ -26,18 +32,43 @@ def entry_of(line: bytes, level: str) -> Entry:
     return line if level == "INFO" else (line, level)
 
 
-def line_of(entry: Entry) -> bytes:
+def _line_of(entry: Entry) -> bytes:
     """Return the line of *entry*."""
-    return entry if isinstance(entry, bytes) else entry[0]
+    if isinstance(entry, bytes):
+        return entry
+    return entry[0] if len(entry) == 2 else access_line(entry)
+
+
+def batch_of(queue: deque[Entry], short_bytes: int, long_bytes: int) -> tuple[list[Entry], int]:
+    """
+    Take the next batch from *queue*, and return it with the bytes of the long lines in it.
+
+    Args:
+        short_bytes: A longer line is a long one.
+        long_bytes: Of the long lines in the queue.
+    """
+    if not long_bytes:
+        most = min(len(queue), max(1, BATCH_BYTES // (short_bytes + 1)))
+        return [queue.popleft() for _ in range(most)], 0
+    size, taken, long_taken = 0, list[Entry](), 0
+    while queue and (not taken or size + _length_of(queue[0]) <= BATCH_BYTES):
+        taken.append(queue.popleft())
+        size += (length := _length_of(taken[-1]))
+        long_taken += length if length > short_bytes else 0
+    return taken, long_taken
+
+
+def _length_of(entry: Entry) -> int:
+    """Return how long the line of *entry* is, 0 for one that is not made yet: it is short."""
+    if isinstance(entry, bytes):
+        return len(entry)
+    return len(entry[0]) if len(entry) == 2 else 0
 
 
 def joined(entries: Sequence[Entry]) -> tuple[bytes, Mapping[str, int]]:
     """Return the lines of *entries* in one, and how many there are of each level."""
-    try:
-        return b"".join(entries), {"INFO": len(entries)}  # type: ignore[arg-type]  # mostly so
-    except TypeError:
-        levels = Counter(entry[1] if isinstance(entry, tuple) else "INFO" for entry in entries)
-        return b"".join(map(line_of, entries)), levels
+    levels = Counter([entry[-1] if type(entry) is tuple else "INFO" for entry in entries])
+    return b"".join(map(_line_of, entries)), cast(Mapping[str, int], levels)
 
 
 def without_odd_ends(lines: bytes) -> bytes:
@@ -46,7 +77,7 @@ def without_odd_ends(lines: bytes) -> bytes:
 
     JSON allows them in strings, but many a reader splits lines at them (`str.splitlines`).
     """
-    for end, escape in _ODD_ENDS:
-        if end in lines:
+    if not lines.isascii():
+        for end, escape in _ODD_ENDS:
             lines = lines.replace(end, escape)
     return lines

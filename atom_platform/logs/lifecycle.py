@@ -1,14 +1,16 @@
-"""What becomes of the log when its process forks or ends."""
+"""What becomes of the log when its process forks or ends, and who is told of what it does."""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 import weakref
+from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["flush_at_end_of_child", "keep_through_forks"]
+__all__ = ["flush_at_end_of_child", "keep_through_forks", "tell"]
 
 
 class Kept(Protocol):
@@ -32,6 +34,13 @@ def flush_at_end_of_child(writer: Kept) -> None:
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         util.Finalize(None, writer.flush, exitpriority=0)
+
+
+def tell(listener: Callable[..., None] | None, *what: object) -> None:
+    """Tell *listener*, if there is one; one that fails costs no line and no request."""
+    if listener is not None:
+        with contextlib.suppress(Exception):
+            listener(*what)
 
 
 def _after_fork() -> None:

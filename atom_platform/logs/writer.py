@@ -8,23 +8,28 @@ and nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
-from atom_platform.logs.entries import Entry, entry_of, joined, line_of, without_odd_ends
-from atom_platform.logs.lifecycle import flush_at_end_of_child, keep_through_forks
+from atom_platform.logs.access_line import AccessParts, access_line
+from atom_platform.logs.entries import (
+    BATCH_BYTES,
+    Entry,
+    batch_of,
+    entry_of,
+    joined,
+    without_odd_ends,
+)
+from atom_platform.logs.lifecycle import flush_at_end_of_child, keep_through_forks, tell
 from atom_platform.logs.shared import SharedOutput
 
 __all__ = ["Writer"]
 
-#: What one lock of the output carries at most: long enough to be cheap, short enough to be fair.
-BATCH_BYTES: Final = 256 * 1024
 #: A queue filled this far is written at once rather than at the end of the batching pause.
-_HURRY_LINES: Final = 200
+_HURRY_LINES: Final = 2000
 
 
 class Writer:
@@ -60,8 +65,7 @@ class Writer:
         self._output = SharedOutput(fd)
         self.describe_loss, self.on_tick = describe_loss, on_tick
         self.on_lines, self.on_drop = on_lines, on_drop
-        self._max_lines = max_lines
-        self._max_bytes = max_bytes
+        self._max_lines, self._max_bytes = max_lines, max_bytes
         self._short_bytes = max_bytes // max_lines
         self._batch_seconds = batch_seconds
         self._closed = False
@@ -73,13 +77,10 @@ class Writer:
         # Re-entrant: a signal handler may log while the thread it interrupts is in here.
         self._lock = threading.RLock()
         self._queue: deque[Entry] = deque()
-        self._long_bytes = 0
+        self._long_bytes = self._busy = self._lost = 0
         self._delivering = threading.Lock()
-        self._busy = 0
         self._asleep = True  # also when it has not been started: somebody has to see to it
-        self._lost = 0
-        self._wake = threading.Event()
-        self._hurry = threading.Event()
+        self._wake, self._hurry = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
     def write(self, line: bytes, level: str = "INFO") -> None:
@@ -97,6 +98,18 @@ class Writer:
         if self._asleep:
             self._rouse()
         if level == "CRITICAL" or len(queue) == _HURRY_LINES:
+            self._hurry.set()
+
+    def write_access(self, parts: AccessParts) -> None:
+        """Queue an access line, which the thread that writes makes of its *parts*."""
+        queue = self._queue
+        if len(queue) >= self._max_lines or self._closed:
+            self._write_with_care(access_line(parts), parts[-1])
+            return
+        queue.append(parts)
+        if self._asleep:
+            self._rouse()
+        if len(queue) == _HURRY_LINES:
             self._hurry.set()
 
     def _write_with_care(self, line: bytes, level: str) -> None:
@@ -185,41 +198,29 @@ class Writer:
                 hurry.wait(self._batch_seconds)
                 hurry.clear()
                 self._write_queue(None)
-            if self.on_tick is not None and time.monotonic() - last_tick >= 1.0:
+            if time.monotonic() - last_tick >= 1.0:
                 last_tick = time.monotonic()
-                with contextlib.suppress(Exception):  # whatever a tick does, lines go on
-                    self.on_tick()
+                tell(self.on_tick)
 
     def _write_queue(self, deadline: float | None) -> None:
         with self._lock:
             self._busy += 1
         try:
-            while taken := self._take_batch():
+            # What comes meanwhile waits for more: to be let in by those that answer costs a lot.
+            left = len(self._queue)
+            while left > 0 and self._queue:
+                with self._lock:  # of two threads that write, each takes lines that follow
+                    taken, long_bytes = batch_of(self._queue, self._short_bytes, self._long_bytes)
+                    self._long_bytes -= long_bytes
+                left -= len(taken)
                 batch, levels = joined(taken)
-                self._count_lines(levels)
+                for level, lines in levels.items():
+                    tell(self.on_lines, level, lines)
                 if self._deliver(batch, deadline) and self._lost:
                     self._report_loss(deadline)
         finally:
             with self._lock:
                 self._busy -= 1
-
-    def _take_batch(self) -> list[Entry]:
-        queue, short, size, taken = self._queue, self._short_bytes, 0, list[Entry]()
-        with self._lock:  # of two threads that write, each takes lines that follow each other
-            if not self._long_bytes:
-                most = min(len(queue), max(1, BATCH_BYTES // (short + 1)))
-                return [queue.popleft() for _ in range(most)]
-            while queue and (not taken or size + len(line_of(queue[0])) <= BATCH_BYTES):
-                taken.append(queue.popleft())
-                size += (length := len(line_of(taken[-1])))
-                self._long_bytes -= length if length > short else 0
-        return taken
-
-    def _count_lines(self, levels: Mapping[str, int]) -> None:
-        if self.on_lines is not None:
-            for level, lines in levels.items():
-                with contextlib.suppress(Exception):  # a counter that fails costs no line
-                    self.on_lines(level, lines)
 
     def _deliver(self, batch: bytes, deadline: float | None) -> bool:
         """Write *batch* whole, or count what of it was lost. None as *deadline* waits for ever."""
@@ -245,6 +246,5 @@ class Writer:
     def _dropped(self, reason: str, lines: int) -> None:
         with self._lock:
             self._lost += lines
-        if self.on_drop is not None and lines:
-            with contextlib.suppress(Exception):  # a counter that fails costs no line, no request
-                self.on_drop(reason, lines)
+        if lines:
+            tell(self.on_drop, reason, lines)

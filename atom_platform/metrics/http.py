@@ -12,24 +12,23 @@ import time
 from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 from flask import Flask, got_request_exception
-from werkzeug.exceptions import MethodNotAllowed, NotFound
-from werkzeug.routing import Map, RequestRedirect
 
-from atom_platform.logs.context import CURRENT_SCOPE, Exchange, note_exception
-from atom_platform.metrics.answer import Answer, begun
+from atom_platform.logs.context import CURRENT_SCOPE, note_exception
+from atom_platform.logs.exchange import Exchange
+from atom_platform.metrics.answer import Answer
+from atom_platform.metrics.bodies import Whole, observed_body, piece_of
+from atom_platform.metrics.endpoints import Endpoints
 from atom_platform.metrics.queue_time import queue_seconds
 
 __all__ = ["AccessLine", "ObservedWSGI", "Recorder"]
-
-UNMATCHED: Final = "unmatched"
 
 _enter: Final = CURRENT_SCOPE.set
 _leave: Final = CURRENT_SCOPE.reset
 
 Environ = dict[str, Any]
+WSGI = Callable[..., Iterable[bytes]]
 
 
 class Recorder(Protocol):
@@ -42,9 +41,9 @@ class Recorder(Protocol):
         status: int,
         duration_seconds: float,
         trace_id: str | None = None,
-        in_progress: int = 0,
+        in_progress: float = 0.0,
     ) -> None: ...
-    def requests_in_progress(self, delta: int) -> None: ...
+    def requests_in_progress(self, delta: float) -> None: ...
     def observe_queue(self, seconds: float) -> None: ...
     def count_exception(self, endpoint: str, type_name: str) -> None: ...
     def count_aborted(self, reason: str) -> None: ...
@@ -92,45 +91,74 @@ class ObservedWSGI:
         app: The Flask application whose URL rules name the endpoints; without one, all requests are
             `unmatched`.
         access: Gives ids and writes access lines; None leaves both out.
+        short_cut: What a path begins with that needs *wsgi_app*, and the application that it would
+            leave all other requests to.
     """
 
     def __init__(
         self,
-        wsgi_app: Callable[..., Iterable[bytes]],
+        wsgi_app: WSGI,
         *,
         recorder: Recorder,
         app: Flask | None = None,
         access: AccessLine | None = None,
+        short_cut: tuple[str, WSGI] | None = None,
     ) -> None:
         self.wsgi_app = wsgi_app
+        self._beginning, self._others = short_cut or ("", wsgi_app)
         self._recorder = recorder
         self._access = access
-        self._url_map: Map | None = None
         self.count_aborted = recorder.count_aborted
         self._record_request = recorder.record_request
         self._requests_in_progress = recorder.requests_in_progress
+        self.endpoint_of = Endpoints(None if app is None else app.url_map).of
         if app is not None:
-            self._url_map = app.url_map
             # Sent for what no handler turned into a response; the answer itself hides what it was.
             got_request_exception.connect(self._on_exception, app)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        answer = begun(self, environ, start_response)
-        self._requests_in_progress(1)
+        answer = Answer()
+        answer.particulars = None
+        answer.request_id = answer.endpoint = ""
+        answer.body_bytes = answer.status = 0
+        answer.environ = environ
+        answer.headers = ()
+        answer.observer = self
+        answer.server_start = start_response
+        answer.finished = answer.under_way = False
+        answer.started = perf_counter()
+        self._requests_in_progress(1.0)
         if "HTTP_X_REQUEST_START" in environ:
-            waited = queue_seconds(environ["HTTP_X_REQUEST_START"], time.time())
-            if waited is not None:
-                self._recorder.observe_queue(waited)
-        if self._access is not None:
-            self._access.begin(answer, environ)
-        around = _enter(answer)
+            self._note_queue(environ["HTTP_X_REQUEST_START"])
+        access = self._access
+        if access is not None:
+            access.begin(answer, environ)
+            around = _enter(answer)
         try:
-            return answer.take(self.wsgi_app(environ, answer.start_response))
+            if environ.get("PATH_INFO", "").startswith(self._beginning):
+                body = self.wsgi_app(environ, answer.start_response)
+            else:
+                body = self._others(environ, answer.start_response)
+            piece = piece_of(body)
+            if piece is None or not answer.status:
+                return observed_body(answer, body)
+            answer.body_bytes += len(piece[0])
+            answer.finished = True
+            self.record(answer)
+            whole = Whole(piece)
+            whole.answer, whole.body = answer, None
+            return whole
         except BaseException as error:
             answer.fail(error)
             raise
         finally:
-            _leave(around)
+            if access is not None:
+                _leave(around)
+
+    def _note_queue(self, header: str) -> None:
+        waited = queue_seconds(header, time.time())
+        if waited is not None:
+            self._recorder.observe_queue(waited)
 
     def observe(
         self,
@@ -168,15 +196,15 @@ class ObservedWSGI:
 
     def record(self, answer: Answer) -> None:
         """Count and log *answer*, which has ended."""
-        environ, trace = answer.environ, answer.trace
+        duration = perf_counter() - answer.started
+        environ, some = answer.environ, answer.particulars
         method = environ["REQUEST_METHOD"]
         # Without a start_response the server makes a 500 of it.
         status, endpoint = answer.status or 500, answer.endpoint or self.endpoint_of(environ)
-        duration = perf_counter() - answer.started
-        trace_id = None if trace is None else trace.trace_id
-        self._record_request(method, endpoint, status, duration, trace_id, -1)
-        if answer.exception is not None:
-            self._recorder.count_exception(endpoint, type(answer.exception).__name__)
+        trace_id = None if some is None or some.trace is None else some.trace.trace_id
+        self._record_request(method, endpoint, status, duration, trace_id, -1.0)
+        if some is not None and some.exception is not None:
+            self._recorder.count_exception(endpoint, type(some.exception).__name__)
         if self._access is not None:
             self._access.write(
                 answer,
@@ -188,40 +216,6 @@ class ObservedWSGI:
                 0 if method == "HEAD" else answer.body_bytes,
                 environ.get("REMOTE_ADDR", ""),
             )
-
-    def endpoint_of(self, environ: Environ) -> str:
-        """
-        Return the URL rule that *environ* matches, whatever its method.
-
-        Flask knows it while it answers, except for a method that the rule does not take and for a
-        redirect to the rule's own slash; those, and what Flask did not see, are matched again.
-        """
-        request = environ.get("werkzeug.request")
-        rule = getattr(request, "url_rule", None)
-        if rule is not None:
-            return str(rule.rule)
-        if isinstance(getattr(request, "routing_exception", None), NotFound):
-            return UNMATCHED
-        try:
-            return self._match_again(environ)
-        except Exception:  # nothing matches, or the request is not fit to be matched
-            return UNMATCHED
-
-    def _match_again(self, environ: Environ) -> str:
-        if self._url_map is None:
-            return UNMATCHED
-        adapter = self._url_map.bind_to_environ(environ)
-        path: str | None = None
-        method: str | None = None
-        for _ in range(3):  # a redirect may lead to a rule that does not take the method
-            try:
-                return adapter.match(path, method, return_rule=True)[0].rule
-            except MethodNotAllowed as error:
-                method = next(iter(error.valid_methods or ()), None)
-            except RequestRedirect as error:
-                target = urlsplit(error.new_url).path
-                path = target.removeprefix(adapter.script_name.rstrip("/"))
-        return UNMATCHED
 
     @staticmethod
     def _on_exception(sender: object, exception: BaseException, **extra: Any) -> None:

@@ -13,11 +13,11 @@ import pytest
 from atom_platform.logs import RequestContext, log_request, propagate
 from atom_platform.logs.context import (
     CURRENT_SCOPE,
-    Exchange,
     bound_fields,
     note_query,
     outgoing_headers,
 )
+from atom_platform.logs.exchange import Exchange
 from atom_platform.logs.trace import parse_trace_context
 
 
@@ -190,14 +190,15 @@ def test_notes_reach_the_request_also_from_inside_and_from_a_pool() -> None:
     finally:
         CURRENT_SCOPE.reset(token)
 
-    assert exchange.notes == {"agent_id": "x", "steps": 2}
-    assert (exchange.db_queries, exchange.db_seconds) == (2, 0.75)
+    noted = exchange.noted()
+    assert noted.notes == {"agent_id": "x", "steps": 2}
+    assert (noted.db_queries, noted.db_seconds) == (2, 0.75)
 
 
 def test_outgoing_headers_carry_the_ids_of_the_request() -> None:
     exchange = Exchange()
     exchange.request_id = "req-1"
-    exchange.trace = parse_trace_context(f"00-{'a' * 32}-{'b' * 16}-01", "x=1")
+    exchange.noted().trace = parse_trace_context(f"00-{'a' * 32}-{'b' * 16}-01", "x=1")
     token = CURRENT_SCOPE.set(exchange)
     try:
         headers = outgoing_headers()

@@ -11,7 +11,9 @@ import pytest
 from flask import Flask, Response, request
 
 from atom_platform.logs import RequestContext, get_logger, log_request, propagate
-from atom_platform.logs.context import Exchange, bound_fields, note_query, outgoing_headers
+from atom_platform.logs.access_line import _paths
+from atom_platform.logs.context import bound_fields, note_query, outgoing_headers
+from atom_platform.logs.exchange import Exchange
 from atom_platform.logs.http import AccessLog
 from atom_platform.metrics.http import ObservedWSGI
 from tests.logs.conftest import Log
@@ -246,8 +248,8 @@ def test_a_flood_of_paths_is_not_remembered(log: Log) -> None:
     for number in range(3000):
         access_log.observe("GET", f"/{number}", "unmatched", 404, 0.0, 0, "::1", None, None)
 
-    assert len(access_log._paths) <= 1000
     assert access(log)[-1]["path"] == "/2999"
+    assert len(_paths) <= 1000
 
 
 def test_lines_of_a_streamed_body_belong_to_its_request(app: Flask, log: Log) -> None:
@@ -344,15 +346,16 @@ def test_the_short_way_and_the_long_way_write_the_same(log: Log, level: str, tra
         "req-1",
         TRACEPARENT if traced else None,
     )
-    usual, asked, noted = AccessLog(), AccessLog(), AccessLog()
+    usual, asked, told = AccessLog(), AccessLog(), AccessLog()
     usual.observe(*request)
     exchange = Exchange()
-    exchange.request_id, exchange.db_queries, exchange.db_seconds = "req-1", 2, 0.0125
+    exchange.request_id = "req-1"
+    noted = exchange.noted()
+    noted.db_queries, noted.db_seconds = 2, 0.0125
     asked.write(exchange, "GET", "/a", "/a", 201, 0.5, 1, "::1")
-    noted.observe(*request, reason="none")
-    exchange.notes = {"reason": "none"}
-    exchange.fields = {"request_id": "req-1"}
-    noted.write(exchange, "GET", "/a", "/a", 201, 0.5, 1, "::1")
+    told.observe(*request, reason="none")
+    noted.notes = {"reason": "none"}
+    told.write(exchange, "GET", "/a", "/a", 201, 0.5, 1, "::1")
 
     lines = [{key: each[key] for key in each if key != "timestamp"} for each in log.lines()]
     short, long = lines[: len(lines) // 2], lines[len(lines) // 2 :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import fcntl
 import json
+import math
 import os
 import select
 import struct
@@ -21,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from atom_platform.logs.access_line import AccessParts
 from atom_platform.logs.writer import Writer
 from tests.polling import wait_until
 from tests.service import ROOT
@@ -496,3 +498,59 @@ def test_threads_that_write_at_once_lose_no_line(tmp_path: Path) -> None:
         thread, number = map(int, each.split())
         numbers[thread].append(number)
     assert numbers == {thread: list(range(1000)) for thread in range(8)}
+
+
+def parts(path: str = "/a", level: str = "INFO") -> AccessParts:
+    return (1.5, "req-1", "GET", path, "/a", 200, 0.25, 7, "::1", "", level)
+
+
+def test_an_access_line_is_made_by_the_thread_that_writes(tmp_path: Path) -> None:
+    """It stands between the lines before and after it, and counts under its own level."""
+    levels: list[tuple[str, int]] = []
+    with (tmp_path / "log").open("wb") as file:
+        writer = Writer(file.fileno(), on_lines=lambda *told: levels.append(told))
+        writer.write(b"before\n")
+        writer.write_access(parts(level="WARNING"))
+        writer.write(b"after\n")
+        writer.close()
+
+    before, line, after = (tmp_path / "log").read_bytes().splitlines()
+    assert (before, after) == (b"before", b"after")
+    assert json.loads(line)["duration_ms"] == 250
+    assert sum(lines for level, lines in levels if level == "WARNING") == 1
+    assert sum(lines for level, lines in levels if level == "INFO") == 2
+
+
+def test_access_lines_without_room_are_dropped_and_counted(tmp_path: Path) -> None:
+    drops: list[tuple[str, int]] = []
+    with (tmp_path / "log").open("wb") as file:
+        writer = Writer(
+            file.fileno(), max_lines=2, batch_seconds=60, on_drop=lambda *told: drops.append(told)
+        )
+        for _ in range(5):
+            writer.write_access(parts())
+        writer.close()
+
+    assert drops == [("queue_full", 1)] * 3
+    assert len((tmp_path / "log").read_bytes().splitlines()) == 2
+
+
+def test_an_access_line_after_the_end_goes_out_at_once(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as file:
+        writer = Writer(file.fileno())
+        writer.close()
+        writer.write_access(parts())
+
+    assert json.loads((tmp_path / "log").read_bytes())["path"] == "/a"
+
+
+def test_parts_that_make_no_line_cost_that_line_alone(tmp_path: Path) -> None:
+    odd = (1.5, "req-1", "GET", "/a", "/a", 200, math.nan, 7, "::1", "", "INFO")
+    with (tmp_path / "log").open("wb") as file:
+        writer = Writer(file.fileno())
+        writer.write_access(odd)
+        writer.write_access(parts())
+        writer.close()
+
+    events = [json.loads(x)["event"] for x in (tmp_path / "log").read_bytes().splitlines()]
+    assert events == ["log_line_not_encodable", "http_request"]

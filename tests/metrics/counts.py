@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atom_platform.logs.context import Exchange
+from atom_platform.logs.exchange import Exchange
 
 __all__ = ["Counts"]
 
@@ -19,7 +19,7 @@ class Counts:
         self.aborted: list[str] = []
         self.queued: list[float] = []
         self.bytes: list[int] = []
-        self.in_progress = 0
+        self.in_progress = 0.0
 
     def record_request(
         self,
@@ -28,13 +28,13 @@ class Counts:
         status: int,
         duration_seconds: float,
         trace_id: str | None = None,
-        in_progress: int = 0,
+        in_progress: float = 0.0,
     ) -> None:
         self.in_progress += in_progress
         self.requests.append((method, endpoint, status))
         self.durations.append(duration_seconds)
 
-    def requests_in_progress(self, delta: int) -> None:
+    def requests_in_progress(self, delta: float) -> None:
         self.in_progress += delta
 
     def observe_queue(self, seconds: float) -> None:

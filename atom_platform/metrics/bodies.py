@@ -1,0 +1,203 @@
+"""
+The body of an answer as the server gets it: counted before its last byte leaves, closed once.
+
+Most are in one piece and known to be, and the server reads those without any more of our code.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from werkzeug.wrappers import Response
+from werkzeug.wsgi import ClosingIterator
+
+from atom_platform.logs.context import CURRENT_SCOPE
+from atom_platform.metrics.answer import Answer
+
+__all__ = ["Streamed", "Whole", "observed_body", "piece_of"]
+
+#: A file up to this size is read like any other body and so counted before its last byte leaves; a
+#: larger one is left to the server's sendfile and counted when that is done.
+SMALL_FILE_BYTES: Final = 64 * 1024
+_UNKNOWN: Final = float("inf")
+_enter: Final = CURRENT_SCOPE.set
+_leave: Final = CURRENT_SCOPE.reset
+
+#: What makes the body of a werkzeug response; a class that has its own is left to itself.
+_MAKERS: Final = ("__call__", "get_app_iter", "get_wsgi_response", "iter_encoded")
+_PLAIN: Final[set[type]] = set()
+_CLOSE: Final = Response.close
+_ENCODER: Final = getattr(Response(b"").iter_encoded(), "gi_code", None)
+
+
+class Whole(list[bytes]):
+    """
+    A body in one piece, which the server reads without any more of our code.
+
+    Attributes:
+        answer: The request's.
+        body: The application's, to be closed; None when there is nothing to close.
+    """
+
+    __slots__ = ("answer", "body")
+
+    answer: Answer
+    body: Iterable[bytes] | None
+
+    def close(self) -> None:
+        """Close the application's body."""
+        if sys.exception() is not None:
+            note_late_hang_up(self.answer)
+        if self.body is not None:
+            close_within(self.answer, self.body)
+
+
+class Streamed:
+    """
+    A body in pieces.
+
+    Args:
+        pieces: The iterator over *body*.
+        first: A piece that has been taken from it already.
+        length: Of the whole, as announced; infinite if it was not.
+    """
+
+    __slots__ = ("_answer", "_body", "_first", "_headers", "_length", "_next")
+
+    def __init__(
+        self,
+        answer: Answer,
+        body: Iterable[bytes],
+        pieces: Iterator[bytes],
+        *,
+        length: float,
+        first: bytes = b"",
+    ) -> None:
+        self._answer = answer
+        self._body = body
+        self._next: Callable[[], bytes] = pieces.__next__
+        self._first = first
+        self._headers = answer.headers
+        self._length = length
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        answer = self._answer
+        if self._first:
+            chunk, self._first = self._first, b""
+        else:
+            around = _enter(answer)
+            try:
+                chunk = self._next()
+            except StopIteration:
+                answer.finish()
+                raise
+            except BaseException as error:
+                answer.fail(error)
+                raise
+            finally:
+                _leave(around)
+            if answer.headers is not self._headers:  # said only now
+                self._headers, self._length = answer.headers, answer.length()
+        answer.body_bytes += len(chunk)
+        if answer.body_bytes >= self._length:
+            answer.finish()
+        answer.under_way = True
+        return chunk
+
+    def close(self) -> None:
+        """End it; the server calls this in any case, also when the client has gone."""
+        if not self._answer.finished:
+            self._answer.cut_off()
+        else:
+            note_late_hang_up(self._answer)
+        close_within(self._answer, self._body)
+
+
+def piece_of(body: object) -> list[bytes] | None:
+    """
+    Return the one piece that *body* has, if it is a response that werkzeug holds whole.
+
+    Such a body has nothing left to do: no generator of the application's runs when it is read, and
+    nobody waits for its close. The way to the piece leads through attributes of werkzeug's own;
+    where anything about them is not as `Response.get_app_iter` leaves it, the answer is None.
+    """
+    if type(body) is not ClosingIterator:
+        return None
+    try:
+        callbacks: list[Any] = body._callbacks
+        close_pieces, close = callbacks  # only one for HEAD, 204 and 304
+        response = close.__self__
+        pieces = response.response
+        if (
+            type(pieces) is list
+            and len(pieces) == 1
+            and type(pieces[0]) is bytes
+            and not response._on_close
+            and close.__func__ is _CLOSE
+            and close_pieces.__self__.gi_code is _ENCODER
+            and (type(response) in _PLAIN or _is_plain(type(response)))
+        ):
+            return pieces
+    except (AttributeError, TypeError, ValueError):
+        pass
+    return None
+
+
+def _is_plain(kind: type) -> bool:
+    """Return whether responses of *kind* make their bodies as werkzeug's own do."""
+    plain = issubclass(kind, Response) and all(
+        getattr(kind, name) is getattr(Response, name) for name in _MAKERS
+    )
+    if plain and len(_PLAIN) < 100:  # an application may make a class for each response
+        _PLAIN.add(kind)
+    return plain
+
+
+def observed_body(answer: Answer, body: Iterable[bytes]) -> Iterable[bytes]:
+    """Return *body* as the server is to get it. Called with the request's scope in place."""
+    if (type(body) is tuple or type(body) is list) and answer.status:
+        answer.body_bytes += sum(map(len, body))
+        answer.finish()
+        return body
+    length = answer.length()
+    if length > SMALL_FILE_BYTES and type(body) is answer.environ.get("wsgi.file_wrapper"):
+        return answer.leave_to_server(body)
+    pieces = iter(body)
+    if length == _UNKNOWN:
+        return Streamed(answer, body, pieces, length=length)
+    # A body of known length is mostly one piece. Taken now, it needs no further look at it.
+    first = next(pieces, b"")
+    size = answer.body_bytes + len(first)
+    if size < length:
+        return Streamed(answer, body, pieces, length=length, first=first)
+    answer.body_bytes = size
+    answer.finish()
+    whole = Whole((first,))
+    whole.answer, whole.body = answer, body
+    return whole
+
+
+def note_late_hang_up(answer: Answer) -> None:
+    """Count a client that hung up when it had been sent the last piece; its line is written."""
+    if isinstance(sys.exception(), OSError):
+        answer.observer.count_aborted("disconnect")
+
+
+def close_within(answer: Answer, body: Iterable[bytes]) -> None:
+    """Close *body*, if it wants to be, with the lines of that carrying the request's fields."""
+    close = getattr(body, "close", None)
+    if close is None:
+        return
+    if not answer.request_id:  # nobody would see the difference
+        close()
+    else:
+        around = _enter(answer)
+        try:
+            close()
+        finally:
+            _leave(around)
