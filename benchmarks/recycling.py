@@ -31,6 +31,7 @@ def recycling_figures(
     Args:
         sets: The label sets that each of them has.
     """
+    fresh().answer(negotiated())  # who scrapes takes a slot: now, not between before and after
     recycle(sets, lives=1, counts=[0])
     before = _state(directory, fresh)
     recycle(sets, lives=lives, counts=[0])

@@ -21,6 +21,13 @@ def test_ours_and_stock_read_the_same_and_lose_nothing_of_those_that_are_gone() 
     assert all(found[f"{state}_ms"] > 0 for state in ("unchanged", "one_percent", "all", "cold"))
 
 
+def test_a_directory_without_stock_beside_it_stays_as_it_is() -> None:
+    """The one who scrapes takes a slot too, and not one that a recycled worker had."""
+    assert scrape_figures(workers=1, sets=5, recycled=2, stock_too=False)[
+        "recycled_directory_ratio"
+    ] == pytest.approx(1.0)
+
+
 def test_stock_pays_for_those_that_are_gone() -> None:
     """Otherwise its line along recycled workers would be flat as ours is."""
     fresh, later = (scrape_figures(workers=1, sets=20, recycled=recycled) for recycled in (0, 20))
