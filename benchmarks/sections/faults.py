@@ -63,7 +63,7 @@ def faults(plan: Plan) -> Iterator[Section]:
         note(f"  faults: {name}")
         under = partial(_under, case=case, pids=pids if case.hang else list)
         rows = plan.measure(
-            {"ours": partial(under, ours, seconds=2 if plan.quick else 4)},
+            {"ours": partial(under, ours, seconds=_quick_seconds(name) if plan.quick else 4)},
             rounds=1 if plan.quick else 3,
         )
         if not plan.quick:
@@ -79,6 +79,11 @@ def faults(plan: Plan) -> Iterator[Section]:
             "p99_ms",
             rows,
         )
+
+
+def _quick_seconds(case: str) -> float:
+    """Return 2 for what the contract's line asks, and 1 for its parts."""
+    return 2.0 if case == "all_at_once" else 1.0
 
 
 def _under(
