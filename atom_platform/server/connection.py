@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from gunicorn.workers.gthread import TConn
 
-__all__ = ["Connection", "WaitingRoom", "address_of"]
+__all__ = ["AT_ONCE", "Connection", "WaitingRoom", "address_of"]
+
+#: A number, because an enumeration has to be asked for its own each time.
+AT_ONCE: Final = int(socket.MSG_DONTWAIT)
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no annotations
@@ -90,9 +95,9 @@ class WaitingRoom:
     def longest_waiting(self) -> Connection | None:
         return next(iter(self._due), None)
 
-    def seconds_to_next(self, now: float) -> float | None:
-        """Return how long until somebody has waited enough; None when nobody waits."""
-        return next((max(0.0, due - now) for due in self._due.values()), None)
+    def seconds_to_next(self, now: float) -> float:
+        """Return how long until somebody has waited enough; for ever when nobody waits."""
+        return max(0.0, next(iter(self._due.values()), math.inf) - now)
 
     def expire(self, now: float) -> None:
         """Call `on_expiry`, which must see them out, for all that have waited enough."""

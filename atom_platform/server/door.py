@@ -29,7 +29,8 @@ class Door:
         self.address: Any = listener.getsockname()
         self._listener = listener
         self._accept = listener._accept  # type: ignore[attr-defined]  # what `accept` calls
-        self._kind = int(listener.family), int(listener.type), listener.proto
+        self._family, self._type = int(listener.family), int(listener.type)
+        self._proto = listener.proto
         self.let_in_with_request()
 
     def accept(self) -> tuple[socket.socket, Any]:
@@ -40,7 +41,7 @@ class Door:
             OSError: There is none, or no descriptor for it.
         """
         fd, client = self._accept()
-        return socket.socket(*self._kind, fileno=fd), client
+        return socket.socket(self._family, self._type, self._proto, fd), client
 
     def let_in_with_request(self) -> None:
         """Let clients in when their request is there, for all workers: it is their listener too."""

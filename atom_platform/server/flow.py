@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gunicorn.http.errors import LimitRequestHeaders
 
-from atom_platform.server.connection import Connection, address_of
+from atom_platform.server.connection import AT_ONCE, Connection, address_of
 from atom_platform.server.drain import is_draining
 from atom_platform.server.express import Express, Guest
 from atom_platform.server.heads import Kind, LaneRequest, judge, lane_request
@@ -66,7 +66,7 @@ class Flow:
         data = b""
         if not self._opaque:
             try:
-                data = sock.recv(READ_BYTES, socket.MSG_DONTWAIT)
+                data = sock.recv(READ_BYTES, AT_ONCE)
             except BlockingIOError:
                 pass
             except OSError:

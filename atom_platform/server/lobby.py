@@ -98,13 +98,13 @@ class Lobby:
 
     def seconds_to_deadlines(self, now: float) -> list[float]:
         """Return how long until each room's next deadline."""
-        waits = (room.seconds_to_next(now) for room in self._rooms)
-        return [wait for wait in waits if wait is not None]
+        return [room.seconds_to_next(now) for room in self._rooms if room]
 
     def expire(self, now: float) -> None:
         """See out whoever has waited long enough."""
         for room in self._rooms:
-            room.expire(now)
+            if room:  # mostly nobody is there, and this is asked each turn
+                room.expire(now)
 
     def hurry(self, due: float) -> None:
         """Let nobody who may have nothing to say wait beyond *due*."""

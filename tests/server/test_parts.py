@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import socket
@@ -245,7 +246,7 @@ class TestWaitingRoom:
         office.enter(mover, 1.0)
 
         assert (len(hall), len(office), mover.room) == (0, 1, office)
-        assert hall.seconds_to_next(0.0) is None
+        assert hall.seconds_to_next(0.0) == math.inf
         assert office.seconds_to_next(1.0) == 50
 
     def test_can_be_shortened_but_not_lengthened(
