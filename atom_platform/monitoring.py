@@ -211,10 +211,8 @@ class Monitoring:
         )
         # The method and not the object: the interpreter enters it half a microsecond sooner.
         app.wsgi_app = application.__call__  # type: ignore[method-assign]
-        for blueprint in blueprints:  # for its list of routes, and to name a 405's endpoint
-            app.register_blueprint(
-                blueprint, name=f"{EXTENSION}_{blueprint.name}", routes_only=True
-            )
+        for each in blueprints:  # for its list of routes, and to name a 405's endpoint
+            app.register_blueprint(each, name=f"{EXTENSION}_{each.name}", routes_only=True)
         if self.settings.management_port is not None:
             keep_to_health(app, access)
         answers = HealthAnswers(self.health, is_draining=is_draining, startup=lambda: True)
@@ -224,8 +222,9 @@ class Monitoring:
             live_body=live_body,
             ready_answer=(lambda: None) if access.restricted else answers.ready_at_once,
             observe_request=application.observe,
+            hung_up=application.hung_up,
             page=None if access.restricted else page,
-            wsgi_app=application,
+            wsgi_app=app.wsgi_app,
         )
         warn_about_server()
 

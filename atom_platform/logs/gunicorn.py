@@ -64,9 +64,12 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     Attributes:
         observe_request: Counts and logs a request that gunicorn refuses before the application sees
             it (`Platform.observe_request`); None logs gunicorn's own warning instead.
+        hung_up: Told of the environment of a request whose client hung up on the answer
+            (`Platform.hung_up`).
     """
 
     observe_request: Callable[..., None] | None = None
+    hung_up: Callable[[dict[str, Any]], None] | None = None
 
     def setup(self, cfg: Any) -> None:
         settings = Settings.from_environ(without=("DATABASE_URL",))  # it may be somebody else's
@@ -90,7 +93,9 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         super()._set_handler(log, None if output == "-" else output, LineFormatter())
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
-        """Do nothing: each request has had its line by now."""
+        """Each request has had its line by now; but what comes here with an error was cut off."""
+        if sys.exception() is not None and self.hung_up is not None:
+            self.hung_up(environ)
 
     def debug(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         if isinstance(msg, str) and msg.startswith("Current configuration:"):

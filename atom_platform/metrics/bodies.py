@@ -1,7 +1,8 @@
 """
 The body of an answer as the server gets it: counted before its last byte leaves, closed once.
 
-Most are in one piece and known to be, and the server reads those without any more of our code.
+Most are in one piece and known to be, and the server reads those without any more of our code: of
+a client that hangs up on one it has to tell us (`ENDS_BY_ITSELF`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from werkzeug.wsgi import ClosingIterator
 from atom_platform.logs.context import CURRENT_SCOPE
 from atom_platform.metrics.answer import Answer
 
-__all__ = ["Streamed", "Whole", "observed_body", "piece_of"]
+__all__ = ["ENDS_BY_ITSELF", "Streamed", "Whole", "observed_body", "piece_of"]
+
+#: In the environment of a request whose body notices by its close that the client hung up.
+ENDS_BY_ITSELF: Final = "atom.ends_by_itself"
 
 #: A file up to this size is read like any other body and so counted before its last byte leaves; a
 #: larger one is left to the server's sendfile and counted when that is done.
@@ -34,24 +38,22 @@ _ENCODER: Final = getattr(Response(b"").iter_encoded(), "gi_code", None)
 
 class Whole(list[bytes]):
     """
-    A body in one piece, which the server reads without any more of our code.
+    A body in one piece that has something left to do when it is closed.
 
     Attributes:
         answer: The request's.
-        body: The application's, to be closed; None when there is nothing to close.
+        body: The application's.
     """
 
     __slots__ = ("answer", "body")
 
     answer: Answer
-    body: Iterable[bytes] | None
+    body: Iterable[bytes]
 
     def close(self) -> None:
         """Close the application's body."""
-        if sys.exception() is not None:
-            note_late_hang_up(self.answer)
-        if self.body is not None:
-            close_within(self.answer, self.body)
+        note_late_hang_up(self.answer)
+        close_within(self.answer, self.body)
 
 
 class Streamed:
@@ -164,6 +166,7 @@ def observed_body(answer: Answer, body: Iterable[bytes]) -> Iterable[bytes]:
         answer.body_bytes += sum(map(len, body))
         answer.finish()
         return body
+    answer.environ[ENDS_BY_ITSELF] = True
     length = answer.length()
     if length > SMALL_FILE_BYTES and type(body) is answer.environ.get("wsgi.file_wrapper"):
         return answer.leave_to_server(body)
