@@ -68,7 +68,8 @@ def _length_of(entry: Entry) -> int:
 def joined(entries: Sequence[Entry]) -> tuple[bytes, Mapping[str, int]]:
     """Return the lines of *entries* in one, and how many there are of each level."""
     levels = Counter([entry[-1] if type(entry) is tuple else "INFO" for entry in entries])
-    return b"".join(map(_line_of, entries)), cast(Mapping[str, int], levels)
+    lines = [entry if type(entry) is bytes else _line_of(entry) for entry in entries]
+    return b"".join(lines), cast(Mapping[str, int], levels)
 
 
 def without_odd_ends(lines: bytes) -> bytes:
