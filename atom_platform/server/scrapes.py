@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from atom_platform.metrics.exposition import Exposition, negotiated
-from atom_platform.metrics.instruments import requests_in_progress
+from atom_platform.metrics.instruments import count_aborted, requests_in_progress
 from atom_platform.metrics.page import UNCACHED, MetricsPage
 from atom_platform.server.connection import Connection, address_of
 from atom_platform.server.heads import LaneRequest
@@ -123,6 +123,7 @@ class Scrapes:
             try:
                 whole = self._send(visit, exposition)
             except OSError:
+                count_aborted("disconnect")
                 whole = False
             if whole is not None:
                 outcomes.append((visit, whole))
@@ -171,13 +172,16 @@ class Scrapes:
 
     def _send_rest(self, visit: Visit, rest: memoryview) -> None:
         """In a thread: wait for a reader that takes its time, within the limits of the socket's."""
-        sock, whole = visit.connection.sock, False
-        with contextlib.suppress(OSError):
+        sock = visit.connection.sock
+        try:
             sock.setblocking(True)
             sock.sendall(rest)
             sock.setblocking(False)
-            whole = True
-        self._report([(visit, whole)])
+        except OSError:
+            count_aborted("disconnect")
+            self._report([(visit, False)])
+        else:
+            self._report([(visit, True)])
 
     def _log_once(self, event: str) -> None:
         """Log what is being handled; it may happen with every scrape."""

@@ -269,17 +269,32 @@ def test_who_reads_slowly_holds_up_nobody(desk: Callable[..., Desk]) -> None:
     assert all(b"\r\n\r\n# HELP" in each for each in whole)
 
 
-def test_who_has_left_is_no_trouble(desk: Callable[..., Desk]) -> None:
-    gate = Gate()
-    serving = desk(gate)
-    gone = serving.put()
-    wait_until(lambda: gate.entered == 1)
-    gone.close()
-    gate.open.release(2)
+def disconnects(reply: bytes) -> float:
+    (line,) = re.findall(rb'http_responses_aborted_total{reason="disconnect"} (\S+)', reply)
+    return float(line)
 
-    assert serving.outcomes(1) == [False]
-    serving.put()
+
+@pytest.mark.parametrize("small", [False, True], ids=["before", "in-the-middle"])
+def test_who_has_left_is_no_trouble(desk: Callable[..., Desk], small: bool) -> None:
+    """And is counted, as by the route."""
+    serving = desk()
+    before = disconnects(read_all(serving.put(), until=b"skill_executions_total"))
     assert serving.outcomes(1) == [True]
+    gate = Gate()
+    leaving = desk(gate)
+    gone = leaving.put(small=small)
+    wait_until(lambda: gate.entered == 1)
+    if not small:
+        gone.close()
+    gate.open.release(2)
+    if small:
+        assert gone.recv(16)
+        gone.close()
+
+    assert leaving.outcomes(1) == [False]
+    after = disconnects(read_all(leaving.put(), until=b"skill_executions_total"))
+    assert after == before + 1
+    assert leaving.outcomes(1) == [True]
 
 
 def test_an_observer_that_fails_costs_no_answer(
