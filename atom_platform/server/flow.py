@@ -177,7 +177,8 @@ class Flow:
         Answer the probe whose head is the first *length* bytes.
 
         Returns:
-            Whether the connection goes on; None when it takes the application to answer.
+            Whether the connection goes on, for a scrape not before it is back on the loop; None
+            when it takes the application to answer.
         """
         request = lane_request(bytes(connection.received[:length]))
         if request is None or self._lane is None:
