@@ -96,13 +96,15 @@ def interleave(
     Return what each contender gave in *rounds* rounds, and in a few more for those disturbed.
 
     Every other round runs backwards: who comes after whom must not decide. Rounds beyond *rounds*
-    are paid out of the budget of *quiet*, so that a run has an end on any machine.
+    are paid out of the budget of *quiet*, and made while it has room for one as long as the longest
+    so far: a run has an end on any machine.
     """
+    longest = 0.0
     readings: dict[str, list[Reading]] = {name: [] for name in contenders}
     for number in range(2 * rounds):
         clean = [sum(r.foreign < quiet.limit for r in each) for each in readings.values()]
         enough = min(clean) >= min(3, rounds)
-        if number >= rounds and (enough or quiet.budget_seconds <= 0):
+        if number >= rounds and (enough or quiet.budget_seconds <= longest):
             break
         began = time.monotonic()
         order = list(contenders.items())
@@ -111,8 +113,10 @@ def interleave(
             noise = Noise(roots)
             values = contender()
             readings[name].append(Reading(values, noise.share()))
+        taken = time.monotonic() - began
+        longest = max(longest, taken)
         if number >= rounds:
-            quiet.spend(time.monotonic() - began)
+            quiet.spend(taken)
     return {name: Measured(tuple(each), quiet.limit) for name, each in readings.items()}
 
 

@@ -53,8 +53,15 @@ def test_a_single_clean_round_is_enough_where_one_was_asked_for() -> None:
     assert asked_of(everything_is_clean, rounds=1) == 1
 
 
-def test_rounds_are_repeated_until_the_budget_is_spent() -> None:
-    """A run has an end however noisy the machine is."""
+def test_disturbed_rounds_are_repeated_out_of_the_budget() -> None:
+    nothing_is_clean = Quiet(limit=-1.0, budget_seconds=1000.0, each_seconds=0.0)
+
+    assert asked_of(nothing_is_clean, rounds=3, seconds=0.01) == 6
+    assert nothing_is_clean.budget_seconds <= 1000.0 - 3 * 0.01
+
+
+def test_a_round_for_which_the_budget_has_no_room_is_not_repeated() -> None:
+    """A run has an end, however noisy the machine is and however long a round."""
     nothing_is_clean = Quiet(limit=-1.0, budget_seconds=0.05, each_seconds=0.0)
 
-    assert asked_of(nothing_is_clean, rounds=3, seconds=0.06) == 4
+    assert asked_of(nothing_is_clean, rounds=3, seconds=0.06) == 3
