@@ -133,11 +133,9 @@ def _facts(outcome: Outcome, plan: Plan) -> dict[str, Any]:
 
 def current_commit() -> str:
     """Return the short name of the commit checked out, or `unknown`."""
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:  # no git
+        return "unknown"
     return done.stdout.strip() or "unknown"

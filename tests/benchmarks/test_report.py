@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.fleet import Fleet
 from benchmarks.noise import Quiet
-from benchmarks.report import write
+from benchmarks.report import current_commit, write
 from benchmarks.rounds import Measured
 from benchmarks.run import Outcome, Plan
 from tests.benchmarks.tables import measured, scrape_case, section
@@ -87,3 +87,9 @@ def test_json_has_all_readings_and_each_verdict(tmp_path: Path, plan: Plan) -> N
     assert ("`ab` on /health/live, slower database: P99, ms", False) in verdicts
     assert ("over Flask", None) in verdicts
     assert written["failed"] == {"faults": "OSError: no"}
+
+
+def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert current_commit() == "unknown"
