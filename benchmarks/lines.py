@@ -12,9 +12,9 @@ from benchmarks.laws import Point
 
 __all__ = ["lines"]
 
-_WIDTH: Final = 760
+_WIDTH: Final = 800
 _HEIGHT: Final = 420
-_LEFT, _RIGHT, _TOP, _BOTTOM = 78, 210, 44, 56
+_LEFT, _RIGHT, _TOP, _BOTTOM = 78, 246, 44, 56
 _APART: Final = 34  # pixels between two labels of an axis
 
 #: Of each line, on white and on black; who cannot tell them apart has the marks.
@@ -44,7 +44,8 @@ class _Scale:
 
     def __init__(self, values: Sequence[float], start: float, end: float) -> None:
         low, high = math.log10(min(values)), math.log10(max(values))
-        margin = max(0.04 * (high - low), 0.05)
+        # A decade at least: a tenth more must not look like a mountain.
+        margin = max(0.04 * (high - low), (1 - (high - low)) / 2)
         self._low, self._high = low - margin, high + margin
         self._start, self._end = start, end
 

@@ -57,6 +57,15 @@ def test_ours_and_stock_of_one_size_are_above_each_other() -> None:
     assert stock_y < ours_y
 
 
+def test_a_small_difference_looks_small() -> None:
+    flat = Line("ours", ((10.0, 1.0), (100.0, 1.1), (1000.0, 1.0)))
+
+    svg = lines(Curve("flat", "Flat", "", "workers", "ms", (flat,)))
+
+    heights = [float(y) for y in re.findall(r'class="mark0".*translate\([\d.]+,([\d.]+)', svg)][:3]
+    assert max(heights) - min(heights) < 420 / 20
+
+
 def test_only_what_was_measured_has_marks() -> None:
     """Five points, and the samples of two lines in the legend."""
     svg = lines(CURVE)
