@@ -80,6 +80,7 @@ class Population:
 
     def __init__(self, sets: int, workers: int, stock: Path | None) -> None:
         self._sets = sets
+        self._stock = stock
         self._pipes = [_start(sets, stock) for _ in range(workers)]
         for _, _, reply in self._pipes:
             os.read(reply, 1)  # it has counted everything once
@@ -93,6 +94,18 @@ class Population:
             os.write(ask, f"{start} {number} {step}\n".encode())
         for _, _, reply in self._pipes:
             os.read(reply, 1)
+
+    def retire(self) -> None:
+        """End the last process, so that its slot is the lowest that is free."""
+        pid, ask, reply = self._pipes.pop()
+        os.close(ask)
+        os.close(reply)
+        os.waitpid(pid, 0)
+
+    def hire(self) -> None:
+        """Start one more, which counts everything once in the lowest free slot."""
+        self._pipes.append(_start(self._sets, self._stock))
+        os.read(self._pipes[-1][2], 1)
 
     def end(self) -> None:
         """End the processes; what they counted stays."""

@@ -38,9 +38,6 @@ _SHARED_MEMORY: Final = "/dev/shm"
 _LARGE: Final = 16_000
 #: Stock is timed once for each state until that took so long: it is the same in all of them.
 _STOCK_MS: Final = 2000.0
-#: Label sets that a recycled worker has at most. One that attaches to 10,000 takes half a second,
-#: and five hundred of them would take the time of the whole run.
-_OF_A_LIFE: Final = 100
 
 
 def scrape_figures(
@@ -169,7 +166,7 @@ def main(workers: int, sets: int, recycled: int, stock_too: bool) -> None:
             figures["stock_directory_kib"] = directory_kib(stock)
         if recycled:
             figures |= recycling_figures(
-                directory, case.fresh, sets=min(sets, _OF_A_LIFE), lives=recycled
+                directory, case.fresh, population, sets=sets, lives=recycled
             )
         figures["directory_kib"] = directory_kib(directory)
         figures |= case.first() | case.later()

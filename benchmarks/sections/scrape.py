@@ -27,7 +27,7 @@ _TABLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("kept_kib", "directory_kib", "stock_directory_kib"),
     ),
     "scrape_recycled": (
-        "After recycled workers, over the state after one",
+        "After recycled workers, over the fresh state",
         (
             *("recycled_warm_ratio", "recycled_cold_ratio"),
             *("recycled_directory_ratio", "recycled_counts_lost"),
