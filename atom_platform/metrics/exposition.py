@@ -6,7 +6,6 @@ The negotiation is prometheus_client's own, and so is the text of whatever we do
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 from prometheus_client.samples import Exemplar as ClientExemplar
 from prometheus_client.samples import Sample as ClientSample
 
+from atom_platform.metrics.gzipped import Gzip
 from atom_platform.metrics.multiprocess.collection import Collection
 from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
 from atom_platform.metrics.multiprocess.table import AddedFamily
@@ -24,8 +24,6 @@ from atom_platform.metrics.text import EndOfFile, added_lines, head, is_plain, s
 
 __all__ = ["Exposition", "Format", "expose", "negotiated"]
 
-#: Level 1: a fifth of the time of level 6, for text that any level makes small.
-_GZIP_LEVEL: Final = 1
 #: Escaping schemes that leave names as they are when every character of them is plain.
 _LEAVING_PLAIN_NAMES: Final = ("", "underscores", "allow-utf-8")
 
@@ -64,8 +62,13 @@ def negotiated(*, accept: str = "", accept_encoding: str = "", names: Sequence[s
     return Format(content_type, _accepts_gzip(accept_encoding), frozenset(names))
 
 
-def expose(collection: Collection, wanted: Format) -> Exposition:
-    """Return *collection* in the format *wanted*."""
+def expose(collection: Collection, wanted: Format, gzip: Gzip | None = None) -> Exposition:
+    """
+    Return *collection* in the format *wanted*.
+
+    Args:
+        gzip: What has compressed the former ones, and remembers.
+    """
     openmetrics = wanted.content_type.startswith("application/openmetrics-text")
     families: list[AddedFamily | FamilySamples] = [*collection.table.families.values()]
     families += collection.gauges
@@ -74,9 +77,7 @@ def expose(collection: Collection, wanted: Format) -> Exposition:
         lines += _family_lines(family, collection, wanted, openmetrics=openmetrics)
     if lines and openmetrics:
         lines.append(EndOfFile)
-    body = b"".join(lines)
-    if body and wanted.gzipped:
-        body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+    body = (gzip or Gzip()).of(lines) if lines and wanted.gzipped else b"".join(lines)
     return Exposition(body, wanted.content_type, wanted.gzipped)
 
 
@@ -93,7 +94,7 @@ def _family_lines(
     if whole and escaping in _LEAVING_PLAIN_NAMES and is_plain(family):
         first = head(family.name, family.kind, family.help, openmetrics=openmetrics)
         if isinstance(family, AddedFamily):
-            return [first, added_lines(family, collection.totals[family.kind], exemplars)]
+            return [first, *added_lines(family, collection.totals[family.kind], exemplars)]
         return [first, sample_lines(family.samples)]
     samples = collection.samples(family)
     if not whole:

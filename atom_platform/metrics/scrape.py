@@ -12,6 +12,7 @@ from typing import Final
 
 from atom_platform.metrics.defaults import completed_gauges, seed
 from atom_platform.metrics.exposition import Exposition, Format, expose
+from atom_platform.metrics.gzipped import Gzip
 from atom_platform.metrics.multiprocess.collection import Collection
 from atom_platform.metrics.multiprocess.collector import Collector
 from atom_platform.metrics.multiprocess.families import FamilySamples
@@ -48,6 +49,7 @@ class Scrape:
         self._collector: Collector | None = None
         self._collection: Collection | None = None
         self._answers: dict[Format, Exposition] = {}
+        self._gzip = Gzip()
         _scrapes.add(self)
 
     def answer(self, wanted: Format) -> Exposition:
@@ -67,7 +69,7 @@ class Scrape:
                 self._answers.clear()
             for each in wanted:
                 if each not in self._answers:
-                    self._answers[each] = expose(self._collection, each)
+                    self._answers[each] = expose(self._collection, each, self._gzip)
             answers = self._answers.copy()
         count_problems()
         return answers
@@ -86,6 +88,7 @@ class Scrape:
         self._started_at = -1
         self._collector = self._collection = None
         self._answers = {}
+        self._gzip = Gzip()
 
 
 #: Weak, and one hook for all: what is registered at the interpreter stays, and an application of a

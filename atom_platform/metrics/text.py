@@ -63,17 +63,16 @@ def added_lines(
     family: AddedFamily,
     totals: list[float],
     exemplars: Mapping[tuple[str, Labels], dict[float, Exemplar]],
-) -> bytes:
-    """Return the text of each series of *family*; exemplars only if there are any given."""
+) -> list[bytes]:
+    """Return the text of *family* in pieces; exemplars only if there are any given."""
     if not exemplars or not any(name == family.name for name, _ in exemplars):
-        return family.body(totals)
-    lines = [
-        _with_exemplars(each, totals, found)
-        if (found := exemplars.get((family.name, each.labels)))
-        else each.text(totals)
-        for each in family.in_order()
-    ]
-    return "".join(lines).encode()
+        return family.pieces(totals)
+
+    def text(series: Series) -> str:
+        found = exemplars.get((family.name, series.labels))
+        return _with_exemplars(series, totals, found) if found else series.text(totals)
+
+    return ["".join(map(text, group)).encode() for group in family.groups()]
 
 
 def sample_lines(samples: Iterable[Sample]) -> bytes:

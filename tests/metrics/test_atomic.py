@@ -95,8 +95,8 @@ def test_a_move_to_another_directory_loses_no_request_of_those_counted_meanwhile
         thread.start()
     try:
         for _ in range(20):
-            shutil.rmtree(directory)
-            directory.mkdir()
+            shutil.rmtree(directory, ignore_errors=True)  # files come while it looks
+            directory.mkdir(exist_ok=True)
             seen = sum(counted)
             while sum(counted) < seen + 50:
                 pass

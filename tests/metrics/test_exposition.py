@@ -298,3 +298,22 @@ def test_collections_can_be_replaced(directory: Path) -> None:
     collection = replace(Collector().collect(), gauges=[])
 
     assert expose(collection, negotiated()).body == b""
+
+
+def test_a_piece_of_text_that_is_as_it_was_is_the_same_object(directory: Path) -> None:
+    """That is what lets a later scrape leave its compression out."""
+    for number in range(100):
+        instruments.record_request("GET", f"/{number:03}", 200, 0.01)
+    collector = Collector()
+
+    def pieces() -> list[bytes]:
+        collection = collector.collect()
+        family = collection.table.families["http_request_duration_seconds"]
+        return family.pieces(collection.totals["histogram"])
+
+    before = pieces()
+    instruments.record_request("GET", "/040", 200, 0.01)
+    after = pieces()
+
+    assert [new is old for new, old in zip(after, before, strict=True)] == [True, False, True, True]
+    assert b"".join(after) != b"".join(before)

@@ -7,7 +7,8 @@ totals in that order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from atom_platform.metrics.multiprocess.families import Labels
 from atom_platform.metrics.multiprocess.format import CorruptFileError, Key, parse_key
@@ -15,6 +16,10 @@ from atom_platform.metrics.multiprocess.series import Role, Series, Shape
 from atom_platform.metrics.multiprocess.tally import parse_identity, parse_line, parse_role
 
 __all__ = ["AddedFamily", "SeriesTable", "without_bound"]
+
+
+#: As a histogram about 40 KB of text, more than what one deflate window looks back on.
+_GROUP: Final = 32
 
 
 class AddedFamily:
@@ -32,7 +37,7 @@ class AddedFamily:
         self._shapes: dict[tuple[Role, ...], Shape] = {}
         self.stale = True
         self._sorted: list[Series] = []
-        self._body = b""
+        self._pieces: list[bytes] = []
 
     def of(self, labels: Labels) -> Series:
         """Return the series of *labels*, made if it is new."""
@@ -49,12 +54,28 @@ class AddedFamily:
             self._sorted = [self.series[labels] for labels in sorted(self.series)]
         return self._sorted
 
-    def body(self, totals: list[float]) -> bytes:
-        """Return the lines of all series; *totals* are looked at where they may have changed."""
+    def groups(self) -> Iterator[list[Series]]:
+        """Yield the series, some at a time: what is written, and compressed, in one piece."""
+        series = self.in_order()
+        for at in range(0, len(series), _GROUP):
+            yield series[at : at + _GROUP]
+
+    def pieces(self, totals: list[float]) -> list[bytes]:
+        """
+        Return the lines of all series; *totals* are looked at where they may have changed.
+
+        A piece that is as it was is the same object.
+        """
         if self.stale:
             self.stale = False
-            self._body = "".join([each.text(totals) for each in self.in_order()]).encode()
-        return self._body
+            former = self._pieces
+            self._pieces = [
+                "".join([each.text(totals) for each in group]).encode() for group in self.groups()
+            ]
+            for at, (old, new) in enumerate(zip(former, self._pieces, strict=False)):
+                if old == new:
+                    self._pieces[at] = old
+        return self._pieces
 
 
 class _Numbering:
