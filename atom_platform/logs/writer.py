@@ -103,13 +103,13 @@ class Writer:
     def write_access(self, parts: AccessParts) -> None:
         """Queue an access line, which the thread that writes makes of its *parts*."""
         queue = self._queue
-        if len(queue) >= self._max_lines or self._closed:
+        if (waiting := len(queue)) >= self._max_lines or self._closed:
             self._write_with_care(access_line(parts), parts[-1])
             return
         queue.append(parts)
         if self._asleep:
             self._rouse()
-        if len(queue) == _HURRY_LINES:
+        if waiting == _HURRY_LINES:
             self._hurry.set()
 
     def _write_with_care(self, line: bytes, level: str) -> None:
@@ -186,14 +186,14 @@ class Writer:
         flush_at_end_of_child(self)
 
     def _run(self) -> None:
-        wake, hurry = self._wake, self._hurry
-        last_tick = -1.0
+        wake, hurry, last_tick = self._wake, self._hurry, -1.0
         while not self._closed:
-            self._asleep = True
             if not self._queue:
-                wake.wait(1.0)
-            self._asleep = False
-            wake.clear()
+                self._asleep = True
+                if not self._queue:  # looked at again: who added one before has not roused us
+                    wake.wait(1.0)
+                self._asleep = False
+                wake.clear()
             if self._queue:
                 hurry.wait(self._batch_seconds)
                 hurry.clear()
