@@ -131,10 +131,9 @@ class ObservedWSGI:
         self._requests_in_progress(1.0)
         if "HTTP_X_REQUEST_START" in environ:
             self._note_queue(environ["HTTP_X_REQUEST_START"])
-        access = self._access
-        if access is not None:
-            access.begin(answer, environ)
-            around = _enter(answer)
+        if self._access is not None:
+            self._access.begin(answer, environ)
+        around = _enter(answer)
         try:
             if environ.get("PATH_INFO", "").startswith(self._beginning):
                 body = self.wsgi_app(environ, answer.start_response)
@@ -151,8 +150,7 @@ class ObservedWSGI:
             answer.fail(error)
             raise
         finally:
-            if access is not None:
-                _leave(around)
+            _leave(around)
 
     def _note_queue(self, header: str) -> None:
         waited = queue_seconds(header, time.time())

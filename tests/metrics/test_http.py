@@ -198,6 +198,20 @@ def call(
     return wsgi_app({**base, **environ}, start_response), started
 
 
+def test_without_a_log_exceptions_are_counted_all_the_same(counts: Counts) -> None:
+    app = Flask("unlogged")
+    app.wsgi_app = ObservedWSGI(app.wsgi_app, recorder=counts, app=app)  # type: ignore[method-assign]
+
+    @app.get("/raises")
+    def raises() -> str:
+        raise KeyError("no")
+
+    assert app.test_client().get("/raises").status_code == 500
+
+    assert counts.requests == [("GET", "/raises", 500)]
+    assert counts.exceptions == [("/raises", "KeyError")]
+
+
 def streamed(
     *chunks: bytes | BaseException, status: str = "200 OK", length: int | None = None
 ) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
