@@ -16,9 +16,9 @@ from prometheus_client.samples import Exemplar as ClientExemplar
 from prometheus_client.samples import Sample as ClientSample
 
 from atom_platform.metrics.gzipped import Gzip
+from atom_platform.metrics.multiprocess.added import AddedFamily
 from atom_platform.metrics.multiprocess.collection import Collection
 from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
-from atom_platform.metrics.multiprocess.table import AddedFamily
 from atom_platform.metrics.recording import ERRORS
 from atom_platform.metrics.text import EndOfFile, added_lines, head, is_plain, sample_lines
 

@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from atom_platform.metrics.multiprocess.added import AddedFamily
 from atom_platform.metrics.multiprocess.families import Exemplar, FamilySamples, Labels, Sample
-from atom_platform.metrics.multiprocess.series import Series, label_text, value_text
-from atom_platform.metrics.multiprocess.table import AddedFamily
+from atom_platform.metrics.multiprocess.pieces import Piece
+from atom_platform.metrics.multiprocess.series import label_text, value_text
 
 __all__ = ["EndOfFile", "added_lines", "head", "is_plain", "sample_lines"]
 
@@ -65,14 +66,13 @@ def added_lines(
     exemplars: Mapping[tuple[str, Labels], dict[float, Exemplar]],
 ) -> list[bytes]:
     """Return the text of *family* in pieces; exemplars only if there are any given."""
+    texts = family.texts(totals)
     if not exemplars or not any(name == family.name for name, _ in exemplars):
-        return family.pieces(totals)
-
-    def text(series: Series) -> str:
-        found = exemplars.get((family.name, series.labels))
-        return _with_exemplars(series, totals, found) if found else series.text(totals)
-
-    return ["".join(map(text, group)).encode() for group in family.groups()]
+        return texts
+    return [
+        _with_exemplars(family.name, piece, text, exemplars)
+        for piece, text in zip(family.pieces(), texts, strict=True)
+    ]
 
 
 def sample_lines(samples: Iterable[Sample]) -> bytes:
@@ -82,11 +82,23 @@ def sample_lines(samples: Iterable[Sample]) -> bytes:
     ).encode()
 
 
-def _with_exemplars(series: Series, totals: list[float], exemplars: dict[float, Exemplar]) -> str:
-    lines = series.text(totals).split("\n")  # not splitlines: labels may hold a \r
-    for at, bound in enumerate(series.bounds()):
-        exemplar = exemplars.get(bound)
-        if exemplar is not None:
-            value = value_text(exemplar.value)
-            lines[at] += f' # {{trace_id="{exemplar.trace_id}"}} {value} {exemplar.timestamp}'
-    return "\n".join(lines)
+def _with_exemplars(
+    family: str,
+    piece: Piece,
+    text: bytes,
+    exemplars: Mapping[tuple[str, Labels], dict[float, Exemplar]],
+) -> bytes:
+    found = [exemplars.get((family, each.labels)) for each in piece.series]
+    if not any(found):
+        return text
+    lines = text.split(b"\n")  # not splitlines: labels may hold a \r
+    begin = 0
+    for series, of_buckets in zip(piece.series, found, strict=True):
+        for at, bound in enumerate(series.bounds() if of_buckets else (), begin):
+            exemplar = of_buckets and of_buckets.get(bound)
+            if exemplar:
+                value = value_text(exemplar.value)
+                told = f' # {{trace_id="{exemplar.trace_id}"}} {value} {exemplar.timestamp}'
+                lines[at] += told.encode()
+        begin += series.height()
+    return b"\n".join(lines)

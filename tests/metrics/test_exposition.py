@@ -309,7 +309,7 @@ def test_a_piece_of_text_that_is_as_it_was_is_the_same_object(directory: Path) -
     def pieces() -> list[bytes]:
         collection = collector.collect()
         family = collection.table.families["http_request_duration_seconds"]
-        return family.pieces(collection.totals["histogram"])
+        return family.texts(collection.totals["histogram"])
 
     before = pieces()
     instruments.record_request("GET", "/040", 200, 0.01)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from atom_platform.metrics.multiprocess.added import AddedFamily
 from atom_platform.metrics.multiprocess.families import Exemplar, FamilySamples, Labels, Sample
-from atom_platform.metrics.multiprocess.table import AddedFamily, SeriesTable
+from atom_platform.metrics.multiprocess.table import SeriesTable
 
 __all__ = ["Collection", "Exemplars"]
 
@@ -44,7 +45,8 @@ class Collection:
             return family.samples
         return [
             sample
-            for series in family.in_order()
+            for piece in family.pieces()
+            for series in piece.series
             for sample in series.samples(
                 self.totals[family.kind], self.exemplars.get((family.name, series.labels))
             )

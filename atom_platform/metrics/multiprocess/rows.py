@@ -6,11 +6,12 @@ Its places are kept as one `itemgetter`: reading ten thousand numbers is then a 
 
 from __future__ import annotations
 
+from array import array
 from operator import itemgetter
 from typing import Any
 
 from atom_platform.metrics.multiprocess.reader import FileReader
-from atom_platform.metrics.multiprocess.table import SeriesTable
+from atom_platform.metrics.multiprocess.table import NUMBERS, SeriesTable
 
 __all__ = ["Row"]
 
@@ -28,14 +29,14 @@ class Row:
         self.table = table
         self._getter: Any = None
         self._places: list[int] = []
-        self.numbers: list[int] = [0]
-        self.values: list[float] = [0.0]
+        self.numbers = array(NUMBERS, [0])
+        self.values = array("d", [0.0])
 
     def learn(self) -> None:
         """Number the cells that were appended to the file."""
         if entries := self.reader.appended():
             keys, places = zip(*entries, strict=True)
-            self.numbers += self.table.numbers(self.reader.name.kind, keys)
+            self.numbers.extend(self.table.numbers(self.reader.name.kind, keys))
             self._places += places
             # Twice the first: of a single place, itemgetter would make no tuple.
             self._getter = itemgetter(self._places[0], *self._places)
@@ -44,7 +45,7 @@ class Row:
         """Read the values anew, and return where one changed; None: look everywhere."""
         if self._getter is None:
             return []
-        values = list(self._getter(self.reader.cells))
+        values = array("d", self._getter(self.reader.cells))
         values[0] = 0.0
         if values == self.values:
             return []

@@ -1,14 +1,9 @@
-"""
-One series and its text, which is kept and made again only when its totals are other ones.
-"""
+"""One series: where its totals are, and how they are written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
-from math import isnan
-from operator import itemgetter
-from typing import Any, Final
 
 from prometheus_client.utils import floatToGoString
 
@@ -16,8 +11,6 @@ from atom_platform.metrics.multiprocess.families import Exemplar, Labels, Sample
 
 __all__ = ["Role", "Series", "Shape", "label_text", "value_text"]
 
-#: From here on Go writes exponents where Python does not.
-_EXPONENT_FROM: Final = 1e6
 #: What one cell of a series is: a bucket, by its upper bound, or a sample, by its name.
 Role = float | str
 
@@ -32,15 +25,12 @@ def label_text(labels: Labels) -> str:
     """Return the braces of a sample's line, or nothing without labels."""
     if not labels:
         return ""
-    return "{" + ",".join(_parts(sorted(labels))) + "}"
+    parts = [f'{name}="{_escaped(value)}"' for name, value in sorted(labels)]
+    return "{" + ",".join(parts) + "}"
 
 
-def _parts(labels: Iterable[tuple[str, str]]) -> list[str]:
-    parts = []
-    for name, value in labels:
-        escaped = value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-        parts.append(f'{name}="{escaped}"')
-    return parts
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 class Shape:
@@ -66,7 +56,13 @@ class Shape:
         self._bucket = f"{family}_bucket"
         self._names = [*([f"{family}_count"] if self.bounds else []), *others]
         self._bounds = [value_text(bound) for bound in self.bounds]
-        self._bound_labels = [f'le="{bound}"' for bound in self._bounds]
+        #: By the names of the labels: the template, with `%s` for the value of each of them too.
+        self._templates: dict[tuple[str, ...], str] = {}
+
+    @property
+    def height(self) -> int:
+        """How many lines it has."""
+        return len(self._bounds) + len(self._names)
 
     def lines(self, labels: Labels) -> list[tuple[str, Labels]]:
         """Return name and labels of each line of the series of *labels*."""
@@ -75,18 +71,26 @@ class Shape:
 
     def template(self, labels: Labels) -> str:
         """Return the text of the series of *labels*, with `%s` for each value."""
-        parts = _parts(sorted(labels))
-        end = (f"{{{','.join(parts)}}} %s\n" if parts else " %s\n").replace("%", "%%")
-        end = end[: -len("%%s\n")] + "%s\n"
-        text = "".join([_doubled(name) + end for name in self._names])
-        if not self.bounds:
-            return text
-        # What lies between two bounds is the same for all of them.
-        before = "".join([f"{part}," for part in parts if part < "le"])
-        after = "".join([f",{part}" for part in parts if part >= "le"])
-        before = _doubled(f"{self._bucket}{{{before}")
-        after = _doubled(after) + "} %s\n"
-        return before + (after + before).join(self._bound_labels) + after + text
+        names, values = (*zip(*labels, strict=True),) if labels else ((), ())
+        template = self._templates.get(names)
+        if template is None:
+            names, values = (*zip(*sorted(labels), strict=True),) if labels else ((), ())
+            template = self._templates[names] = self._template(names)
+        text = "".join(values)
+        if "\\" in text or '"' in text or "\n" in text or "%" in text:
+            values = tuple([_doubled(_escaped(value)) for value in values])
+        return template % (values * self.height)
+
+    def _template(self, names: tuple[str, ...]) -> str:
+        parts = [f'{_doubled(_doubled(name))}="%s"' for name in names]
+        after = sum(name < "le" for name in names)
+        lines = []
+        for bound in self._bounds:
+            braces = ",".join([*parts[:after], f'le="{bound}"', *parts[after:]])
+            lines.append(f"{_doubled(_doubled(self._bucket))}{{{braces}}}")
+        braces = f"{{{','.join(parts)}}}" if parts else ""
+        lines += [_doubled(_doubled(name)) + braces for name in self._names]
+        return "".join([f"{line} %%s\n" for line in lines])
 
 
 class Series:
@@ -100,19 +104,7 @@ class Series:
         stale: Whether its totals may be other ones than its text says.
     """
 
-    __slots__ = (
-        "_first",
-        "_getter",
-        "_numbers",
-        "_raw",
-        "_shape",
-        "_shapes",
-        "_template",
-        "_text",
-        "family",
-        "labels",
-        "stale",
-    )
+    __slots__ = ("_first", "_numbers", "_shape", "_shapes", "family", "labels", "stale")
 
     def __init__(self, family: str, labels: Labels, shapes: dict[tuple[Role, ...], Shape]) -> None:
         self.family = family
@@ -120,11 +112,9 @@ class Series:
         self.stale = True
         self._shapes = shapes
         self._shape: Shape | None = None
+        #: The number of its first total; 0 when they do not lie side by side.
         self._first = 0
         self._numbers: dict[Role, int] | None = None
-        self._getter: Any = None
-        self._raw: list[float] | tuple[float, ...] | None = None
-        self._template = self._text = ""
 
     @property
     def numbers(self) -> dict[Role, int]:
@@ -134,28 +124,42 @@ class Series:
             self._numbers = {role: self._first + at for at, role in enumerate(roles)}
         return self._numbers
 
+    @property
+    def has_grown(self) -> bool:
+        """Whether it was given more cells since its text was asked for."""
+        return self._shape is None
+
     def begin(self, shape: Shape, first: int) -> None:
         """Give a new series its cells, the numbers from *first* on."""
         self._shape, self._first = shape, first
-        self._getter = itemgetter(slice(first, first + shape.shown))
 
     def add(self, numbers: Mapping[Role, int]) -> None:
         """Give the series more cells."""
         self.numbers.update(numbers)
         self._shape, self.stale = None, True
 
-    def text(self, totals: list[float]) -> str:
-        """Return the lines of the series; *totals* are looked at if it is stale."""
-        if self.stale:
-            self.stale = False
-            shape = self._shape or self._prepared()
-            raw = self._getter(totals)
-            if raw != self._raw:
-                if not self._template:
-                    self._template = shape.template(self.labels)
-                self._raw = raw
-                self._text = _written(self._template, _values(raw, len(shape.bounds)))
-        return self._text
+    def template(self) -> str:
+        """Return its lines, with `%s` for each value."""
+        return (self._shape or self._prepared()).template(self.labels)
+
+    def values(self, totals: list[float]) -> list[float]:
+        """Return what the lines say: buckets hold all below them, and the last is their count."""
+        shape = self._shape or self._prepared()
+        first, buckets = self._first, len(shape.bounds)
+        if first:
+            raw = totals[first : first + shape.shown]
+        else:
+            raw = [totals[self.numbers[role]] for role in shape.roles[: shape.shown]]
+        if not buckets:
+            return raw
+        values = list(accumulate(raw[:buckets]))
+        values.append(values[-1])
+        values += raw[buckets:]
+        return values
+
+    def height(self) -> int:
+        """Return how many lines it has."""
+        return (self._shape or self._prepared()).height
 
     def bounds(self) -> list[float]:
         """Return the buckets' upper bounds, in the order of their lines, which come first."""
@@ -166,7 +170,7 @@ class Series:
     ) -> list[Sample]:
         """Return the samples of the series, one by one."""
         shape = self._shape or self._prepared()
-        values = _values(self._getter(totals), len(shape.bounds))
+        values = self.values(totals)
         found: list[Exemplar | None] = [(exemplars or {}).get(bound) for bound in shape.bounds]
         found += [None] * (len(values) - len(found))
         lines = shape.lines(self.labels)
@@ -181,32 +185,9 @@ class Series:
         if shape is None:
             shape = self._shapes[roles] = Shape(self.family, roles)
         numbers = [self.numbers[role] for role in shape.roles[: shape.shown]]
-        first, last = numbers[0], numbers[-1]
-        if numbers == list(range(first, last + 1)):
-            self._getter = itemgetter(slice(first, last + 1))
-        else:
-            self._getter = itemgetter(*numbers)
-        self._shape, self._raw, self._template = shape, None, ""
+        side_by_side = numbers == list(range(numbers[0], numbers[-1] + 1))
+        self._shape, self._first = shape, numbers[0] if side_by_side else 0
         return shape
-
-
-def _values(raw: list[float] | tuple[float, ...], buckets: int) -> list[float]:
-    """Return what the lines say: buckets hold all below them, and the last is their count."""
-    if not buckets:
-        return list(raw)
-    values = list(accumulate(raw[:buckets]))
-    values.append(values[-1])
-    values += raw[buckets:]
-    return values
-
-
-def _written(template: str, values: list[float]) -> str:
-    # A float formats as its repr, which is what Go writes, but for NaN and large numbers.
-    if min(values) >= 0.0:
-        total = sum(values)
-        if total < _EXPONENT_FROM or (max(values) < _EXPONENT_FROM and not isnan(total)):
-            return template % tuple(values)
-    return template % tuple(map(value_text, values))
 
 
 def _doubled(text: str) -> str:

@@ -7,9 +7,10 @@ added in another order may come out smaller, and a counter would seem to go back
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
-from itertools import takewhile
+from itertools import repeat, takewhile
 from operator import add, itemgetter
 from typing import Any, Final
 
@@ -21,14 +22,16 @@ __all__ = ["Sums"]
 
 #: From one total in so many on, all are added up: that is less work for each.
 _WHOLE_FROM: Final = 8
+#: So many rows are added up in one go, without a list of sums for each.
+_AT_ONCE: Final = 16
 
 
 class _Order:
     """Where in a row's values the numbers are: place 0, a value of 0, stands for those it lacks."""
 
-    def __init__(self, numbers: list[int], size: int) -> None:
-        self.numbers, self.size = list(numbers), size
-        self.places = places = [0] * size
+    def __init__(self, numbers: array[int], size: int) -> None:
+        self.numbers, self.size = numbers[:], size
+        places = [0] * size
         #: Further cells of a number that the row has already.
         self.extras: list[tuple[int, int]] = []
         for place, number in enumerate(numbers):
@@ -36,16 +39,17 @@ class _Order:
                 self.extras.append((number, place))
             elif number:
                 places[number] = place
+        self.places = tuple(places)
         # Twice the first: of a single place, itemgetter would make no tuple.
-        self.getter: Any = itemgetter(*places) if size > 1 else lambda values: (values[0],)
+        self.getter: Any = itemgetter(*self.places) if size > 1 else lambda values: (values[0],)
 
-    def fits(self, numbers: list[int], size: int) -> bool:
+    def fits(self, numbers: array[int], size: int) -> bool:
         """Return whether it is the order of a row of *numbers*."""
         return self.size == size and self.numbers == numbers
 
 
-def _sum(one: Sequence[float], other: Sequence[float]) -> list[float]:
-    return list(map(add, one, other))
+def _sum(one: Iterable[float], other: Iterable[float]) -> Iterator[float]:
+    return map(add, one, other)
 
 
 class Sums:
@@ -101,10 +105,12 @@ class Sums:
         alike = self._alike()
         if alike:
             order = self._rows[0][1]
-            nothing = [0.0] * len(order.numbers)
-            totals = list(order.getter(reduce(_sum, [row.values for row in alike], nothing)))
+            sums: Iterable[float] = repeat(0.0)
+            for at in range(0, len(alike), _AT_ONCE):
+                sums = list(reduce(_sum, [row.values for row in alike[at : at + _AT_ONCE]], sums))
+            totals = list(order.getter(sums))
         for row, order in self._rows[len(alike) :]:
-            totals = _sum(totals, order.getter(row.values))
+            totals = list(_sum(totals, order.getter(row.values)))
             for number, place in order.extras:
                 totals[number] += row.values[place]
         self.totals = totals

@@ -7,75 +7,20 @@ totals in that order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable
 from typing import Final
 
+from atom_platform.metrics.multiprocess.added import AddedFamily
 from atom_platform.metrics.multiprocess.families import Labels
 from atom_platform.metrics.multiprocess.format import CorruptFileError, Key, parse_key
 from atom_platform.metrics.multiprocess.series import Role, Series, Shape
-from atom_platform.metrics.multiprocess.tally import parse_identity, parse_line, parse_role
+from atom_platform.metrics.multiprocess.tally import parse_identities, parse_rest, parse_role
 
-__all__ = ["AddedFamily", "SeriesTable", "without_bound"]
+__all__ = ["NUMBERS", "SeriesTable", "without_bound"]
 
-
-#: As a histogram about 40 KB of text, more than what one deflate window looks back on.
-_GROUP: Final = 32
-
-
-class AddedFamily:
-    """
-    A family whose processes' values are added up.
-
-    Attributes:
-        stale: Whether any of its series is, or is new.
-    """
-
-    def __init__(self, name: str, kind: str, help_text: str) -> None:
-        self.name, self.kind, self.help = name, kind, help_text
-        self.series: dict[Labels, Series] = {}
-        self.label_names: set[str] = set()
-        self._shapes: dict[tuple[Role, ...], Shape] = {}
-        self.stale = True
-        self._sorted: list[Series] = []
-        self._pieces: list[bytes] = []
-
-    def of(self, labels: Labels) -> Series:
-        """Return the series of *labels*, made if it is new."""
-        series = self.series.get(labels)
-        if series is None:
-            series = self.series[labels] = Series(self.name, labels, self._shapes)
-            self.label_names.update([name for name, _ in labels])
-            self._sorted = []
-        return series
-
-    def in_order(self) -> list[Series]:
-        """Return the series, sorted by their labels."""
-        if not self._sorted:
-            self._sorted = [self.series[labels] for labels in sorted(self.series)]
-        return self._sorted
-
-    def groups(self) -> Iterator[list[Series]]:
-        """Yield the series, some at a time: what is written, and compressed, in one piece."""
-        series = self.in_order()
-        for at in range(0, len(series), _GROUP):
-            yield series[at : at + _GROUP]
-
-    def pieces(self, totals: list[float]) -> list[bytes]:
-        """
-        Return the lines of all series; *totals* are looked at where they may have changed.
-
-        A piece that is as it was is the same object.
-        """
-        if self.stale:
-            self.stale = False
-            former = self._pieces
-            self._pieces = [
-                "".join([each.text(totals) for each in group]).encode() for group in self.groups()
-            ]
-            for at, (old, new) in enumerate(zip(former, self._pieces, strict=False)):
-                if old == new:
-                    self._pieces[at] = old
-        return self._pieces
+#: How numbers are kept in arrays.
+NUMBERS: Final = "i"
 
 
 class _Numbering:
@@ -85,7 +30,8 @@ class _Numbering:
         #: Number 0 is nobody's: cells that cannot be exposed go there.
         self.owners: list[tuple[Series, AddedFamily] | None] = [None]
         self.keys: dict[bytes, int] = {}
-        self.lines: dict[bytes, list[int]] = {}
+        #: The numbers of each line, packed as `NUMBERS` are: most workers have the same lines.
+        self.lines: dict[bytes, bytes] = {}
 
 
 class _Rest:
@@ -134,28 +80,35 @@ class SeriesTable:
             known[key] = self._numbered(kind, family, labels, [role])[0]
         return [known[key] for key in keys]
 
-    def of_lines(self, kind: str, lines: list[bytes]) -> list[list[int]]:
+    def of_lines(self, kind: str, lines: list[bytes]) -> list[bytes]:
         """
-        Return the numbers of the cells that each of the *lines* of a tally names.
+        Return the numbers of the cells that each of the *lines* of a tally names, packed.
 
         Raises:
             CorruptFileError: One of them is not a line; the table has then learnt none of them.
         """
         known = self._numbering(kind).lines
-        new = [(line, *self._parsed(line)) for line in lines if line not in known]
-        for line, name, labels, rest in new:
-            known[line] = self._begun(kind, self.family(name, kind, rest.help), labels, rest)
-        return [known[line] for line in lines]
+        found = list(map(known.get, lines))
+        new = [line for line, numbers in zip(lines, found, strict=True) if numbers is None]
+        if new:
+            for line, (name, labels, rest) in zip(new, self._parsed(new), strict=True):
+                family = self.family(name, kind, rest.help)
+                known[line] = array(NUMBERS, self._begun(kind, family, labels, rest)).tobytes()
+        return [known[line] for line in lines] if new else [each for each in found if each]
 
-    def _parsed(self, line: bytes) -> tuple[str, Labels, _Rest]:
-        identity, _, text = line.partition(b"\t")
-        name, labels = parse_identity(identity)
-        rest = self._rests.get((name, text))
-        if rest is None:
-            _, help_text, roles = parse_line(line)
-            rest = _Rest(name, help_text, [self._role(role) for role in roles])
-            self._rests[name, text] = rest
-        return name, labels, rest
+    def _parsed(self, lines: list[bytes]) -> list[tuple[str, Labels, _Rest]]:
+        parts = [line.partition(b"\t") for line in lines]
+        identities = parse_identities([identity for identity, _, _ in parts])
+        return [
+            (name, labels, self._rests.get((name, text)) or self._rest(name, text))
+            for (name, labels), (_, _, text) in zip(identities, parts, strict=True)
+        ]
+
+    def _rest(self, name: str, text: bytes) -> _Rest:
+        help_text, roles = parse_rest(text)
+        rest = _Rest(name, help_text, [self._role(role) for role in roles])
+        self._rests[name, text] = rest
+        return rest
 
     def _begun(self, kind: str, family: AddedFamily, labels: Labels, rest: _Rest) -> list[int]:
         """Return the numbers of a line, which mostly is all that there is of its series."""

@@ -21,6 +21,7 @@ import mmap
 import struct
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 from prometheus_client.mmap_dict import mmap_key
@@ -34,8 +35,10 @@ __all__ = [
     "TEXT_AT",
     "Line",
     "lines_of",
+    "parse_identities",
     "parse_identity",
     "parse_line",
+    "parse_rest",
     "parse_role",
     "segments",
     "split_key",
@@ -153,14 +156,48 @@ def parse_line(line: bytes) -> Line:
     Raises:
         CorruptFileError: It is not a line.
     """
+    identity, _, rest = line.partition(b"\t")
+    return identity, *parse_rest(rest)
+
+
+def parse_rest(rest: bytes) -> tuple[str, list[bytes]]:
+    """
+    Return the help text and the roles of a line, of which *rest* is what follows the identity.
+
+    Raises:
+        CorruptFileError: It is not that.
+    """
     try:
-        identity, help_text, *roles = line.split(b"\t")
+        help_text, *roles = rest.split(b"\t")
         text = json.loads(help_text)
     except (ValueError, RecursionError) as error:
         raise CorruptFileError("a line that is not a line") from error
     if not isinstance(text, str) or not roles:
         raise CorruptFileError("a line that is not a line")
-    return identity, text, roles
+    return text, roles
+
+
+def parse_identities(identities: list[bytes]) -> list[tuple[str, Labels]]:
+    """
+    Return family and labels of each, as `parse_identity` does.
+
+    Raises:
+        CorruptFileError: One of them says something else.
+    """
+    try:
+        # One text of all is read at once. What is none by itself cannot be completed by the next:
+        # no JSON text goes on over a newline, and a list that goes on has a number in it.
+        found = json.loads("[" + b",\n0,\n".join(identities).decode() + "]")
+        groups = found[::2]
+        if len(groups) != len(identities) or any(each != 0 for each in found[1::2]):
+            raise ValueError("more or less than one each")
+        "".join(chain.from_iterable(groups)).encode()
+        return [
+            (family, tuple(zip(labels[::2], labels[1::2], strict=True)))
+            for family, *labels in groups
+        ]
+    except (ValueError, TypeError, RecursionError):
+        return [parse_identity(each) for each in identities]
 
 
 def parse_identity(identity: bytes) -> tuple[str, Labels]:

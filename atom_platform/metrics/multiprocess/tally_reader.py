@@ -7,12 +7,13 @@ are looked at. Nothing read here is trusted: a file may be cut, garbage, or half
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 from typing import Final
 
 from atom_platform.metrics.multiprocess.format import CorruptFileError
 from atom_platform.metrics.multiprocess.reader import FileName, MappedFile
-from atom_platform.metrics.multiprocess.table import SeriesTable
+from atom_platform.metrics.multiprocess.table import NUMBERS, SeriesTable
 from atom_platform.metrics.multiprocess.tally import TEXT_AT, lines_of, segments, whole_key
 
 __all__ = ["TallyReader", "TallyRow"]
@@ -113,8 +114,8 @@ class TallyRow:
         self.reader = reader
         self.table = table
         self._segments: list[_Segment] = []
-        self.numbers: list[int] = [0]
-        self.values: list[float] = [0.0]
+        self.numbers = array(NUMBERS, [0])
+        self.values = array("d", [0.0])
 
     def learn(self) -> None:
         """Number what was added to the file."""
@@ -136,52 +137,46 @@ class TallyRow:
         if empty or TEXT_AT + text_end + 8 * cells > end - begin:
             raise CorruptFileError(f"{cells} numbers in {end - begin} bytes")
         numbers = self.table.of_lines(self.reader.name.kind, lines)
-        self.numbers += numbers[0][known.line_cells :]
-        for each in numbers[1:]:
-            self.numbers += each
+        size = self.numbers.itemsize
+        self.numbers.frombytes(b"".join(numbers)[size * known.line_cells :])
+        self.values.frombytes(bytes(8 * (len(self.numbers) - len(self.values))))
         known.cells, known.text_end = cells, text_end
         known.line_at = text_end - len(lines[-1]) - 1
-        known.line_cells = len(numbers[-1])
+        known.line_cells = len(numbers[-1]) // size
 
     def refresh(self) -> list[int] | None:
         """Read the values anew, and return where one changed; None: nearly everywhere."""
         changed: list[int] | None = []
-        first = 1
-        for known in self._segments:
+        at = 1 + sum(known.cells for known in self._segments)
+        # The last is the largest, and mostly says whether it is worth it to look any closer.
+        for known in reversed(self._segments):
             size = 8 * known.cells
+            at -= known.cells
             # Copied before the numbers are read: what changes in between is seen again next time.
             now, last = self.reader.copy(known.end - size, known.end), known.last
             known.last = now
             if now != last:
-                places = self._places(known, now, last, first)
+                places = self._places(now, last, at, look=changed is not None)
                 changed = None if places is None or changed is None else changed + places
-            first += known.cells
         return changed
 
-    def _places(self, known: _Segment, now: bytes, last: bytes, first: int) -> list[int] | None:
-        cells, base, size = self.reader.cells, known.end - len(now), len(now)
+    def _places(self, now: bytes, last: bytes, first: int, *, look: bool) -> list[int] | None:
+        """Take over *now*; return where it differs from *last* if to *look* is worth it."""
+        size, end = len(now), first + len(now) // 8
+        former, values = self.values[first:end], array("d", now)
+        values.reverse()
+        self.values[first:end] = values
+        if not look or size != len(last):
+            return None
         starts = range(0, size, _BLOCK_BYTES)
-        blocks: list[int] = []
-        if len(now) == len(last):
-            blocks += [
-                at for at in starts if now[at : at + _BLOCK_BYTES] != last[at : at + _BLOCK_BYTES]
-            ]
-        if not blocks or len(blocks) > max(_FEW_BLOCKS, len(starts) / _WHOLE_FROM):
-            values = cells[base // 8 : known.end // 8].tolist()
-            values.reverse()
-            self.values[first : first + len(last) // 8] = values
+        blocks = [
+            at for at in starts if now[at : at + _BLOCK_BYTES] != last[at : at + _BLOCK_BYTES]
+        ]
+        if len(blocks) > max(_FEW_BLOCKS, len(starts) / _WHOLE_FROM):
             return None
         found = []
         for at in blocks:
-            end = min(at + _BLOCK_BYTES, size)
-            values = cells[(base + at) // 8 : (base + end) // 8].tolist()
-            values.reverse()
-            place = first + (size - end) // 8
-            before = self.values[place : place + len(values)]
-            self.values[place : place + len(values)] = values
-            found += [
-                place + at
-                for at, (new, old) in enumerate(zip(values, before, strict=True))
-                if new != old
-            ]
+            begin, end = (size - min(at + _BLOCK_BYTES, size)) // 8, (size - at) // 8
+            pairs = zip(values[begin:end], former[begin:end], strict=True)
+            found += [at for at, (new, old) in enumerate(pairs, first + begin) if new != old]
         return found
