@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Final
 
-from atom_platform.metrics.multiprocess.families import Labels
+from atom_platform.metrics.multiprocess.families import Identity
 from atom_platform.metrics.multiprocess.pieces import Piece
 from atom_platform.metrics.multiprocess.series import Role, Series, Shape
 
@@ -27,21 +27,27 @@ class AddedFamily:
 
     def __init__(self, name: str, kind: str, help_text: str) -> None:
         self.name, self.kind, self.help = name, kind, help_text
-        self.series: dict[Labels, Series] = {}
+        self.series: dict[Identity, Series] = {}
         self.label_names: set[str] = set()
         self.stale = True
         self._shapes: dict[tuple[Role, ...], Shape] = {}
+        self._names: set[Identity] = set()
         self._new: list[Series] = []
         self._pieces: list[Piece] = []
         self._texts: list[bytes] = []
 
-    def of(self, labels: Labels) -> Series:
-        """Return the series of *labels*, made if it is new."""
-        series = self.series.get(labels)
-        if series is None:
-            series = self.series[labels] = Series(self.name, labels, self._shapes)
-            self.label_names.update([name for name, _ in labels])
-            self._new.append(series)
+    def of(self, identity: Identity) -> Series:
+        """Return the series of *identity*, made if it is new."""
+        return self.series.get(identity) or self.begin(identity)
+
+    def begin(self, identity: Identity) -> Series:
+        """Return the series of *identity*, which is new."""
+        series = self.series[identity] = Series(identity, self._shapes)
+        self._new.append(series)
+        names = identity[1::2]
+        if names not in self._names:
+            self._names.add(names)
+            self.label_names.update(names)
         return series
 
     def pieces(self) -> list[Piece]:
@@ -51,7 +57,7 @@ class AddedFamily:
         New ones are put between the others, so that pieces without any stay as they are.
         """
         if self._new and len(self._new) * _WHOLE_FROM > len(self.series):
-            series = [self.series[labels] for labels in sorted(self.series)]
+            series = [self.series[each] for each in sorted(self.series)]
             starts = range(0, len(series), _PIECE)
             self._pieces = [Piece(series[at : at + _PIECE]) for at in starts]
         else:
@@ -72,8 +78,8 @@ class AddedFamily:
         return self._texts
 
     def _insert(self, series: Series) -> None:
-        firsts = [piece.series[0].labels for piece in self._pieces]
-        at = max(0, bisect_right(firsts, series.labels) - 1)
+        firsts = [piece.series[0].identity for piece in self._pieces]
+        at = max(0, bisect_right(firsts, series.identity) - 1)
         piece = self._pieces[at]
         piece.insert(series)
         if len(piece.series) > 2 * _PIECE:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Exemplar", "FamilySamples", "Labels", "Sample"]
+__all__ = ["Exemplar", "FamilySamples", "Identity", "Labels", "Sample", "labels_of"]
 
 #: Sorted by name.
 Labels = tuple[tuple[str, str], ...]
+#: A family's name, then name and value of each label: sorts as the labels do, and takes less room.
+Identity = tuple[str, ...]
+
+
+def labels_of(identity: Identity) -> Labels:
+    """Return the labels that *identity* names."""
+    return tuple(zip(identity[1::2], identity[2::2], strict=True))
 
 
 @dataclass(frozen=True, slots=True)

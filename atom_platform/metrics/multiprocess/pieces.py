@@ -41,7 +41,7 @@ class Piece:
 
     def insert(self, series: Series) -> None:
         """Give a new series its place."""
-        insort(self.series, series, key=lambda each: each.labels)
+        insort(self.series, series, key=lambda each: each.identity)
         self._template = ""
 
     def text(self, totals: list[float]) -> bytes:

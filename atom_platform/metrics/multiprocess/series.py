@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
+from typing import NamedTuple
 
 from prometheus_client.utils import floatToGoString
 
-from atom_platform.metrics.multiprocess.families import Exemplar, Labels, Sample
+from atom_platform.metrics.multiprocess.families import (
+    Exemplar,
+    Identity,
+    Labels,
+    Sample,
+    labels_of,
+)
 
 __all__ = ["Role", "Series", "Shape", "label_text", "value_text"]
 
@@ -33,6 +40,23 @@ def _escaped(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
+class _Frame(NamedTuple):
+    """
+    The text around the values of labels of certain names, twice `%`-formatted before it is text.
+
+    Attributes:
+        before: Of a bucket's line, what precedes its bound.
+        after: What follows it.
+        others: The lines that are no buckets'.
+        first: How many of the labels come before the bound.
+    """
+
+    before: str
+    after: str
+    others: str
+    first: int
+
+
 class Shape:
     """
     What the series of a family that have the same roles have in common.
@@ -56,8 +80,8 @@ class Shape:
         self._bucket = f"{family}_bucket"
         self._names = [*([f"{family}_count"] if self.bounds else []), *others]
         self._bounds = [value_text(bound) for bound in self.bounds]
-        #: By the names of the labels: the template, with `%s` for the value of each of them too.
-        self._templates: dict[tuple[str, ...], str] = {}
+        self._bound_labels = [f'le="{bound}"' for bound in self._bounds]
+        self._frames: dict[tuple[str, ...], _Frame] = {}
 
     @property
     def height(self) -> int:
@@ -69,28 +93,33 @@ class Shape:
         lines = [(self._bucket, (*labels, ("le", bound))) for bound in self._bounds]
         return lines + [(name, labels) for name in self._names]
 
-    def template(self, labels: Labels) -> str:
-        """Return the text of the series of *labels*, with `%s` for each value."""
-        names, values = (*zip(*labels, strict=True),) if labels else ((), ())
-        template = self._templates.get(names)
-        if template is None:
-            names, values = (*zip(*sorted(labels), strict=True),) if labels else ((), ())
-            template = self._templates[names] = self._template(names)
+    def template(self, identity: Identity) -> str:
+        """Return the text of the series of *identity*, with `%s` for each value."""
+        names, values = identity[1::2], identity[2::2]
+        frame = self._frames.get(names)
+        if frame is None:
+            ordered = sorted(labels_of(identity))
+            names, values = tuple([n for n, _ in ordered]), tuple([v for _, v in ordered])
+            frame = self._frames[names] = self._frame(names)
         text = "".join(values)
         if "\\" in text or '"' in text or "\n" in text or "%" in text:
             values = tuple([_doubled(_escaped(value)) for value in values])
-        return template % (values * self.height)
+        others = frame.others % (values * len(self._names))
+        if not self.bounds:
+            return others
+        # What lies between two bounds is the same for all of them.
+        before, after = frame.before % values[: frame.first], frame.after % values[frame.first :]
+        return before + (after + before).join(self._bound_labels) + after + others
 
-    def _template(self, names: tuple[str, ...]) -> str:
+    def _frame(self, names: tuple[str, ...]) -> _Frame:
         parts = [f'{_doubled(_doubled(name))}="%s"' for name in names]
-        after = sum(name < "le" for name in names)
-        lines = []
-        for bound in self._bounds:
-            braces = ",".join([*parts[:after], f'le="{bound}"', *parts[after:]])
-            lines.append(f"{_doubled(_doubled(self._bucket))}{{{braces}}}")
+        first = sum(name < "le" for name in names)
+        bucket = _doubled(_doubled(self._bucket))
+        before = "".join([f"{part}," for part in parts[:first]])
+        after = "".join([f",{part}" for part in parts[first:]])
         braces = f"{{{','.join(parts)}}}" if parts else ""
-        lines += [_doubled(_doubled(name)) + braces for name in self._names]
-        return "".join([f"{line} %%s\n" for line in lines])
+        others = [f"{_doubled(_doubled(name))}{braces} %%s\n" for name in self._names]
+        return _Frame(f"{bucket}{{{before}", after + "} %%s\n", "".join(others), first)
 
 
 class Series:
@@ -104,17 +133,20 @@ class Series:
         stale: Whether its totals may be other ones than its text says.
     """
 
-    __slots__ = ("_first", "_numbers", "_shape", "_shapes", "family", "labels", "stale")
+    __slots__ = ("_first", "_numbers", "_shape", "_shapes", "identity", "stale")
 
-    def __init__(self, family: str, labels: Labels, shapes: dict[tuple[Role, ...], Shape]) -> None:
-        self.family = family
-        self.labels = labels
+    def __init__(self, identity: Identity, shapes: dict[tuple[Role, ...], Shape]) -> None:
+        self.identity = identity
         self.stale = True
         self._shapes = shapes
         self._shape: Shape | None = None
         #: The number of its first total; 0 when they do not lie side by side.
         self._first = 0
         self._numbers: dict[Role, int] | None = None
+
+    @property
+    def labels(self) -> Labels:
+        return labels_of(self.identity)
 
     @property
     def numbers(self) -> dict[Role, int]:
@@ -140,7 +172,7 @@ class Series:
 
     def template(self) -> str:
         """Return its lines, with `%s` for each value."""
-        return (self._shape or self._prepared()).template(self.labels)
+        return (self._shape or self._prepared()).template(self.identity)
 
     def values(self, totals: list[float]) -> list[float]:
         """Return what the lines say: buckets hold all below them, and the last is their count."""
@@ -183,7 +215,7 @@ class Series:
         roles = tuple(self.numbers)
         shape = self._shapes.get(roles)
         if shape is None:
-            shape = self._shapes[roles] = Shape(self.family, roles)
+            shape = self._shapes[roles] = Shape(self.identity[0], roles)
         numbers = [self.numbers[role] for role in shape.roles[: shape.shown]]
         side_by_side = numbers == list(range(numbers[0], numbers[-1] + 1))
         self._shape, self._first = shape, numbers[0] if side_by_side else 0

@@ -7,12 +7,14 @@ totals in that order.
 
 from __future__ import annotations
 
+import contextlib
 from array import array
 from collections.abc import Iterable
+from itertools import chain
 from typing import Final
 
 from atom_platform.metrics.multiprocess.added import AddedFamily
-from atom_platform.metrics.multiprocess.families import Labels
+from atom_platform.metrics.multiprocess.families import Identity, Labels
 from atom_platform.metrics.multiprocess.format import CorruptFileError, Key, parse_key
 from atom_platform.metrics.multiprocess.series import Role, Series, Shape
 from atom_platform.metrics.multiprocess.tally import parse_identities, parse_rest, parse_role
@@ -77,7 +79,8 @@ class SeriesTable:
         new = [(key, *_split(kind, parse_key(key))) for key in keys if key not in known]
         for key, parsed, labels, role in new:
             family = self.family(parsed.family, kind, parsed.help)
-            known[key] = self._numbered(kind, family, labels, [role])[0]
+            identity = (parsed.family, *chain(*labels))
+            known[key] = self._numbered(kind, family, identity, [role])[0]
         return [known[key] for key in keys]
 
     def of_lines(self, kind: str, lines: list[bytes]) -> list[bytes]:
@@ -88,20 +91,20 @@ class SeriesTable:
             CorruptFileError: One of them is not a line; the table has then learnt none of them.
         """
         known = self._numbering(kind).lines
-        found = list(map(known.get, lines))
-        new = [line for line, numbers in zip(lines, found, strict=True) if numbers is None]
-        if new:
-            for line, (name, labels, rest) in zip(new, self._parsed(new), strict=True):
-                family = self.family(name, kind, rest.help)
-                known[line] = array(NUMBERS, self._begun(kind, family, labels, rest)).tobytes()
-        return [known[line] for line in lines] if new else [each for each in found if each]
+        with contextlib.suppress(KeyError):  # mostly another worker had them all
+            return list(map(known.__getitem__, lines))
+        new = [line for line in lines if line not in known]
+        for line, (identity, rest) in zip(new, self._parsed(new), strict=True):
+            known[line] = array(NUMBERS, self._begun(kind, identity, rest)).tobytes()
+        return list(map(known.__getitem__, lines))
 
-    def _parsed(self, lines: list[bytes]) -> list[tuple[str, Labels, _Rest]]:
+    def _parsed(self, lines: list[bytes]) -> list[tuple[Identity, _Rest]]:
         parts = [line.partition(b"\t") for line in lines]
         identities = parse_identities([identity for identity, _, _ in parts])
+        rests = self._rests
         return [
-            (name, labels, self._rests.get((name, text)) or self._rest(name, text))
-            for (name, labels), (_, _, text) in zip(identities, parts, strict=True)
+            (identity, rests.get((identity[0], text)) or self._rest(identity[0], text))
+            for identity, (_, _, text) in zip(identities, parts, strict=True)
         ]
 
     def _rest(self, name: str, text: bytes) -> _Rest:
@@ -110,11 +113,12 @@ class SeriesTable:
         self._rests[name, text] = rest
         return rest
 
-    def _begun(self, kind: str, family: AddedFamily, labels: Labels, rest: _Rest) -> list[int]:
+    def _begun(self, kind: str, identity: Identity, rest: _Rest) -> list[int]:
         """Return the numbers of a line, which mostly is all that there is of its series."""
-        if family.kind != kind or labels in family.series:
-            return self._numbered(kind, family, labels, rest.roles)
-        series, owners = family.of(labels), self._numbering(kind).owners
+        family = self.family(identity[0], kind, rest.help)
+        if family.kind != kind or identity in family.series:
+            return self._numbered(kind, family, identity, rest.roles)
+        series, owners = family.begin(identity), self._numbering(kind).owners
         first, shape = len(owners), rest.shape
         series.begin(shape, first)
         owners += [(series, family)] * len(shape.roles)
@@ -143,11 +147,11 @@ class SeriesTable:
         return found
 
     def _numbered(
-        self, kind: str, family: AddedFamily, labels: Labels, roles: list[Role]
+        self, kind: str, family: AddedFamily, identity: Identity, roles: list[Role]
     ) -> list[int]:
         if family.kind != kind:
             return [0] * len(roles)  # two metrics of one name: the first is the one exposed
-        series, owners = family.of(labels), self._numbering(kind).owners
+        series, owners = family.of(identity), self._numbering(kind).owners
         known = series.numbers
         new = dict.fromkeys(role for role in roles if role not in known)
         if new:

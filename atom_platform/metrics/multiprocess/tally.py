@@ -26,6 +26,7 @@ from typing import Final
 
 from prometheus_client.mmap_dict import mmap_key
 
+from atom_platform.metrics.multiprocess.families import Identity, Labels
 from atom_platform.metrics.multiprocess.format import CorruptFileError, parse_key
 
 __all__ = [
@@ -57,7 +58,6 @@ TEXT_AT: Final = 32
 
 #: Identity, help text, roles.
 Line = tuple[bytes, str, list[bytes]]
-Labels = tuple[tuple[str, str], ...]
 
 
 def segments(data: bytes | mmap.mmap, start: int = 0) -> list[tuple[int, int]]:
@@ -177,9 +177,9 @@ def parse_rest(rest: bytes) -> tuple[str, list[bytes]]:
     return text, roles
 
 
-def parse_identities(identities: list[bytes]) -> list[tuple[str, Labels]]:
+def parse_identities(identities: list[bytes]) -> list[Identity]:
     """
-    Return family and labels of each, as `parse_identity` does.
+    Return what each says, as `parse_identity` does.
 
     Raises:
         CorruptFileError: One of them says something else.
@@ -188,16 +188,14 @@ def parse_identities(identities: list[bytes]) -> list[tuple[str, Labels]]:
         # One text of all is read at once. What is none by itself cannot be completed by the next:
         # no JSON text goes on over a newline, and a list that goes on has a number in it.
         found = json.loads("[" + b",\n0,\n".join(identities).decode() + "]")
-        groups = found[::2]
-        if len(groups) != len(identities) or any(each != 0 for each in found[1::2]):
-            raise ValueError("more or less than one each")
-        "".join(chain.from_iterable(groups)).encode()
-        return [
-            (family, tuple(zip(labels[::2], labels[1::2], strict=True)))
-            for family, *labels in groups
-        ]
+        parsed = list(map(tuple, found[::2]))
+        whole = found[1::2] == [0] * (len(identities) - 1) and all(len(each) % 2 for each in parsed)
+        if whole and len(parsed) == len(identities):
+            "".join(chain.from_iterable(parsed)).encode()
+            return parsed
     except (ValueError, TypeError, RecursionError):
-        return [parse_identity(each) for each in identities]
+        pass  # one of them is to blame, and the others are not
+    return [(family, *chain(*labels)) for family, labels in map(parse_identity, identities)]
 
 
 def parse_identity(identity: bytes) -> tuple[str, Labels]:

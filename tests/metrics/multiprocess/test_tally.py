@@ -66,9 +66,9 @@ class Reading:
         for place in places:
             self.totals[self.row.numbers[place]] = self.row.values[place]
         return {
-            (dict(labels)["l"], role): self.totals[number]
+            (dict(series.labels)["l"], role): self.totals[number]
             for family in self.table.families.values()
-            for labels, series in family.series.items()
+            for series in family.series.values()
             for role, number in series.numbers.items()
         }
 
