@@ -11,6 +11,5 @@ from benchmarks.contenders.routes import add_liveness, add_routes
 __all__ = ["app"]
 
 app = add_liveness(add_routes(Flask(__name__, static_folder=None)))
-app.wsgi_app = ObservedWSGI(  # type: ignore[method-assign]  # Flask's documented way to wrap it
-    app.wsgi_app, app=app, recorder=instruments
-)
+observed = ObservedWSGI(app.wsgi_app, app=app, recorder=instruments)
+app.wsgi_app = observed.__call__  # type: ignore[method-assign]  # as `Monitoring` does
