@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 __all__ = ["Gzip"]
 
@@ -22,6 +22,20 @@ _END: Final = b"\x03\x00"
 _TRAILER: Final = struct.Struct("<II")
 
 
+class _Block(NamedTuple):
+    """
+    What was made of a part of a text.
+
+    Attributes:
+        before: The checksum of all that came before it.
+        after: The same with it.
+    """
+
+    compressed: bytes
+    before: int
+    after: int
+
+
 class Gzip:
     """
     Compresses the pieces of a text into one member, and keeps what it made of each.
@@ -31,19 +45,23 @@ class Gzip:
     """
 
     def __init__(self) -> None:
-        self._last: dict[bytes, bytes] = {}
-        self._before: dict[bytes, bytes] = {}
+        self._last: dict[bytes, _Block] = {}
+        self._before: dict[bytes, _Block] = {}
 
     def of(self, pieces: Iterable[bytes]) -> bytes:
         """Return the gzip of *pieces* in a row."""
         crc = size = 0
-        made: dict[bytes, bytes] = {}
+        made: dict[bytes, _Block] = {}
         parts = [_HEADER]
         for block in _blocks(pieces):
-            compressed = self._last.get(block) or self._before.get(block) or _compressed(block)
-            made[block] = compressed
-            parts.append(compressed)
-            crc = zlib.crc32(block, crc)
+            known = self._last.get(block) or self._before.get(block)
+            if known is None or known.before != crc:
+                compressed = known.compressed if known else _compressed(block)
+                # A checksum of a megabyte takes longer than all else in an unchanged text.
+                known = _Block(compressed, crc, zlib.crc32(block, crc))
+            made[block] = known
+            parts.append(known.compressed)
+            crc = known.after
             size += len(block)
         self._last, self._before = made, self._last
         return b"".join([*parts, _END, _TRAILER.pack(crc, size & 0xFFFFFFFF)])
@@ -52,14 +70,16 @@ class Gzip:
 def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield *pieces*, those together that are small and follow each other."""
     small: list[bytes] = []
+    size = 0
     for piece in pieces:
         if len(piece) < _LEAST_BYTES:
             small.append(piece)
-            if sum(map(len, small)) < _LEAST_BYTES:
+            size += len(piece)
+            if size < _LEAST_BYTES:
                 continue
         if small:
             yield b"".join(small)
-            small = []
+            small, size = [], 0
         if len(piece) >= _LEAST_BYTES:
             yield piece
     if small:

@@ -62,6 +62,26 @@ def test_only_what_changed_is_compressed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert gzip.decompress(again) == BIG[0] + BIG[2] + b"small 2\n"
 
 
+def test_checksums_are_made_from_the_first_change_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a megabyte, it would take longer than all else in a scrape where nothing has changed."""
+    packer = Gzip()
+    packer.of(BIG)
+    read: list[bytes] = []
+    checksum = zlib.crc32
+
+    def noting(block: bytes, before: int) -> int:
+        read.append(block)
+        return checksum(block, before)
+
+    monkeypatch.setattr(zlib, "crc32", noting)
+    packer.of(BIG)
+    again = packer.of([BIG[0], b"small 1\n", *BIG[1:]])
+
+    assert read == [b"small 1\n", *BIG[1:]]
+    monkeypatch.undo()
+    assert gzip.decompress(again) == BIG[0] + b"small 1\n" + b"".join(BIG[1:])
+
+
 def test_two_formats_in_turn_keep_what_each_had(monkeypatch: pytest.MonkeyPatch) -> None:
     packer = Gzip()
     for text in (BIG[:2], BIG[2:]):
