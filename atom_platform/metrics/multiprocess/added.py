@@ -11,8 +11,8 @@ from atom_platform.metrics.multiprocess.series import Role, Series, Shape
 
 __all__ = ["AddedFamily"]
 
-#: Series of a piece: as histograms about 40 KB of text, more than a deflate window looks back on.
-_PIECE: Final = 32
+#: Series of a piece: as histograms 20 KB of text, worth compressing by itself.
+_PIECE: Final = 16
 #: From one new series in so many on, the pieces are made anew.
 _WHOLE_FROM: Final = 8
 

@@ -19,7 +19,7 @@ __all__ = ["Piece"]
 #: From here on Go writes exponents where Python does not.
 _EXPONENT_FROM: Final = 1e6
 #: From one changed series in so many on, all of them are written.
-_WHOLE_FROM: Final = 4
+_WHOLE_FROM: Final = 2
 
 
 class Piece:
@@ -51,7 +51,7 @@ class Piece:
         What is as it was is the same object.
         """
         stale = [each for each in self.series if each.stale]
-        if stale:
+        if stale or not self._text:
             if any(each.has_grown for each in stale):
                 self._template = ""
             few = self._template and len(stale) * _WHOLE_FROM <= len(self.series)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -236,6 +238,21 @@ def test_one_of_many_alike_gets_a_series_that_another_has(directory: Path) -> No
         for family in collector.collect().families()
         for sample in family.samples
     } == {"a": 1111.5, "b": 1111.0, "c": 1005.0}
+    for slot in slots:
+        slot.end()
+
+
+def test_any_number_of_workers_is_added_up_in_their_order(directory: Path) -> None:
+    """To the last bit, although it is not done one after the other."""
+    amounts = [0.1 * 3**number for number in range(40)]
+    slots = [SlotProcess(number, directory) for number in range(40)]
+    for slot, amount in zip(slots, amounts, strict=True):
+        slot.do("counter", 0, "a", amount)
+        slot.do("counter", 0, "b", 1.0)
+
+    (found,) = Collector().collect().families()
+
+    assert [sample.value for sample in found.samples] == [reduce(add, amounts, 0.0), 40.0]
     for slot in slots:
         slot.end()
 

@@ -6,6 +6,7 @@ import json
 import mmap
 import struct
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,10 +16,11 @@ from hypothesis import strategies as st
 from prometheus_client.mmap_dict import mmap_key
 
 from atom_platform.metrics.multiprocess.collector import Collector
-from atom_platform.metrics.multiprocess.format import parse_key
+from atom_platform.metrics.multiprocess.format import CorruptFileError, parse_key
 from atom_platform.metrics.multiprocess.reader import parse_name
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.multiprocess.table import SeriesTable
+from atom_platform.metrics.multiprocess.tally import parse_identities, parse_identity, segments
 from atom_platform.metrics.multiprocess.tally_file import TallyFile
 from atom_platform.metrics.multiprocess.tally_reader import TallyReader, TallyRow
 
@@ -271,3 +273,57 @@ def test_growth_keeps_what_was_handed_out(file: TallyFile, tmp_path: Path) -> No
     assert values(reader(tmp_path))[key("first")] == 3.0
     assert (tmp_path / NAME).stat().st_size % mmap.PAGESIZE == 0
     assert (tmp_path / NAME).stat().st_blocks * 512 >= (tmp_path / NAME).stat().st_size
+
+
+identities = st.sampled_from(
+    [
+        b'["f", "l", "x"]',
+        b'["f"]',
+        b'["f", "l", "\\u00e9\\n"]',
+        b'["f", "l"]',
+        b'["f", "l", "\\ud800"]',
+        b'["f", "l", 1]',
+        b'["f"], ["g"]',
+        b'["f"],0,["g"]',
+        b'["f',
+        b'g"]',
+        b'["f"',
+        b'"g"]',
+        b'"g", "l", "x"]',
+        b"",
+        b"[]",
+        b"0",
+        b"\xff",
+        b"[" * 9999,
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(lines=st.lists(identities, max_size=6))
+def test_many_identities_say_what_each_says(lines: list[bytes]) -> None:
+    """Also those of a bad file, which could make sense only beside each other."""
+    try:
+        expected = [(family, *chain(*labels)) for family, labels in map(parse_identity, lines)]
+    except CorruptFileError:
+        with pytest.raises(CorruptFileError):
+            parse_identities(lines)
+    else:
+        assert parse_identities(lines) == expected
+
+
+def test_segments_are_read_in_their_order(file: TallyFile, tmp_path: Path) -> None:
+    """By a scrape that finds several at once, and by one that has seen the first."""
+    seen = Reading(tmp_path)
+    expected = {}
+    for number in range(3000):
+        label = f"{number:04}"
+        cells, at = file.add(key(label, "0.5"))
+        cells[at] = float(number)
+        expected[label, 0.5] = float(number)
+        if number == 200:
+            seen.again()
+    assert len(segments((tmp_path / NAME).read_bytes())) > 2
+
+    assert Reading(tmp_path).again() == expected
+    assert seen.again() == expected
