@@ -35,10 +35,10 @@ __all__ = [
     "MAGIC",
     "TEXT_AT",
     "Line",
+    "json_text",
     "lines_of",
     "parse_identities",
     "parse_identity",
-    "parse_line",
     "parse_rest",
     "parse_role",
     "segments",
@@ -91,14 +91,13 @@ def lines_of(data: bytes | mmap.mmap, segment: tuple[int, int]) -> list[Line]:
     if used > end - start - TEXT_AT:
         raise CorruptFileError(f"{used} bytes in {end - start}")
     empty, *texts = data[start + TEXT_AT : start + TEXT_AT + used].split(b"\n")
-    lines = [parse_line(text) for text in texts]
+    lines = _lines(texts)
     cells = sum(len(roles) for _, _, roles in lines)
     if empty or TEXT_AT + used + 8 * cells > end - start:
         raise CorruptFileError(f"{cells} numbers in {end - start} bytes")
-    for identity, _, roles in lines:
-        parse_identity(identity)
-        for role in roles:
-            parse_role(role)
+    parse_identities([identity for identity, _, _ in lines])
+    for role in {role for _, _, roles in lines for role in roles}:
+        parse_role(role)
     return lines
 
 
@@ -116,7 +115,7 @@ def split_key(kind: str, key: bytes) -> tuple[bytes, bytes, bytes]:
         for item in labels:
             if item[0] == "le" and _is_number(item[1]):
                 labels, role = tuple(each for each in labels if each != item), f"={item[1]}"
-    return _identity(parsed.family, labels), _json(parsed.help), _json(role)[1:-1]
+    return _identity(parsed.family, labels), json_text(parsed.help), json_text(role)[1:-1]
 
 
 # Kept, because the cells of a label set are asked for one after the other.
@@ -126,7 +125,8 @@ def _identity(family: str, labels: Labels) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _json(text: str) -> bytes:
+def json_text(text: str) -> bytes:
+    """Return *text* as JSON writes it."""
     return json.dumps(text).encode()
 
 
@@ -145,19 +145,16 @@ def written_line(
 ) -> bytes:
     """Return the line of a label set, which is sorted, that has these samples and then buckets."""
     roles = [f".{sample}" for sample in samples] + [f"={bound}" for bound in bounds]
-    texts = [_identity(family, labels), _json(help_text), *(_json(role)[1:-1] for role in roles)]
-    return b"\t".join(texts)
+    texts = [json_text(help_text), *(json_text(role)[1:-1] for role in roles)]
+    return b"\t".join([_identity(family, labels), *texts])
 
 
-def parse_line(line: bytes) -> Line:
-    """
-    Return what a line of text says, its identity and roles not yet looked into.
-
-    Raises:
-        CorruptFileError: It is not a line.
-    """
-    identity, _, rest = line.partition(b"\t")
-    return identity, *parse_rest(rest)
+def _lines(texts: list[bytes]) -> list[Line]:
+    """Return what each line says, its identity and roles not yet looked into."""
+    parts = [text.partition(b"\t") for text in texts]
+    # What follows the identity is the same in all lines of a family.
+    known = {rest: parse_rest(rest) for rest in {rest for _, _, rest in parts}}
+    return [(identity, *known[rest]) for identity, _, rest in parts]
 
 
 def parse_rest(rest: bytes) -> tuple[str, list[bytes]]:

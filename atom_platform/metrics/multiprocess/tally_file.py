@@ -24,6 +24,7 @@ from atom_platform.metrics.multiprocess.tally import (
     HEAD,
     MAGIC,
     TEXT_AT,
+    json_text,
     lines_of,
     segments,
     split_key,
@@ -65,9 +66,13 @@ class TallyFile(MappedFile):
         for start, end in segments(self._maps[-1]):
             self._enter(start, end)
             # What the scrape would refuse, nobody should count into.
-            for line in lines_of(self._maps[-1], (start, end)):
-                for role in line[2]:
-                    self._learn(line[0], json.dumps(line[1]).encode(), role)
+            for identity, help_text, roles in lines_of(self._maps[-1], (start, end)):
+                self._helps.setdefault(identity, json_text(help_text))
+                known = self.entries.setdefault(identity, {})
+                self._identity = identity
+                for role in roles:
+                    self._cells += 1
+                    known.setdefault(role, end // 8 - self._cells)
 
     def find(self, key: bytes) -> Cell | None:
         """Return the cell of *key*, or None if there is none yet."""

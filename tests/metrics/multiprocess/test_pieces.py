@@ -102,3 +102,15 @@ def test_text_that_only_might_have_changed_is_the_same_object() -> None:
 
     for changed in (None, {"050"}, None):
         assert list(map(id, kept.texts(values, changed))) == list(map(id, before))
+
+
+def test_values_that_were_there_before_are_written_again() -> None:
+    """What a piece says is not what it said when all of it was written last."""
+    kept = Kept()
+    values: Values = {(f"{number:03}", 0.5): 1.0 for number in range(100)}
+    kept.learn(values)
+    before = kept.texts(values)
+
+    kept.texts(values | {("050", 0.5): 2.0}, {"050"})
+
+    assert kept.texts(values) == before

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.mmap_dict import mmap_key
 
@@ -301,6 +301,8 @@ identities = st.sampled_from(
 
 @settings(max_examples=300, deadline=None)
 @given(lines=st.lists(identities, max_size=6))
+@example(lines=[b'["f"],0,["g"]', b'["f', b'g"]'])
+@example(lines=[b'["f"], ["g"]', b'["f"', b'"g"]'])
 def test_many_identities_say_what_each_says(lines: list[bytes]) -> None:
     """Also those of a bad file, which could make sense only beside each other."""
     try:
