@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from itertools import product
 
@@ -23,13 +24,14 @@ def seed(table: SeriesTable) -> None:
     A label set whose every value is known starts at 0: a ratio is then 0 and not absent, and the
     first event is an increase.
     """
+    lines: defaultdict[str, list[bytes]] = defaultdict(list)
     for definition in (*DEFINITIONS, *custom_definitions()):
         if definition.kind != "gauge" and not definition.computed:
             table.family(family(definition), definition.kind, definition.help)
-            table.of_lines(
-                definition.kind,
-                [_line(definition, values) for values in _known_label_sets(definition)],
-            )
+            known = _known_label_sets(definition)
+            lines[definition.kind] += [_line(definition, values) for values in known]
+    for kind, of_kind in lines.items():
+        table.of_lines(kind, of_kind)
 
 
 def completed_gauges(gauges: Iterable[FamilySamples]) -> list[FamilySamples]:

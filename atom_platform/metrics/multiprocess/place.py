@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ from atom_platform.metrics.multiprocess.files import CellFile
 from atom_platform.metrics.multiprocess.format import CorruptFileError
 from atom_platform.metrics.multiprocess.ownership import spill_directory
 from atom_platform.metrics.multiprocess.problems import Problems
+from atom_platform.metrics.multiprocess.reader import FileName, parse_name
 from atom_platform.metrics.multiprocess.slots import SlotFile
 from atom_platform.metrics.multiprocess.tally import ADDED_KINDS
 from atom_platform.metrics.multiprocess.tally_file import TallyFile
@@ -54,8 +56,9 @@ class Place:
         spill = spill_directory(directory, create=False)
         for parent in (directory, spill):
             if parent is not None:
-                for left in parent.glob(f"gauge_live*_slot{self.slot}.db"):
-                    left.unlink(missing_ok=True)
+                for name in self._names(parent):
+                    if name.is_live_gauge:
+                        (parent / name.name).unlink(missing_ok=True)
         # Only now: until then the scrape would take a dead process's gauges for this one's.
         self.slots.go_live(self.slot)
 
@@ -63,11 +66,7 @@ class Place:
         """Return the kinds of metrics that the slot's holders have counted so far."""
         parents = [self.directory, spill_directory(self.directory, create=False)]
         return {
-            path.name.removesuffix(f"_slot{self.slot}{path.suffix}")
-            for parent in parents
-            if parent is not None
-            for path in parent.glob(f"*_slot{self.slot}.*")
-            if path.suffix in (".db", ".tally", ".exemplars") and not path.name.startswith(".")
+            name.kind for parent in parents if parent is not None for name in self._names(parent)
         }
 
     def open(self, kind: str) -> list[CellFile | TallyFile]:
@@ -95,6 +94,11 @@ class Place:
         """Return a file for *kind* on another file system, or None if there is no room either."""
         parent = spill_directory(self.directory, create=True)
         return None if parent is None else self._opened(parent / self._name(kind), kind)
+
+    def _names(self, parent: Path) -> list[FileName]:
+        """Return the names in *parent* of files that the slot's holders have made."""
+        found = map(parse_name, os.listdir(parent))  # noqa: PTH208 — names suffice
+        return [name for name in found if name is not None and name.slot == self.slot]
 
     def _name(self, kind: str) -> str:
         # Stock tools read every `*.db`, and know neither tallies nor exemplars.
