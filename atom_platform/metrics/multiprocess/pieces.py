@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import insort
+from itertools import islice
 from math import hypot
 from typing import Final
 
@@ -55,7 +56,7 @@ class Piece:
             if any(each.has_grown for each in stale):
                 self._template = ""
             few = self._template and len(stale) * _WHOLE_FROM <= len(self.series)
-            text = self._patched(totals) if few else self._written(totals)
+            text = self._patched(totals, stale) if few else self._written(totals)
             for each in stale:
                 each.stale = False
             if text != self._text:
@@ -74,14 +75,18 @@ class Piece:
         self._values = now
         return _filled(self._template, values)
 
-    def _patched(self, totals: list[float]) -> bytes:
-        lines = self._text.split(b"\n")  # labels have theirs escaped
+    def _patched(self, totals: list[float], stale: list[Series]) -> bytes:
+        values: list[float] = []
+        for each in stale:
+            values += each.values(totals)
+        text = _filled("".join([each.template() for each in stale]), values)
+        new = iter(text.split(b"\n"))  # labels have theirs escaped
+        lines = self._text.split(b"\n")
         begin = 0
         for each in self.series:
             end = begin + each.height()
             if each.stale:
-                text = _filled(each.template(), each.values(totals))
-                lines[begin:end] = text.split(b"\n")[:-1]
+                lines[begin:end] = islice(new, end - begin)
             begin = end
         self._values = None
         return b"\n".join(lines)

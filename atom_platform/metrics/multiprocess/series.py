@@ -65,6 +65,7 @@ class Shape:
         roles: In the order of the lines, buckets first by their bounds; then what has no line.
         shown: How many have one.
         bounds: The upper bounds of the buckets.
+        height: How many lines there are.
     """
 
     def __init__(self, family: str, roles: Iterable[Role]) -> None:
@@ -79,14 +80,10 @@ class Shape:
             self.roles.append(f"{family}_count")
         self._bucket = f"{family}_bucket"
         self._names = [*([f"{family}_count"] if self.bounds else []), *others]
+        self.height = len(self.bounds) + len(self._names)
         self._bounds = [value_text(bound) for bound in self.bounds]
         self._bound_labels = [f'le="{bound}"' for bound in self._bounds]
         self._frames: dict[tuple[str, ...], _Frame] = {}
-
-    @property
-    def height(self) -> int:
-        """How many lines it has."""
-        return len(self._bounds) + len(self._names)
 
     def lines(self, labels: Labels) -> list[tuple[str, Labels]]:
         """Return name and labels of each line of the series of *labels*."""
