@@ -41,7 +41,10 @@ class Door:
             OSError: There is none, or no descriptor for it.
         """
         fd, client = self._accept()
-        return socket.socket(self._family, self._type, self._proto, fd), client
+        sock = socket.socket(self._family, self._type, self._proto, fd)
+        if sock.gettimeout() is not None:  # socket.setdefaulttimeout: it would wait where it reads
+            sock.setblocking(True)
+        return sock, client
 
     def let_in_with_request(self) -> None:
         """Let clients in when their request is there, for all workers: it is their listener too."""

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from atom_platform.server.door import Door
 from tests.polling import wait_until
+from tests.server.client import Client
 from tests.server.load import workers_of
 from tests.service import Service
 
@@ -112,6 +114,41 @@ def test_a_unix_socket_is_a_door_too(
     sock, _ = door.accept()
 
     assert sockets.enter_context(sock).getsockname() == path
+
+
+@pytest.mark.parametrize("seconds", [0.0, 5.0])
+def test_a_default_timeout_is_not_for_its_connections(
+    listener: socket.socket, sockets: ExitStack, seconds: float
+) -> None:
+    """Python waits that long for something to read even if it is told not to wait."""
+    door = Door(listener)
+    client_of(listener, sockets).send(REQUEST)
+    assert hears_knock(listener)
+    socket.setdefaulttimeout(seconds)
+    try:
+        sock, _ = door.accept()
+    finally:
+        socket.setdefaulttimeout(None)
+
+    sockets.enter_context(sock)
+    assert sock.gettimeout() is None
+    assert os.get_blocking(sock.fileno())
+
+
+def test_a_silent_client_holds_up_nobody_whatever_the_applications_default_timeout(
+    serve: Callable[..., Service], connect: Callable[[Service], Client]
+) -> None:
+    service = serve(app="tests.server.impatient_application:app", env={"WEB_CONCURRENCY": "1"})
+    silent = [connect(service) for _ in range(3)]
+    slowest, until = 0.0, time.monotonic() + 2  # they are let in after a second
+    while time.monotonic() < until:
+        asked = time.monotonic()
+        assert service.get("/health/live").status == 200
+        slowest = max(slowest, time.monotonic() - asked)
+        time.sleep(0.05)
+
+    assert slowest < 2
+    assert [client.ask("/health/live").status for client in silent] == [200] * 3
 
 
 SYN_RECV = "03"
