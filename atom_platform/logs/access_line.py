@@ -7,6 +7,7 @@ framework's caches the same work costs a request three times as much.
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from atom_platform.logs.encode import encode_line
@@ -19,6 +20,8 @@ __all__ = ["ACCESS_LOGGER", "MAX_PATH", "AccessParts", "access_line", "shown_pat
 ACCESS_LOGGER: Final = "atom_platform.access"
 #: A longer path is cut: it is a client's text.
 MAX_PATH: Final = 1024
+#: What is searched for secrets: of what comes later nothing is shown.
+_MOST_REDACTED: Final = 16 * MAX_PATH
 
 #: When the request ended, by the clock of the day; its id, with those of its trace behind it as
 #: they are to stand in the line; method, path, endpoint; status; seconds; bytes; the client's
@@ -48,7 +51,7 @@ def access_line(parts: AccessParts) -> bytes:
     except Exception as error:
         return encode_line(
             {
-                "timestamp": timestamp(created),
+                "timestamp": timestamp(time.time()),
                 "level": level,
                 "logger": ACCESS_LOGGER,
                 "event": "log_line_not_encodable",
@@ -59,12 +62,11 @@ def access_line(parts: AccessParts) -> bytes:
 
 def shown_path(path: str) -> str:
     """Return *path* as the client meant it, without secrets."""
-    text = path
+    text = path[:_MOST_REDACTED]
     if not text.isascii():  # WSGI hands bytes over as latin-1
         text = text.encode("latin-1", "replace").decode("utf-8", "replace")
-    if len(text) > MAX_PATH:
-        text = f"{text[:MAX_PATH]}…"
-    return redact_text(text)
+    text = redact_text(text)  # before it is cut: half a secret may not look like one
+    return text if len(text) <= MAX_PATH else f"{text[:MAX_PATH]}…"
 
 
 # Each thread that writes may use them: a lookup that another one's clearing overtakes is made anew.

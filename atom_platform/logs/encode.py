@@ -16,7 +16,7 @@ import orjson
 
 from atom_platform.logs.redact import REDACTED, is_plain, is_secret, redact_text
 
-__all__ = ["MAX_LINE_BYTES", "MAX_VALUE_BYTES", "encode_line"]
+__all__ = ["MAX_LINE_BYTES", "MAX_VALUE_BYTES", "encode_line", "without_odd_ends"]
 
 #: Longest line, its newline included; a longer one is cut.
 MAX_LINE_BYTES: Final = 1024 * 1024
@@ -30,6 +30,13 @@ MAX_DEPTH: Final = 100
 # hides.
 _OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
 
+#: What Unicode ends a line with beside the newline, in UTF-8 and as JSON escapes it.
+_ODD_ENDS: Final = (
+    (b"\xe2\x80\xa8", rb"\u2028"),
+    (b"\xe2\x80\xa9", rb"\u2029"),
+    (b"\xc2\x85", rb"\u0085"),
+)
+
 
 def encode_line(line: dict[str, Any]) -> bytes:
     """
@@ -41,7 +48,7 @@ def encode_line(line: dict[str, Any]) -> bytes:
     """
     if is_plain(line):
         try:
-            encoded = orjson.dumps(line, None, _OPTIONS)
+            encoded = _dumps(line)
         except Exception:
             encoded = b""
         if encoded and len(encoded) <= MAX_LINE_BYTES:
@@ -60,19 +67,35 @@ def encode_line(line: dict[str, Any]) -> bytes:
 def _encode_piece_by_piece(line: dict[str, Any]) -> bytes:
     cleaner = _Cleaner()
     cleaned = {_plain(key): cleaner.clean_value(key, value, 0) for key, value in line.items()}
-    encoded = orjson.dumps(cleaned, option=_OPTIONS)
+    encoded = _dumps(cleaned)
     if len(encoded) <= MAX_LINE_BYTES:
         return encoded
     room = MAX_LINE_BYTES - 64  # for `truncated` and the braces
     kept: dict[str, Any] = {}
     for key, value in cleaned.items():
         value = _cut(value)
-        needed = len(orjson.dumps({key: value}))
+        needed = len(_dumps({key: value}))
         if needed > room:
             break
         kept[key] = value
         room -= needed
-    return orjson.dumps({**kept, "truncated": True}, option=_OPTIONS)
+    return _dumps({**kept, "truncated": True})
+
+
+def without_odd_ends(lines: bytes) -> bytes:
+    """
+    Return *lines* of JSON with those ends escaped, which a client may put into a path.
+
+    JSON allows them in strings, but many a reader splits lines at them (`str.splitlines`).
+    """
+    if not lines.isascii():
+        for end, escape in _ODD_ENDS:
+            lines = lines.replace(end, escape)
+    return lines
+
+
+def _dumps(value: dict[str, Any]) -> bytes:
+    return without_odd_ends(orjson.dumps(value, None, _OPTIONS))
 
 
 def _cut(value: Any) -> Any:

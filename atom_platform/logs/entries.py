@@ -11,20 +11,13 @@ from typing import Final, cast
 
 from atom_platform.logs.access_line import AccessParts, access_line
 
-__all__ = ["BATCH_BYTES", "Entry", "batch_of", "entry_of", "joined", "without_odd_ends"]
+__all__ = ["BATCH_BYTES", "Entry", "batch_of", "entry_of", "joined"]
 
 #: What one lock of the output carries at most: long enough to be cheap, short enough to be fair.
 BATCH_BYTES: Final = 256 * 1024
 
 #: A line; a line with its level, when that is not INFO; or what an access line is to be made of.
 Entry = bytes | tuple[bytes, str] | AccessParts
-
-#: What Unicode ends a line with beside the newline, in UTF-8 and as JSON escapes it.
-_ODD_ENDS: Final = (
-    (b"\xe2\x80\xa8", rb"\u2028"),
-    (b"\xe2\x80\xa9", rb"\u2029"),
-    (b"\xc2\x85", rb"\u0085"),
-)
 
 
 def entry_of(line: bytes, level: str) -> Entry:
@@ -70,15 +63,3 @@ def joined(entries: Sequence[Entry]) -> tuple[bytes, Mapping[str, int]]:
     levels = Counter([entry[-1] if type(entry) is tuple else "INFO" for entry in entries])
     lines = [entry if type(entry) is bytes else _line_of(entry) for entry in entries]
     return b"".join(lines), cast(Mapping[str, int], levels)
-
-
-def without_odd_ends(lines: bytes) -> bytes:
-    """
-    Return *lines* of JSON with those ends escaped, which a client may put into a path.
-
-    JSON allows them in strings, but many a reader splits lines at them (`str.splitlines`).
-    """
-    if not lines.isascii():
-        for end, escape in _ODD_ENDS:
-            lines = lines.replace(end, escape)
-    return lines

@@ -26,6 +26,7 @@ __all__ = ["ACCESS_LOGGER", "AccessLog"]
 #: Of what a client sends; more may wait in the queue only as a line that is measured.
 _SHORT_PATH: Final = 256
 _SHORT_METHOD: Final = 32
+_SHORT_ADDRESS: Final = 64
 
 _is_request_id = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
 _log: Final = logging.getLogger(ACCESS_LOGGER)
@@ -89,6 +90,7 @@ class AccessLog:
             and (sample >= 1.0 or status >= 400)
             and len(path) <= _SHORT_PATH
             and len(method) <= _SHORT_METHOD
+            and len(remote_addr) <= _SHORT_ADDRESS
             and OUTPUT.render is encode_line
             and OUTPUT.writer is not None
             and "opentelemetry.trace" not in sys.modules

@@ -15,14 +15,8 @@ from collections.abc import Callable
 from typing import Final
 
 from atom_platform.logs.access_line import AccessParts, access_line
-from atom_platform.logs.entries import (
-    BATCH_BYTES,
-    Entry,
-    batch_of,
-    entry_of,
-    joined,
-    without_odd_ends,
-)
+from atom_platform.logs.encode import without_odd_ends
+from atom_platform.logs.entries import BATCH_BYTES, Entry, batch_of, entry_of, joined
 from atom_platform.logs.lifecycle import flush_at_end_of_child, keep_through_forks, tell
 from atom_platform.logs.shared import SharedOutput
 

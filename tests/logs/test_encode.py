@@ -216,3 +216,14 @@ def test_any_fields_make_one_valid_line(fields: dict[str, Any]) -> None:
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert isinstance(json.loads(line, parse_constant=pytest.fail), dict)
+
+
+def test_a_line_of_odd_ends_is_no_longer_than_any_other() -> None:
+    """Each takes six bytes where UTF-8 has three."""
+    line = {"event": "x", **{f"field{number}": "\u2028" * 21_000 for number in range(40)}}
+
+    encoded = encode_line(line)
+
+    assert len(encoded) <= 1024 * 1024
+    assert json.loads(encoded)["truncated"] is True
+    assert encoded.isascii()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from atom_platform.logs.access_line import _paths
 from atom_platform.logs.context import bound_fields, note_query, outgoing_headers
 from atom_platform.logs.exchange import Exchange
 from atom_platform.logs.http import AccessLog
+from atom_platform.logs.output import OUTPUT
+from atom_platform.logs.writer import Writer
 from atom_platform.metrics.http import ObservedWSGI
 from tests.logs.conftest import Log
 from tests.metrics.counts import Counts
@@ -233,6 +236,7 @@ def test_a_sampled_line_says_what_it_stands_for(make: Callable[..., Flask], log:
         ("/things/x%3A//u%3Ahunter2@h", "/things/x://u:[redacted]@h"),
         ("/things/Bearer%20hunter2", "/things/Bearer [redacted]"),
         ("/" + "x" * 2000, "/" + "x" * 1023 + "…"),
+        (f"/{'x' * 999}/x%3A//u%3A{'hunter2' * 9}@h", f"/{'x' * 999}/x://u:[redacted]@h"),
     ],
 )
 def test_a_path_is_a_clients_text(app: Flask, log: Log, path: str, shown: str) -> None:
@@ -250,6 +254,30 @@ def test_a_flood_of_paths_is_not_remembered(log: Log) -> None:
 
     assert access(log)[-1]["path"] == "/2999"
     assert len(_paths) <= 1000
+
+
+def test_what_a_client_makes_long_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    """An address too, which a proxy may have told: the queue has room for so many bytes."""
+    drops: list[tuple[str, int]] = []
+    with (tmp_path / "log").open("wb") as file:
+        writer = Writer(
+            file.fileno(), max_lines=10, max_bytes=4000, on_drop=lambda *told: drops.append(told)
+        )
+        monkeypatch.setattr(OUTPUT, "writer", writer)
+        for method, path, address in (
+            ("GET", "/a", "::1"),
+            ("G" * 5000, "/a", "::1"),
+            ("GET", "/" + "\n" * 1000, "::1"),
+            ("GET", "/a", "x" * 5000),
+        ):
+            AccessLog().write(Exchange(), method, path, "/a", 200, 0.1, 1, address)
+        monkeypatch.undo()
+        writer.close()
+
+    assert drops == [("queue_full", 1)] * 2
+    assert len((tmp_path / "log").read_bytes().splitlines()) == 2
 
 
 def test_lines_of_a_streamed_body_belong_to_its_request(app: Flask, log: Log) -> None:
