@@ -222,7 +222,6 @@ class Monitoring:
             live_body=live_body,
             ready_answer=(lambda: None) if access.restricted else answers.ready_at_once,
             observe_request=application.observe,
-            hung_up=application.hung_up,
             page=None if access.restricted else page,
             wsgi_app=app.wsgi_app,
         )

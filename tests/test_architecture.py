@@ -54,6 +54,7 @@ LEVELS = (
     ("metrics/http.py", 40),
     ("metrics/answer.py", 40),
     ("metrics/bodies.py", 40),
+    ("metrics/hang_ups.py", 30),
     ("metrics/endpoints.py", 40),
     ("logs/http.py", 40),
     ("agents/service.py", 35),

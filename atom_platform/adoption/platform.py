@@ -29,7 +29,6 @@ class Platform:
         ready_answer: Makes the readiness answer for them; None when that might take time, or the
             answer depends on who asks.
         observe_request: Counts and logs a request that was answered outside of the application.
-        hung_up: Counts a client that hung up on an answer, by the environment of its request.
         page: What a scrape shows, for them too; None when the answer depends on who asks.
         wsgi_app: The application as it was left. What somebody wraps it in later, a login for
             example, is to see the scrapes.
@@ -40,6 +39,5 @@ class Platform:
     live_body: Callable[[], bytes]
     ready_answer: Callable[[], Answer | None]
     observe_request: Callable[..., None]
-    hung_up: Callable[[dict[str, Any]], None]
     page: MetricsPage | None
     wsgi_app: Callable[..., Any]

@@ -64,8 +64,7 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     Attributes:
         observe_request: Counts and logs a request that gunicorn refuses before the application sees
             it (`Platform.observe_request`); None logs gunicorn's own warning instead.
-        hung_up: Told of the environment of a request whose client hung up on the answer
-            (`Platform.hung_up`).
+        hung_up: Told of the environment of a request that ended in an error.
     """
 
     observe_request: Callable[..., None] | None = None

@@ -1,8 +1,8 @@
 """
 The body of an answer as the server gets it: counted before its last byte leaves, closed once.
 
-Most are in one piece and known to be, and the server reads those without any more of our code: of
-a client that hangs up on one it has to tell us (`ENDS_BY_ITSELF`).
+Most are in one piece and known to be, and the server reads those without any more of our code. Of
+clients that hang up on one it tells us, if it can (`hang_ups.py`); else its close does.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from werkzeug.wsgi import ClosingIterator
 
 from atom_platform.logs.context import CURRENT_SCOPE
 from atom_platform.metrics.answer import Answer
+from atom_platform.metrics.hang_ups import ENDS_BY_ITSELF, note_late_hang_up, server_tells
 
-__all__ = ["ENDS_BY_ITSELF", "Streamed", "Whole", "observed_body", "piece_of"]
-
-#: In the environment of a request whose body notices by its close that the client hung up.
-ENDS_BY_ITSELF: Final = "atom.ends_by_itself"
+__all__ = ["observed_body", "piece_of", "whole_body"]
 
 #: A file up to this size is read like any other body and so counted before its last byte leaves; a
 #: larger one is left to the server's sendfile and counted when that is done.
@@ -36,24 +34,54 @@ _CLOSE: Final = Response.close
 _ENCODER: Final = getattr(Response(b"").iter_encoded(), "gi_code", None)
 
 
-class Whole(list[bytes]):
+class Piece(list[bytes]):
     """
-    A body in one piece that has something left to do when it is closed.
+    A body in one piece, for a server that does not tell of clients that hang up.
 
     Attributes:
         answer: The request's.
-        body: The application's.
     """
 
-    __slots__ = ("answer", "body")
+    __slots__ = ("answer",)
 
     answer: Answer
-    body: Iterable[bytes]
 
     def close(self) -> None:
-        """Close the application's body."""
-        note_late_hang_up(self.answer)
-        close_within(self.answer, self.body)
+        """End it."""
+        note_late_hang_up(self.answer.observer)
+
+
+class Whole(Piece):
+    """
+    The one piece of a body that has something left to do.
+
+    Attributes:
+        body: The application's.
+        pieces: The iterator over it, of which nothing more is expected.
+    """
+
+    __slots__ = ("body", "pieces")
+
+    body: Iterable[bytes]
+    pieces: Iterator[bytes]
+
+    def close(self) -> None:
+        """Let the application do what it does after its last piece, and close its body."""
+        try:
+            if sys.exception() is None:
+                self._read_on()
+            else:
+                note_late_hang_up(self.answer.observer)
+        finally:
+            close_within(self.answer, self.body)
+
+    def _read_on(self) -> None:
+        around = _enter(self.answer)
+        try:
+            for _ in self.pieces:
+                pass
+        finally:
+            _leave(around)
 
 
 class Streamed:
@@ -116,7 +144,7 @@ class Streamed:
         if not self._answer.finished:
             self._answer.cut_off()
         else:
-            note_late_hang_up(self._answer)
+            note_late_hang_up(self._answer.observer)
         close_within(self._answer, self._body)
 
 
@@ -160,6 +188,16 @@ def _is_plain(kind: type) -> bool:
     return plain
 
 
+def whole_body(answer: Answer, piece: list[bytes]) -> list[bytes]:
+    """Return *piece* as the server is to get it."""
+    if server_tells():
+        return piece
+    answer.environ[ENDS_BY_ITSELF] = True
+    told = Piece(piece)
+    told.answer = answer
+    return told
+
+
 def observed_body(answer: Answer, body: Iterable[bytes]) -> Iterable[bytes]:
     """Return *body* as the server is to get it. Called with the request's scope in place."""
     if (type(body) is tuple or type(body) is list) and answer.status:
@@ -170,25 +208,23 @@ def observed_body(answer: Answer, body: Iterable[bytes]) -> Iterable[bytes]:
     length = answer.length()
     if length > SMALL_FILE_BYTES and type(body) is answer.environ.get("wsgi.file_wrapper"):
         return answer.leave_to_server(body)
-    pieces = iter(body)
-    if length == _UNKNOWN:
-        return Streamed(answer, body, pieces, length=length)
-    # A body of known length is mostly one piece. Taken now, it needs no further look at it.
-    first = next(pieces, b"")
+    try:
+        pieces = iter(body)
+        if length == _UNKNOWN:
+            return Streamed(answer, body, pieces, length=length)
+        # A body of known length is mostly one piece. Taken now, it needs no further look at it.
+        first = next(pieces, b"")
+    except BaseException:
+        close_within(answer, body)  # the server never sees it
+        raise
     size = answer.body_bytes + len(first)
     if size < length:
         return Streamed(answer, body, pieces, length=length, first=first)
     answer.body_bytes = size
     answer.finish()
     whole = Whole((first,))
-    whole.answer, whole.body = answer, body
+    whole.answer, whole.body, whole.pieces = answer, body, pieces
     return whole
-
-
-def note_late_hang_up(answer: Answer) -> None:
-    """Count a client that hung up when it had been sent the last piece; its line is written."""
-    if isinstance(sys.exception(), OSError):
-        answer.observer.count_aborted("disconnect")
 
 
 def close_within(answer: Answer, body: Iterable[bytes]) -> None:

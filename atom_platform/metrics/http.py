@@ -8,7 +8,6 @@ has seen it.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable
 from time import perf_counter
@@ -19,7 +18,7 @@ from flask import Flask, got_request_exception
 from atom_platform.logs.context import CURRENT_SCOPE, note_exception
 from atom_platform.logs.exchange import Exchange
 from atom_platform.metrics.answer import Answer
-from atom_platform.metrics.bodies import ENDS_BY_ITSELF, observed_body, piece_of
+from atom_platform.metrics.bodies import observed_body, piece_of, whole_body
 from atom_platform.metrics.endpoints import Endpoints
 from atom_platform.metrics.queue_time import queue_seconds
 
@@ -118,6 +117,8 @@ class ObservedWSGI:
             got_request_exception.connect(self._on_exception, app)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if "atom.request_id" in environ:  # a monitored application inside of another: counted once
+            return self.wsgi_app(environ, start_response)
         answer = Answer()
         answer.particulars = None
         answer.request_id = answer.endpoint = ""
@@ -145,7 +146,7 @@ class ObservedWSGI:
             answer.body_bytes += len(piece[0])
             answer.finished = True
             self.record(answer)
-            return piece
+            return whole_body(answer, piece)
         except BaseException as error:
             answer.fail(error)
             raise
@@ -156,16 +157,6 @@ class ObservedWSGI:
         waited = queue_seconds(header, time.time())
         if waited is not None:
             self._recorder.observe_queue(waited)
-
-    def hung_up(self, environ: Environ) -> None:
-        """
-        Count a client that hung up on an answer that was handed over whole.
-
-        For the server, which alone can know it, while it handles the error; it may be told of any.
-        """
-        observed = "atom.request_id" in environ and ENDS_BY_ITSELF not in environ
-        if observed and isinstance(sys.exception(), OSError):
-            self.count_aborted("disconnect")
 
     def observe(
         self,

@@ -662,3 +662,98 @@ def test_monitoring_puts_no_hook_into_the_application() -> None:
         assert hooks == ({}, {}, {})
         refused = app.test_client().post("/health/live")
         assert (refused.status_code, refused.headers["Cache-Control"]) == (405, "no-store")
+
+
+@pytest.mark.parametrize("fails_at", ["iter", "next"])
+def test_a_body_that_fails_before_the_server_has_it_is_closed(
+    counts: Counts, fails_at: str
+) -> None:
+    closed: list[bool] = []
+
+    class Body:
+        def __iter__(self) -> Iterator[bytes]:
+            if fails_at == "iter":
+                raise ValueError
+            return self
+
+        def __next__(self) -> bytes:
+            raise ValueError
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def application(environ: Any, start_response: Any) -> Body:
+        start_response("200 OK", [("Content-Length", "5")])
+        return Body()
+
+    with pytest.raises(ValueError):
+        call(ObservedWSGI(application, recorder=counts))
+
+    assert closed == [True]
+    assert counts.requests == [("GET", "unmatched", 500)]
+
+
+@pytest.mark.parametrize("hung_up", [False, True])
+def test_what_an_application_does_after_its_last_piece_is_done(
+    counts: Counts, hung_up: bool
+) -> None:
+    done: list[str] = []
+
+    def application(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Length", "5")])
+
+        def body() -> Iterator[bytes]:
+            try:
+                yield b"hello"
+                done.append("after")
+            finally:
+                done.append("closed")
+
+        return body()
+
+    body, _ = call(ObservedWSGI(application, recorder=counts))
+    assert list(body) == [b"hello"]
+    try:
+        raise BrokenPipeError if hung_up else LookupError
+    except BrokenPipeError:
+        body.close()
+    except LookupError:
+        pass
+    if not hung_up:
+        body.close()
+
+    assert done == (["closed"] if hung_up else ["after", "closed"])
+    assert counts.aborted == (["disconnect"] if hung_up else [])
+
+
+def test_an_application_inside_of_another_counts_once(counts: Counts) -> None:
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"x"]
+
+    class Access(Counts):
+        def begin(self, exchange: Any, environ: dict[str, Any]) -> None:
+            super().begin(exchange, environ)
+            environ["atom.request_id"] = exchange.request_id
+
+    inner, outer = Counts(), Access()
+    inside = ObservedWSGI(application, recorder=inner, access=inner)
+
+    call(ObservedWSGI(inside, recorder=outer, access=outer))
+
+    assert (len(outer.requests), len(inner.requests)) == (1, 0)
+
+
+def test_a_piece_notices_a_hang_up_where_the_server_does_not_tell(
+    app: Flask, counts: Counts
+) -> None:
+    environ = app.test_request_context("/things/1").request.environ
+    environ.pop("werkzeug.request")
+    body, _ = call(app.wsgi_app, **environ)
+    assert b"".join(body) == b'{"number":1}\n'
+    try:
+        raise ConnectionResetError
+    except ConnectionResetError:
+        body.close()
+
+    assert counts.aborted == ["disconnect"]

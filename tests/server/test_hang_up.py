@@ -22,12 +22,22 @@ NO_LINGER = struct.pack("ii", 1, 0)  # close() then resets the connection
         pytest.param((), "/stream/2000", "/stream/<int:pieces>", id="streamed"),
         pytest.param(("-k", "gthread"), "/sleep/0.5", "/sleep/<float:seconds>", id="whole-gthread"),
         pytest.param(("-k", "sync"), "/sleep/0.5", "/sleep/<float:seconds>", id="whole-sync"),
+        pytest.param(
+            ("--logger-class", "gunicorn.glogging.Logger"),
+            "/sleep/0.5",
+            "/sleep/<float:seconds>",
+            id="whole-stock-logger",
+        ),
+        pytest.param(("wrapped",), "/sleep/0.5", "/sleep/<float:seconds>", id="whole-wrapped"),
     ],
 )
 def test_a_client_that_hangs_up_is_counted_once(
     serve: Callable[..., Service], args: tuple[str, ...], path: str, endpoint: str
 ) -> None:
-    service = serve(args=("-w", "1", *args))
+    if args == ("wrapped",):
+        service = serve(args=("-w", "1"), app="tests.server.wrapped_application:app")
+    else:
+        service = serve(args=("-w", "1", *args))
     service.get("/sleep/0.0")
     with socket.create_connection(("127.0.0.1", service.port)) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
