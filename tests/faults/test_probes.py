@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from tests.database.relay import Relay
+from tests.faults.counting import until_workers_are
 from tests.faults.watch import watching
 from tests.polling import wait_until
 from tests.postgres import PostgreSQL, running_postgresql
@@ -132,6 +133,9 @@ def test_exhausted_pool_is_not_a_dead_database(
     service = start_service(
         env={"DATABASE_URL": url, "ATOM_DB_POOL_SIZE": "1", "ATOM_DB_POOL_TIMEOUT_SECONDS": "1"}
     )
+    # Both workers have seen their schema: that needs the pool, once.
+    until_workers_are(service, 2)
+    wait_until(lambda: all(service.get("/health/ready").status == 200 for _ in range(30)))
     with psycopg.connect(url) as blocker, ExitStack() as waiting:
         blocker.execute("LOCK TABLE agents IN ACCESS EXCLUSIVE MODE")
 

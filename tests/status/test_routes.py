@@ -14,6 +14,7 @@ from atom_platform.monitoring import Monitoring
 from atom_platform.settings import Settings
 from atom_platform.status import assets
 from atom_platform.status.journal import JOURNAL
+from tests.polling import wait_until
 
 TOKEN = "an-operators-token-0123"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -103,6 +104,8 @@ def test_machines_get_the_status_code_of_readiness() -> None:
         client = app.test_client()
 
         assert client.get("/health/", headers=JSON).status_code == 503
+        # Told a moment after it can be asked for.
+        wait_until(lambda: (client.get("/health/status").json or {})["check_turns"])
         # The page's own question is not a probe: a browser would report an error.
         answer = client.get("/health/status")
         assert answer.status_code == 200
