@@ -25,6 +25,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from atom_platform.metrics.instruments import heartbeat
 from atom_platform.server.door import Door
+from atom_platform.server.drain import is_draining
 from atom_platform.server.flow import Flow
 from atom_platform.server.pool import ThreadPool
 from atom_platform.server.refusal import Refusal
@@ -35,7 +36,11 @@ __all__ = ["HealthLaneWorker"]
 STOP_SECONDS: Final = 1.0  # a stopping worker waits that long for requests already on their way
 LAST_CALL_SECONDS: Final = 0.2
 LAST_WORDS_SECONDS: Final = 0.1  # at the end of the graceful timeout the arbiter kills
-OUTSIDE_SECONDS: Final = 0.2  # a client that has come says in that time what it wants
+
+#: Once the doors are open, who stood outside is let in with the next SYN-ACK: the kernel sends the
+#: second of them after a second.
+OUTSIDE_SECONDS: Final = 1.2
+
 SHORT_OF_FILES_SECONDS: Final = 0.1
 SPARE_FILES: Final = 256
 NOTIFY_SECONDS: Final = 0.5
@@ -67,6 +72,7 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
         self.turnstile = Turnstile(getattr(self, "atom_seat", None))
         self.accepts_at: float | None = None
         self.notified_at = 0.0
+        self.open_since: float | None = None
         super().init_process()
 
     def get_thread_pool(self) -> ThreadPool:
@@ -81,6 +87,7 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
         self.leave_spare_files()
         self.flow = Flow(self)
         self.doors = {door: Door(door.sock) for door in self.sockets}
+        self.see_to_doors()
         self.poller.register(
             self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks
         )
@@ -98,7 +105,7 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
             self.notified_at = now
             heartbeat()
             if self.alive:
-                self.close_doors()
+                self.see_to_doors()
         self.turnstile.beat()
         if self.accepts_at is not None and now >= self.accepts_at and self.alive:
             self.accepts_at = None
@@ -116,12 +123,13 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
         deadline = now + self.cfg.graceful_timeout - LAST_WORDS_SECONDS
         self.turnstile.say_free(False)
         if self.nr < self.max_requests:  # else only this worker goes, and the doors stay
-            self.let_outsiders_in(min(now + OUTSIDE_SECONDS, deadline))
+            self.let_outsiders_in(now, (now + deadline) / 2)
         self.set_accept_enabled(False)
         until = time.monotonic() + LAST_CALL_SECONDS
         for listener in self.sockets:
             while self.take_connection(listener) is not None and time.monotonic() < until:
-                self.close_doors()
+                if not is_draining():
+                    self.close_doors()
             listener.close()  # at once: who knocks between the last look and this is reset
         self.flow.catch_up(at_once=True)
         soon = min(deadline, time.monotonic() + STOP_SECONDS)
@@ -132,10 +140,10 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
             log.warning("requests_cut_off", extra={"requests": self.flow.busy})
         self.flow.close()  # not the method queue: a thread that was cut off may still write to it
 
-    def let_outsiders_in(self, until: float) -> None:
-        """Go on as before, but with nobody who has come left outside the door."""
-        for door in self.doors.values():
-            door.let_all_in()
+    def let_outsiders_in(self, now: float, at_latest: float) -> None:
+        """Go on as before until nobody who has come is left outside the door."""
+        self.open_doors()
+        until = min((self.open_since or now) + OUTSIDE_SECONDS, at_latest)
         while time.monotonic() < until:
             self.turn(until=until)
 
@@ -180,8 +188,27 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
             return None
         return self.flow.welcome(sock, client, door.address)
 
+    def see_to_doors(self) -> None:
+        """
+        Have clients wait outside until they say what they want, whoever left and opened up.
+
+        Not during a drain, whose end comes for all at once: who is in by then gets an answer.
+        """
+        if is_draining():
+            self.open_doors()
+        else:
+            self.close_doors()
+
+    def open_doors(self) -> None:
+        """Let clients in when they come, and soon those who have come."""
+        if self.open_since is None:
+            self.open_since = time.monotonic()
+        for door in self.doors.values():
+            door.let_all_in()
+
     def close_doors(self) -> None:
-        """Have clients wait outside until they say what they want; who left may have opened up."""
+        """Let clients in when they say what they want."""
+        self.open_since = None
         for door in self.doors.values():
             door.let_in_with_request()
 

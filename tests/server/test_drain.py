@@ -82,6 +82,20 @@ def test_answers_close_the_connection_while_draining(serve: Serve, args: list[st
         assert all(client.is_closed() for client in clients)
 
 
+def test_who_connects_before_the_end_and_asks_after_it_is_answered(serve: Serve) -> None:
+    service = serve(env={"ATOM_DRAIN_SECONDS": "2"})
+    os.kill(service.arbiter, signal.SIGTERM)
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() - began > 1.7)
+    with connected(service, 6) as clients:
+        wait_until(lambda: service.logged("drain_finished"))
+        time.sleep(0.5)
+
+        assert [client.ask("/pid").status for client in clients] == [200] * 6
+
+    assert seconds_to_end(service, began) < 2 + 3
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_stops_at_once(serve: Serve, number: signal.Signals) -> None:
     service = serve(env={"ATOM_DRAIN_SECONDS": "60"})

@@ -97,6 +97,33 @@ def test_idle_connections_do_not_hold_it_up(serve: Serve) -> None:
         assert all(client.is_closed() for client in kept)
 
 
+@pytest.mark.parametrize("seconds", [0.5, 1.6], ids=["outside", "let-in"])
+def test_who_has_connected_and_asks_after_the_stop_is_answered(
+    serve: Serve, seconds: float
+) -> None:
+    """The kernel keeps it outside until it asks, or for a second."""
+    service = serve()
+    with connected(service, 6) as clients:
+        os.kill(service.arbiter, signal.SIGTERM)
+        time.sleep(seconds)
+
+        assert [client.ask("/pid").status for client in clients] == [200] * 6
+    assert service.process.wait(20) == 0
+
+
+def test_who_says_nothing_does_not_outlast_the_graceful_timeout(serve: Serve) -> None:
+    service = serve(args=["--graceful-timeout", "1"])
+    with connected(service, 6) as clients:
+        began = time.monotonic()
+        os.kill(service.arbiter, signal.SIGTERM)
+        time.sleep(0.3)
+        assert clients[0].ask("/pid").status == 200
+
+        assert service.process.wait(20) == 0
+
+        assert time.monotonic() - began < 3
+
+
 def test_a_stopping_worker_closes_after_its_answer(serve: Serve, connect: Connect) -> None:
     """Whoever kept a connection learns from the answer that it ends."""
     service = serve(env={"WEB_CONCURRENCY": "1"})
