@@ -107,6 +107,14 @@ def test_a_directory_that_cannot_be_made(start_service: Start, tmp_path: Path, k
     assert service.sample("metric_errors_total", kind="directory") == 1
 
 
+def deleted(directory: Path) -> bool:
+    try:
+        shutil.rmtree(directory)
+    except OSError:  # the service made a file while we looked, or took one away
+        return False
+    return True
+
+
 def test_a_directory_deleted_while_running(start_service: Start, metrics: Path) -> None:
     """The service makes it again, with all it had; a worker that dies later is as any other."""
     service = start_service(env={"PROMETHEUS_MULTIPROC_DIR": str(metrics), "WEB_CONCURRENCY": "2"})
@@ -114,7 +122,7 @@ def test_a_directory_deleted_while_running(start_service: Start, metrics: Path) 
         wait_until(lambda: load.answers[200] > 50)
         for _ in range(2):
             before = load.answers[200]
-            shutil.rmtree(metrics)
+            wait_until(lambda: deleted(metrics))
             wait_until(lambda: len(list(metrics.glob("counter_*.tally"))) >= 2)
             until_answered(load, before + 50)
             victim = service.workers()[0]
@@ -131,7 +139,7 @@ def test_a_directory_deleted_as_its_workers_die(start_service: Start, metrics: P
     service = start_service(env={"PROMETHEUS_MULTIPROC_DIR": str(metrics), "WEB_CONCURRENCY": "2"})
     before = set(service.workers())
 
-    shutil.rmtree(metrics)
+    wait_until(lambda: deleted(metrics))
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     until_replaced(service, before)
