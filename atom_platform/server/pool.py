@@ -36,15 +36,27 @@ class ThreadPool:
         self._lock = threading.Lock()
 
     def submit(self, function: Callable[..., Any], *args: Any) -> None:
-        """Have *function* called in a thread; what it raises is logged, what it returns is lost."""
+        """
+        Have *function* called in a thread; what it raises is logged, what it returns is lost.
+
+        Raises:
+            RuntimeError: There is no thread to be had, and none from before.
+        """
         with self._lock:
             self._pending += 1
             starts = self._pending > self._started and self._started < self._size
             self._started += starts
         if starts:
-            threading.Thread(
-                target=self._work, name=f"{self._name}-{self._started}", daemon=True
-            ).start()
+            try:
+                threading.Thread(
+                    target=self._work, name=f"{self._name}-{self._started}", daemon=True
+                ).start()
+            except RuntimeError:
+                with self._lock:
+                    self._started -= 1
+                    if not self._started:
+                        self._pending -= 1
+                        raise
         self._tasks.put((function, args))
 
     def shutdown(self, wait: bool = False) -> None:

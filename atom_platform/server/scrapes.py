@@ -14,6 +14,7 @@ import queue
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -82,8 +83,14 @@ class Scrapes:
     def put(self, visit: Visit) -> None:
         """Have *visit* answered; only the accept loop calls this."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="scrape", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name="scrape", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the next may have more luck
+                self._log_once("scrape_thread_not_started")
+                self._report([(visit, None)])
+                return
+            self._thread = thread
         self._waiting.put(visit)
 
     def close(self) -> None:
@@ -97,37 +104,46 @@ class Scrapes:
             with contextlib.suppress(queue.Empty):
                 while (visit := self._waiting.get_nowait()) is not None:
                     visits.append(visit)
-            self._report(self._answered(visits))
+            left, outcomes = deque(visits), Outcomes()
+            try:
+                self._answer(left, outcomes)
+            except Exception:  # no scrape may end this thread, or be forgotten
+                self._log_once("scrape_failed")
+                outcomes += [(each, False) for each in left]
+            self._report(outcomes)
             if visit is None:
                 return
 
-    def _answered(self, visits: list[Visit]) -> Outcomes:
-        """Answer *visits*, and return the outcomes that are known by then."""
-        requests_in_progress(len(visits))
+    def _answer(self, visits: deque[Visit], outcomes: Outcomes) -> None:
+        """Answer all *visits* until none is left; add the outcomes that are known by then."""
         wanted = [
             negotiated(accept=request.accept, accept_encoding=request.accept_encoding)
             for _, request, *_ in visits
         ]
+        requests_in_progress(len(visits))
         try:
             expositions = self._page.answers(wanted)
         except Exception:
             self._log_once("scrape_failed")
             expositions = {}
-        outcomes: Outcomes = []
-        for visit, each in zip(visits, wanted, strict=True):
-            exposition = expositions.get(each)
+        for each in wanted:
+            visit, exposition = visits[0], expositions.get(each)
             requests_in_progress(-1)
             if exposition is None or not exposition.body:
                 outcomes.append((visit, None))
-                continue
-            try:
-                whole = self._send(visit, exposition)
-            except OSError:
-                count_aborted("disconnect")
-                whole = False
-            if whole is not None:
+            elif (whole := self._sent(visit, exposition)) is not None:
                 outcomes.append((visit, whole))
-        return outcomes
+            visits.popleft()
+
+    def _sent(self, visit: Visit, exposition: Exposition) -> bool | None:
+        """Return whether all was sent; None while a thread sends the rest."""
+        try:
+            return self._send(visit, exposition)
+        except OSError:
+            count_aborted("disconnect")
+        except Exception:
+            self._log_once("scrape_not_sent")
+        return False
 
     def _send(self, visit: Visit, exposition: Exposition) -> bool | None:
         """Return whether all was sent; None while a thread sends the rest."""

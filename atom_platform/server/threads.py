@@ -55,7 +55,16 @@ class Threads:
         self._lobby.leave(connection)
         if kind is Kind.ORDINARY:
             self._count(+1)
-        self._pools[kind].submit(self._serve, connection, kind)
+        try:
+            self._pools[kind].submit(self._serve, connection, kind)
+        except RuntimeError as error:  # "can't start new thread": there may be one in a moment
+            if kind is Kind.ORDINARY:
+                self._count(-1)
+            if self._opaque:
+                self._lobby.drop(connection)
+                return
+            self._worker.handle_error(None, connection.sock, connection.client, error)
+            self._lobby.linger(connection)
 
     def close(self) -> None:
         """Let the threads go."""

@@ -13,7 +13,7 @@ from tests.polling import wait_until
 from tests.server.client import Client, get
 from tests.service import Service
 
-__all__ = ["Load", "all_busy", "connected", "occupied", "under_load", "workers_of"]
+__all__ = ["Load", "all_busy", "connected", "occupied", "slow_readers", "under_load", "workers_of"]
 
 
 def workers_of(service: Service, count: int) -> list[int]:
@@ -34,6 +34,23 @@ def connected(service: Service, count: int, data: bytes = b"") -> Iterator[list[
             clients.append(Client(sock))
             sock.sendall(data)
         yield clients
+
+
+@contextmanager
+def slow_readers(service: Service, count: int) -> Iterator[list[socket.socket]]:
+    """Have *count* clients ask for the metrics and read nothing but the first bytes."""
+    with ExitStack() as stack:
+        socks = []
+        for _ in range(count):
+            sock = stack.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.settimeout(20)
+            sock.connect(("127.0.0.1", service.port))
+            sock.sendall(get("/health/metrics", "Connection: close"))
+            socks.append(sock)
+        for sock in socks:
+            assert sock.recv(16) == b"HTTP/1.1 200 OK\r"
+        yield socks
 
 
 @contextmanager

@@ -164,6 +164,30 @@ class TestThreadPool:
         assert caplog.messages == ["request_thread_failed"]
         pool.shutdown()
 
+    def test_a_thread_that_cannot_be_started_is_not_counted(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pool = ThreadPool(2, name="short")
+        leave, done = threading.Event(), threading.Event()
+
+        def fail(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            with pytest.raises(RuntimeError):
+                pool.submit(done.set)
+        assert (pool._started, pool._pending, done.is_set()) == (0, 0, False)
+        pool.submit(leave.wait, 10)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            pool.submit(done.set)
+
+        assert (pool._started, pool._pending) == (1, 2)
+        leave.set()
+        assert done.wait(10)
+        pool.shutdown()
+
     def test_threads_end_when_shut_down(self) -> None:
         pool = ThreadPool(2, name="ends")
         pool.submit(lambda: None)

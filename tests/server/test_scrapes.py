@@ -19,6 +19,7 @@ from gunicorn.config import Config
 from atom_platform.metrics import instruments
 from atom_platform.metrics.page import MetricsPage
 from atom_platform.monitoring import Monitoring
+from atom_platform.server import scrapes
 from atom_platform.server.connection import Connection
 from atom_platform.server.heads import LaneRequest, lane_request
 from atom_platform.server.scrapes import Outcomes, Scrapes, Visit, scrapes_of
@@ -254,6 +255,44 @@ def test_a_page_that_fails_is_left_to_the_application(
     assert [record.message for record in caplog.records] == ["scrape_failed"]
     broken.clear()
     assert b"\nhttp_requests_in_progress 1.0\n" in read_all(failing.put(), until=b"skill_exec")
+
+
+def test_without_a_thread_it_is_left_to_the_application(
+    desk: Callable[..., Desk], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the next tries again."""
+    serving = desk()
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        serving.put()
+        assert serving.outcomes(1) == [None]
+
+    assert read_all(serving.put(), until=b"skill_executions_total")
+    assert serving.outcomes(1) == [True]
+    assert caplog.messages == ["scrape_thread_not_started"]
+
+
+@pytest.mark.parametrize("name", ["negotiated", "start_of_reply"])
+def test_nothing_that_goes_wrong_ends_it_or_is_waited_for(
+    desk: Callable[..., Desk],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    serving = desk()
+    with monkeypatch.context() as patch:
+        patch.delattr(scrapes, name)
+        serving.put()
+        serving.put()
+        assert serving.outcomes(2) == [False, False]
+
+    assert read_all(serving.put(), until=b"skill_executions_total")
+    assert serving.outcomes(1) == [True]
+    assert len(caplog.messages) == 1
 
 
 def test_who_reads_slowly_holds_up_nobody(desk: Callable[..., Desk]) -> None:
