@@ -24,6 +24,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no annotations
         scanned: How many of them have been searched for the end of the head.
         wanted: How many of them make the request whole; 0 while that is not known.
         room: Where it waits; None while a thread has it.
+        unsent: What its client has not taken yet, while it is in the room for that.
     """
 
     def __init__(self, cfg: Any, sock: Any, client: Any, server: Any) -> None:
@@ -32,6 +33,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no annotations
         self.scanned = 0
         self.wanted = 0
         self.room: WaitingRoom | None = None
+        self.unsent: Any = None
 
     def receive(self, most_bytes: int) -> bool:
         """

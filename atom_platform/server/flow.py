@@ -20,6 +20,7 @@ from atom_platform.server.express import Express, Guest
 from atom_platform.server.heads import Kind, LaneRequest, judge, lane_request
 from atom_platform.server.lane import LaneAnswers
 from atom_platform.server.lobby import Lobby
+from atom_platform.server.readers import Readers
 from atom_platform.server.scrapes import Outcomes, Visit, scrapes_of
 from atom_platform.server.threads import Threads
 
@@ -43,7 +44,8 @@ class Flow:
         cfg = worker.cfg
         self._worker = worker
         self._defer = worker.method_queue.defer
-        self.lobby = Lobby(worker, on_readable=self._read)
+        self.lobby = Lobby(worker, on_readable=self._read, on_writable=self._send_on)
+        self._readers = Readers(self.lobby, on_sent=self._scraped)
         #: Bytes that only gunicorn can make sense of are read by gunicorn, in a thread.
         self._opaque = (
             cfg.is_ssl
@@ -220,11 +222,17 @@ class Flow:
         """In another thread."""
         self._defer(self._scraped, outcomes)
 
+    def _send_on(self, connection: Connection) -> None:
+        self._readers.send_on(connection)
+
     def _scraped(self, outcomes: Outcomes) -> None:
         """Back on the loop, as after a thread."""
-        for (connection, request, length, keep, _), whole in outcomes:
+        for visit, whole in outcomes:
+            connection, request, length, keep, _ = visit
             if whole is None:
                 self._threads.serve(connection, Kind.HEALTH)
+            elif isinstance(whole, list):
+                self._readers.send(visit, whole)
             elif self._settled(connection, request, length, whole=whole, keep=keep):
                 if connection.received:
                     self._route(connection)

@@ -1,7 +1,7 @@
 """
 Where connections wait without costing a thread, and how they leave.
 
-Whoever waits is registered with the poller and sits in one of five rooms, which differ in what is
+Whoever waits is registered with the poller and sits in one of six rooms, which differ in what is
 waited for and how long.
 """
 
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from atom_platform.metrics.instruments import count_aborted
 from atom_platform.server.connection import Connection, WaitingRoom, address_of
 
 __all__ = ["Lobby"]
@@ -24,6 +25,7 @@ READ_BYTES: Final = 65_536
 
 SILENT_SECONDS: Final = 30.0  # connected, and not a byte
 HALF_SENT_SECONDS: Final = 10.0  # for the whole of a head; between two pieces of a body
+READING_SECONDS: Final = 10.0  # for the whole of an answer, however many pieces it takes
 LINGER_SECONDS: Final = 2.0  # answered and half closed: closing early would cut the answer off
 
 TIMEOUT_ANSWER: Final = (
@@ -40,22 +42,32 @@ class Lobby:
     Args:
         worker: Its poller is used and its `nr_conns` kept.
         on_readable: Called with a connection that has something to read; it waits on until moved.
+        on_writable: Called with one in `reading` whose client takes more; it waits on likewise.
     """
 
-    def __init__(self, worker: Any, *, on_readable: Callable[[Connection], object]) -> None:
+    def __init__(
+        self,
+        worker: Any,
+        *,
+        on_readable: Callable[[Connection], object],
+        on_writable: Callable[[Connection], object],
+    ) -> None:
         self._worker = worker
         self._poller = worker.poller
         self._handle = on_readable
+        self._handle_writable = on_writable
         self.silent = WaitingRoom(SILENT_SECONDS, on_expiry=self.drop)
         self.idle = WaitingRoom(worker.cfg.keepalive, on_expiry=self.drop)
         self.half_heads = WaitingRoom(HALF_SENT_SECONDS, on_expiry=self._give_up)
         self.half_bodies = WaitingRoom(HALF_SENT_SECONDS, on_expiry=self._give_up)
+        self.reading = WaitingRoom(READING_SECONDS, on_expiry=self.drop)
         self.lingering = WaitingRoom(LINGER_SECONDS, on_expiry=self.drop)
         #: In the order in which they make room for newcomers.
         self._rooms = (
             self.lingering,
             self.silent,
             self.idle,
+            self.reading,
             self.half_heads,
             self.half_bodies,
         )
@@ -63,9 +75,8 @@ class Lobby:
     def wait(self, connection: Connection, room: WaitingRoom) -> None:
         """Let *connection* wait in *room* from now on, wherever it was."""
         if connection.room is None:
-            self._poller.register(
-                connection.sock, selectors.EVENT_READ, partial(self._on_event, connection)
-            )
+            events = selectors.EVENT_WRITE if room is self.reading else selectors.EVENT_READ
+            self._poller.register(connection.sock, events, partial(self._on_event, connection))
         room.enter(connection, time.monotonic())
 
     def leave(self, connection: Connection) -> None:
@@ -76,6 +87,8 @@ class Lobby:
 
     def drop(self, connection: Connection) -> None:
         """Close *connection* now."""
+        if connection.room is self.reading:
+            count_aborted("disconnect")
         self.leave(connection)
         self._worker.nr_conns -= 1
         connection.close()
@@ -129,6 +142,8 @@ class Lobby:
     def _on_event(self, connection: Connection, _socket: Any) -> None:
         if connection.room is self.lingering:
             self._discard(connection)
+        elif connection.room is self.reading:
+            self._handle_writable(connection)
         elif connection.room is not None:  # else dropped earlier in the same batch of events
             self._handle(connection)
 

@@ -16,20 +16,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from atom_platform.metrics.exposition import Exposition, negotiated
 from atom_platform.metrics.instruments import count_aborted, requests_in_progress
 from atom_platform.metrics.page import UNCACHED, MetricsPage
 from atom_platform.server.connection import Connection, address_of
 from atom_platform.server.heads import LaneRequest
-from atom_platform.server.pool import ThreadPool
 from atom_platform.server.replies import start_of_reply
 
-__all__ = ["Scrapes", "Visit", "scrapes_of"]
-
-#: Readers that take what they asked for in more than one piece, at once.
-SLOW_READERS: Final = 8
+__all__ = ["Outcome", "Outcomes", "Scrapes", "Visit", "scrapes_of"]
 
 log = logging.getLogger("atom_platform.server")
 
@@ -51,8 +47,9 @@ class Visit(NamedTuple):
     arrived: float
 
 
-#: Visits that are over, each with whether all was sent; None: the application has to answer.
-Outcomes = list[tuple[Visit, bool | None]]
+#: Whether all was sent, or what was not yet; None: the application has to answer.
+Outcome = bool | list[memoryview] | None
+Outcomes = list[tuple[Visit, Outcome]]
 
 
 class Scrapes:
@@ -76,7 +73,6 @@ class Scrapes:
         self._observe = observe
         self._report = report
         self._waiting: queue.SimpleQueue[Visit | None] = queue.SimpleQueue()
-        self._slow = ThreadPool(SLOW_READERS, name="slow-scrape")
         self._thread: threading.Thread | None = None
         self._logged: set[str] = set()
 
@@ -94,9 +90,8 @@ class Scrapes:
         self._waiting.put(visit)
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Let the thread go."""
         self._waiting.put(None)
-        self._slow.shutdown()
 
     def _work(self) -> None:
         while (visit := self._waiting.get()) is not None:
@@ -115,7 +110,7 @@ class Scrapes:
                 return
 
     def _answer(self, visits: deque[Visit], outcomes: Outcomes) -> None:
-        """Answer all *visits* until none is left; add the outcomes that are known by then."""
+        """Answer all *visits* until none is left, and add their *outcomes*."""
         wanted = [
             negotiated(accept=request.accept, accept_encoding=request.accept_encoding)
             for _, request, *_ in visits
@@ -131,12 +126,11 @@ class Scrapes:
             requests_in_progress(-1)
             if exposition is None or not exposition.body:
                 outcomes.append((visit, None))
-            elif (whole := self._sent(visit, exposition)) is not None:
-                outcomes.append((visit, whole))
+            else:
+                outcomes.append((visit, self._sent(visit, exposition)))
             visits.popleft()
 
-    def _sent(self, visit: Visit, exposition: Exposition) -> bool | None:
-        """Return whether all was sent; None while a thread sends the rest."""
+    def _sent(self, visit: Visit, exposition: Exposition) -> Outcome:
         try:
             return self._send(visit, exposition)
         except OSError:
@@ -145,8 +139,7 @@ class Scrapes:
             self._log_once("scrape_not_sent")
         return False
 
-    def _send(self, visit: Visit, exposition: Exposition) -> bool | None:
-        """Return whether all was sent; None while a thread sends the rest."""
+    def _send(self, visit: Visit, exposition: Exposition) -> Outcome:
         request, sock = visit.request, visit.connection.sock
         body = exposition.body
         headers = [("Content-Type", exposition.content_type), ("Content-Length", str(len(body)))]
@@ -183,21 +176,10 @@ class Scrapes:
             sent = 0
         if sent == len(head) + len(body):
             return True
-        self._slow.submit(self._send_rest, visit, memoryview(head + body)[sent:])
-        return None
-
-    def _send_rest(self, visit: Visit, rest: memoryview) -> None:
-        """In a thread: wait for a reader that takes its time, within the limits of the socket's."""
-        sock = visit.connection.sock
-        try:
-            sock.setblocking(True)
-            sock.sendall(rest)
-            sock.setblocking(False)
-        except OSError:
-            count_aborted("disconnect")
-            self._report([(visit, False)])
-        else:
-            self._report([(visit, True)])
+        # Not joined: all who wait share one body, however many of them do not read it.
+        if sent < len(head):
+            return [memoryview(head)[sent:], memoryview(body)]
+        return [memoryview(body)[sent - len(head) :]]
 
     def _log_once(self, event: str) -> None:
         """Log what is being handled; it may happen with every scrape."""

@@ -10,15 +10,15 @@ from tests.server.large_application import app
 
 __all__ = ["app"]
 
-OURS = ("scrape", "slow-scrape", "health-", "request-", "liveness-")
+OURS = ("scrape", "health-", "request-", "liveness-")
 
 start = threading.Thread.start
 
 
-def start_if_there_is_one(thread: threading.Thread) -> None:
-    if thread.name.startswith(OURS) and Path(os.environ["NO_MORE_THREADS"]).exists():
+def start_if_there_is_one(self: threading.Thread) -> None:
+    if self.name.startswith(OURS) and Path(os.environ["NO_MORE_THREADS"]).exists():
         raise RuntimeError("can't start new thread")
-    start(thread)
+    start(self)
 
 
 threading.Thread.start = start_if_there_is_one  # type: ignore[method-assign]
