@@ -16,7 +16,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from atom_platform.logs.context import CURRENT_SCOPE
 from atom_platform.metrics.answer import Answer
-from atom_platform.metrics.hang_ups import ENDS_BY_ITSELF, note_late_hang_up, server_tells
+from atom_platform.metrics.hang_ups import ENDS_BY_ITSELF, SERVER, note_late_hang_up
 
 __all__ = ["observed_body", "piece_of", "whole_body"]
 
@@ -190,9 +190,8 @@ def _is_plain(kind: type) -> bool:
 
 def whole_body(answer: Answer, piece: list[bytes]) -> list[bytes]:
     """Return *piece* as the server is to get it."""
-    if server_tells():
+    if SERVER.tells:
         return piece
-    answer.environ[ENDS_BY_ITSELF] = True
     told = Piece(piece)
     told.answer = answer
     return told

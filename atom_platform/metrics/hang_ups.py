@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from atom_platform.metrics.instruments import count_aborted
 
-__all__ = ["ENDS_BY_ITSELF", "note_late_hang_up", "server_tells", "told_of_hang_ups"]
+__all__ = ["ENDS_BY_ITSELF", "SERVER", "note_late_hang_up", "told_of_hang_ups"]
 
 #: In the environment of a request whose body notices by its close that the client hung up.
 ENDS_BY_ITSELF: Final = "atom.ends_by_itself"
@@ -26,14 +26,21 @@ def note_late_hang_up(counter: AbortCounter) -> None:
         counter.count_aborted("disconnect")
 
 
-class _Server:
-    #: Whether it calls what `told_of_hang_ups` returned.
-    tells = False
+class Server:
+    """
+    What runs this process.
+
+    Attributes:
+        tells: Whether it calls what `told_of_hang_ups` returned; else bodies notice by themselves.
+    """
+
+    __slots__ = ("tells",)
+
+    def __init__(self) -> None:
+        self.tells = False
 
 
-def server_tells() -> bool:
-    """Return whether a body need not notice by itself."""
-    return _Server.tells
+SERVER: Final = Server()
 
 
 def told_of_hang_ups() -> Callable[[dict[str, Any]], None]:
@@ -42,7 +49,7 @@ def told_of_hang_ups() -> Callable[[dict[str, Any]], None]:
 
     While it handles the error, with the environment of the request, whoever answered it.
     """
-    _Server.tells = True
+    SERVER.tells = True
     return _hung_up
 
 
