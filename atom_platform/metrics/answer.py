@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from atom_platform.logs.exchange import Exchange
 from atom_platform.metrics.statuses import STATUS_CODES, code_of
 
-__all__ = ["Answer", "Observer"]
+__all__ = ["UNKNOWN", "Answer", "Observer"]
 
-_UNKNOWN: Final = float("inf")
+#: The length of a body of which none was announced.
+UNKNOWN: Final = float("inf")
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
@@ -108,7 +109,7 @@ class Answer(Exchange):
         for name, value in self.headers:
             if len(name) == 14 and name.lower() == "content-length" and value.isdigit():
                 return int(value)
-        return _UNKNOWN
+        return UNKNOWN
 
     def finish(self) -> None:
         """Tell the observer, if it has not been told."""
@@ -142,7 +143,7 @@ class Answer(Exchange):
         def closed() -> None:
             if not self.finished and sys.exception() is None:
                 length = self.length()
-                self.body_bytes = int(length) if length != _UNKNOWN else 0
+                self.body_bytes = int(length) if length != UNKNOWN else 0
                 self.finish()
             elif not self.finished:
                 self.cut_off()

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 from werkzeug.wsgi import ClosingIterator
 
 from atom_platform.logs.context import CURRENT_SCOPE
-from atom_platform.metrics.answer import Answer
+from atom_platform.metrics.answer import UNKNOWN, Answer
 from atom_platform.metrics.hang_ups import ENDS_BY_ITSELF, SERVER, note_late_hang_up
 
 __all__ = ["observed_body", "piece_of", "whole_body"]
@@ -23,7 +23,6 @@ __all__ = ["observed_body", "piece_of", "whole_body"]
 #: A file up to this size is read like any other body and so counted before its last byte leaves; a
 #: larger one is left to the server's sendfile and counted when that is done.
 SMALL_FILE_BYTES: Final = 64 * 1024
-_UNKNOWN: Final = float("inf")
 _enter: Final = CURRENT_SCOPE.set
 _leave: Final = CURRENT_SCOPE.reset
 
@@ -209,7 +208,7 @@ def observed_body(answer: Answer, body: Iterable[bytes]) -> Iterable[bytes]:
         return answer.leave_to_server(body)
     try:
         pieces = iter(body)
-        if length == _UNKNOWN:
+        if length == UNKNOWN:
             return Streamed(answer, body, pieces, length=length)
         # A body of known length is mostly one piece. Taken now, it needs no further look at it.
         first = next(pieces, b"")
