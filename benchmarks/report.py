@@ -18,6 +18,7 @@ from benchmarks.contract import judge
 from benchmarks.curves import curves
 from benchmarks.footprint import footprint
 from benchmarks.lines import lines
+from benchmarks.population import LINES_PER_SET
 from benchmarks.run import Outcome, Plan, Section
 from benchmarks.servers import ROOT
 from benchmarks.tables import laws_table, promises_table, section_table
@@ -110,7 +111,12 @@ def _growth(outcome: Outcome, charts: str) -> list[str]:
     sizes = footprint(outcome.sections)
     if sizes:
         rows = [f"| {what} | {kib:.2f} |" for what, kib in sizes.items()]
-        parts += ["| memory of a label set (18 lines) | KiB |", "| --- | --: |", *rows, ""]
+        parts += [
+            f"| memory of a label set ({LINES_PER_SET} lines) | KiB |",
+            "| --- | --: |",
+            *rows,
+            "",
+        ]
     for curve in drawn:
         parts += [f"![{curve.title}]({charts}/{curve.name}.svg)", ""]
     return parts

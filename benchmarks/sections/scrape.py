@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
+from benchmarks.population import LINES_PER_SET
 from benchmarks.rounds import Measured, note
 from benchmarks.run import Plan, Section
 from benchmarks.scraping import scrape_figures
@@ -86,7 +87,7 @@ def _tables(rows: dict[str, Measured]) -> Iterator[Section]:
         if of_table:
             yield Section(
                 name,
-                f"{title}: workers × label sets (18 lines each)",
+                f"{title}: workers × label sets ({LINES_PER_SET} lines each)",
                 "python -m benchmarks.scraping WORKERS SETS RECYCLED STOCK",
                 quantities,
                 "",
