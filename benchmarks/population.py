@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, values
 
-from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.multiprocess.values import install
+from atom_platform.metrics.storage.storage import STORAGE
+from atom_platform.metrics.storage.value_class import install
 
 __all__ = ["LINES_PER_SET", "Population", "populated"]
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from atom_platform.metrics.exposition import negotiated
+from atom_platform.metrics.scrape.exposition import negotiated
 from benchmarks.clock import timed_ms
 from benchmarks.population import recycle
 from benchmarks.stock import directory_kib
 
 if TYPE_CHECKING:
-    from atom_platform.metrics.scrape import Scrape
+    from atom_platform.metrics.scrape.page import Scrape
     from benchmarks.population import Population
 
 __all__ = ["recycling_figures"]

@@ -26,8 +26,8 @@ from benchmarks.servers import ROOT
 from benchmarks.stock import bury, directory_kib, stock_answer
 
 if TYPE_CHECKING:
-    from atom_platform.metrics.exposition import Format
-    from atom_platform.metrics.scrape import Scrape
+    from atom_platform.metrics.scrape.exposition import Format
+    from atom_platform.metrics.scrape.page import Scrape
     from benchmarks.population import Population
 
 __all__ = ["scrape_figures"]
@@ -72,7 +72,7 @@ class _Case:
 
     def __init__(self, population: Population, sets: int, workers: int, stock: Path | None) -> None:
         # Imported here: prometheus_client looks for its directory when it is imported.
-        from atom_platform.metrics.exposition import negotiated
+        from atom_platform.metrics.scrape.exposition import negotiated
 
         self._population = population
         self._sets = sets
@@ -86,8 +86,8 @@ class _Case:
     @staticmethod
     def fresh() -> Scrape:
         """Return a scrape that has read nothing."""
-        from atom_platform.metrics.processes import Processes
-        from atom_platform.metrics.scrape import Scrape
+        from atom_platform.metrics.process_metrics import Processes
+        from atom_platform.metrics.scrape.page import Scrape
 
         return Scrape(Processes().families)
 

@@ -11,19 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from atom_platform.doctor.finding import Finding, note, ok, trouble, warning
-from atom_platform.metrics.multiprocess.format import (
+from atom_platform.metrics.storage.client_format import (
     FIRST_ENTRY,
     CorruptFileError,
+    FileName,
     parse_key,
+    parse_name,
     read_entries,
 )
-from atom_platform.metrics.multiprocess.ownership import (
+from atom_platform.metrics.storage.columnar_format import lines_of, parse_identity, segments
+from atom_platform.metrics.storage.directory_lock import (
     SHARED_MEMORY,
     private_directories,
     read_owner,
 )
-from atom_platform.metrics.multiprocess.reader import FileName, parse_name
-from atom_platform.metrics.multiprocess.tally import lines_of, parse_identity, segments
 from atom_platform.server.runfile import find
 from atom_platform.settings import Settings
 

@@ -12,9 +12,9 @@ from typing import Final
 
 from atom_platform.metrics.cells import clean, family, kind_of
 from atom_platform.metrics.definitions import Definition
-from atom_platform.metrics.multiprocess.format import parse_key
-from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.recording import OVERFLOWS
+from atom_platform.metrics.storage.client_format import parse_key
+from atom_platform.metrics.storage.storage import STORAGE
 
 __all__ = ["OTHER", "Ids", "configure"]
 

@@ -9,10 +9,10 @@ from itertools import product
 from atom_platform.metrics.cells import family
 from atom_platform.metrics.custom import custom_definitions
 from atom_platform.metrics.definitions import DEFINITIONS, Definition
-from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
-from atom_platform.metrics.multiprocess.series import value_text
-from atom_platform.metrics.multiprocess.table import SeriesTable
-from atom_platform.metrics.multiprocess.tally import written_line
+from atom_platform.metrics.samples import FamilySamples, Sample
+from atom_platform.metrics.scrape.series import value_text
+from atom_platform.metrics.scrape.series_table import SeriesTable
+from atom_platform.metrics.storage.columnar_format import written_line
 
 __all__ = ["completed_gauges", "seed"]
 

@@ -28,10 +28,7 @@ from atom_platform.metrics.definitions import (
     LOG_MESSAGES,
     METRIC_ERRORS,
 )
-from atom_platform.metrics.multiprocess.directory import Directory
-from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.multiprocess.values import install
-from atom_platform.metrics.processes import watch_listeners
+from atom_platform.metrics.process_metrics import watch_listeners
 from atom_platform.metrics.recording import (
     ERRORS,
     Family,
@@ -46,6 +43,9 @@ from atom_platform.metrics.requests import (
     record_request,
     requests_in_progress,
 )
+from atom_platform.metrics.storage.directory import Directory
+from atom_platform.metrics.storage.storage import STORAGE
+from atom_platform.metrics.storage.value_class import install
 from atom_platform.metrics.track import observe_query, track_agent, track_query, track_skill
 
 __all__ = [

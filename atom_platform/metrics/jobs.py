@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from atom_platform.metrics.multiprocess import ownership
-from atom_platform.metrics.multiprocess.directory import VARIABLE
-from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.multiprocess.values import install
 from atom_platform.metrics.recording import count_problems
+from atom_platform.metrics.storage import directory_lock
+from atom_platform.metrics.storage.directory import VARIABLE
+from atom_platform.metrics.storage.storage import STORAGE
+from atom_platform.metrics.storage.value_class import install
 
 __all__ = ["counting_with_service"]
 
@@ -48,9 +48,9 @@ def _from_environment() -> Path | None:
 
 def _only_service() -> Path | None:
     living = []
-    for parent in (ownership.SHARED_MEMORY, Path(tempfile.gettempdir())):
-        for path in ownership.private_directories(parent):
+    for parent in (directory_lock.SHARED_MEMORY, Path(tempfile.gettempdir())):
+        for path in directory_lock.private_directories(parent):
             with contextlib.suppress(OSError):
-                if ownership.read_owner(path) is not None and not ownership.is_dead(path):
+                if directory_lock.read_owner(path) is not None and not directory_lock.is_dead(path):
                     living.append(path)
     return living[0] if len(living) == 1 else None

@@ -16,8 +16,8 @@ from atom_platform.metrics.definitions import (
     METRIC_LABEL_OVERFLOWS,
     Definition,
 )
-from atom_platform.metrics.multiprocess.files import Cell
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.storage.storage import STORAGE
+from atom_platform.metrics.storage.value_files import Cell
 
 __all__ = ["ERRORS", "OVERFLOWS", "Family", "HistogramFamily", "count_problems", "not_recorded"]
 

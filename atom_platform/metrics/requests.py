@@ -35,9 +35,9 @@ from atom_platform.metrics.definitions import (
     HTTP_REQUESTS_IN_PROGRESS,
     HTTP_RESPONSES_ABORTED,
 )
-from atom_platform.metrics.multiprocess.files import Cell
-from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.recording import Family, HistogramFamily, not_recorded
+from atom_platform.metrics.storage.storage import STORAGE
+from atom_platform.metrics.storage.value_files import Cell
 
 __all__ = [
     "count_aborted",

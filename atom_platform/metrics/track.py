@@ -20,8 +20,8 @@ from atom_platform.metrics.definitions import (
     SKILL_EXECUTIONS,
     Definition,
 )
-from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.recording import Family, HistogramFamily, not_recorded
+from atom_platform.metrics.storage.storage import STORAGE
 from atom_platform.skills.failure import SkillFailed
 
 __all__ = ["Tracker", "observe_query", "track_agent", "track_query", "track_skill"]

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any, Final, ParamSpec
 
 from atom_platform import __version__
-from atom_platform.metrics.multiprocess import directory
+from atom_platform.metrics.storage import directory
 from atom_platform.server import exits, runfile, succession
 from atom_platform.server.board import BOARD
 from atom_platform.server.configuration import check_addresses, prepare

@@ -18,9 +18,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from atom_platform.metrics.exposition import Exposition, negotiated
 from atom_platform.metrics.instruments import count_aborted, requests_in_progress
-from atom_platform.metrics.page import UNCACHED, MetricsPage
+from atom_platform.metrics.scrape.exposition import Exposition, negotiated
+from atom_platform.metrics.scrape.page import UNCACHED, MetricsPage
 from atom_platform.server.connection import Connection, address_of
 from atom_platform.server.heads import LaneRequest
 from atom_platform.server.replies import start_of_reply

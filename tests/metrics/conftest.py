@@ -12,8 +12,8 @@ from prometheus_client import values
 
 from atom_platform.logs.config import count_with
 from atom_platform.metrics import caps
-from atom_platform.metrics.multiprocess.collector import Collector
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.scrape.collector import Collector
+from atom_platform.metrics.storage.storage import STORAGE
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 
 from atom_platform.metrics import caps, instruments
-from atom_platform.metrics.exposition import negotiated
-from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.scrape import Scrape
+from atom_platform.metrics.scrape.exposition import negotiated
+from atom_platform.metrics.scrape.page import Scrape
+from atom_platform.metrics.storage.storage import STORAGE
 from tests.metrics.conftest import Samples
 from tests.metrics.test_instruments import at
 

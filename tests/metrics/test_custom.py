@@ -12,8 +12,8 @@ import pytest
 from atom_platform.adoption.metrics import counter, gauge, histogram
 from atom_platform.metrics import caps
 from atom_platform.metrics.custom import custom_definitions
-from atom_platform.metrics.exposition import negotiated
-from atom_platform.metrics.scrape import Scrape
+from atom_platform.metrics.scrape.exposition import negotiated
+from atom_platform.metrics.scrape.page import Scrape
 from tests.metrics.conftest import Samples
 
 Collected = Callable[[], Samples]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from atom_platform.metrics import caps, instruments
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.storage.storage import STORAGE
 from tests.metrics.conftest import Samples
 
 Collected = Callable[[], Samples]

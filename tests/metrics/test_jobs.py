@@ -9,7 +9,7 @@ import pytest
 
 from atom_platform.metrics import instruments
 from atom_platform.metrics.jobs import counting_with_service
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.storage.storage import STORAGE
 from tests.metrics.conftest import Samples
 from tests.metrics.script import running_script
 from tests.metrics.test_instruments import at
@@ -57,7 +57,7 @@ def test_a_jobs_counts_stay_and_its_gauges_go(
 
 def test_a_job_finds_the_one_service_that_runs_here(tmp_path: Path) -> None:
     service = (
-        "from atom_platform.metrics.multiprocess import directory\n"
+        "from atom_platform.metrics.storage import directory\n"
         "path = str(directory.prepare(None).path)\n"
     )
     with running_script(service) as one, running_script(JOB) as job:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from atom_platform.metrics import instruments
-from atom_platform.metrics.multiprocess.collector import Collector
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.scrape.collector import Collector
+from atom_platform.metrics.storage.storage import STORAGE
 from tests.metrics.conftest import Samples
 from tests.metrics.test_instruments import at
 

@@ -1,0 +1,313 @@
+"""
+What a collector returns.
+
+Garbage collection, and when it is in the way.
+
+The scrape's view of a metrics directory: every file of it that can be read, merged.
+
+What cannot be read is skipped, counted and logged, and tried again at the next scrape: a bad file
+costs its own numbers and nobody else's. Workers that come, go and write meanwhile are the normal
+case.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from atom_platform.metrics.samples import Exemplar, FamilySamples, Labels, Sample
+from atom_platform.metrics.scrape.aggregate import Gauges, Row, Sums, TallyRow
+from atom_platform.metrics.scrape.live_files import (
+    counting_files,
+    is_alive,
+    outlives_its_name,
+    reading_order,
+    restore,
+)
+from atom_platform.metrics.scrape.series_table import SeriesTable, without_bound
+from atom_platform.metrics.scrape.summed_family import AddedFamily
+from atom_platform.metrics.storage.client_format import (
+    CorruptFileError,
+    FileName,
+    FileReader,
+    Key,
+    parse_key,
+)
+from atom_platform.metrics.storage.columnar_files import TallyReader
+from atom_platform.metrics.storage.columnar_format import ADDED_KINDS
+from atom_platform.metrics.storage.directory import belongs
+from atom_platform.metrics.storage.exemplars import EXEMPLARS_KIND, read_exemplars
+from atom_platform.metrics.storage.storage import STORAGE, Storage
+from atom_platform.metrics.storage.value_files import Cell
+
+__all__ = ["Collection", "Collector", "Exemplars", "without_garbage_collection"]
+
+#: By family and labels, then by the bucket's upper bound.
+Exemplars = dict[tuple[str, Labels], dict[float, Exemplar]]
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """
+    What all processes had counted at one moment.
+
+    Attributes:
+        table: The families that are added up, whose series hold the places of their totals.
+        totals: By kind, and by number of the table.
+        gauges: The families of gauges.
+        exemplars: The latest of each bucket, by family and labels.
+    """
+
+    table: SeriesTable
+    totals: dict[str, list[float]]
+    gauges: list[FamilySamples]
+    exemplars: Exemplars = field(default_factory=dict)
+
+    def families(self) -> list[FamilySamples]:
+        """Return every family with its samples one by one, sorted by name."""
+        added = [
+            FamilySamples(family.name, family.kind, family.help, self.samples(family))
+            for family in self.table.families.values()
+        ]
+        return sorted([*added, *self.gauges], key=lambda family: family.name)
+
+    def samples(self, family: AddedFamily | FamilySamples) -> list[Sample]:
+        """Return the samples of *family*, which is one of the collection's."""
+        if isinstance(family, FamilySamples):
+            return family.samples
+        return [
+            sample
+            for piece in family.pieces()
+            for series in piece.series
+            for sample in series.samples(
+                self.totals[family.kind], self.exemplars.get((family.name, series.labels))
+            )
+        ]
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """
+    Learn something large that stays.
+
+    To look for garbage in it meanwhile, and in all else that the process has, finds none: it took
+    half the time of a first scrape.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+#: When a file vanishes while it is read, the reading begins again; not for ever.
+_ATTEMPTS: Final = 3
+
+
+class Collector:
+    """
+    Reads what all processes of the service have counted.
+
+    One thread at a time may collect, and use what it got.
+
+    Args:
+        storage: This process's own; its directory is what is read.
+        alive: Whether the process behind a plain prometheus_client file still runs.
+        seed: Gives a new table the series that are there whoever counted what.
+    """
+
+    def __init__(
+        self,
+        storage: Storage = STORAGE,
+        *,
+        alive: Callable[[str], bool] = is_alive,
+        seed: Callable[[SeriesTable], None] = lambda table: None,
+    ) -> None:
+        self._seed = seed
+        self.table = SeriesTable()
+        self._rows: dict[Path, Row | TallyRow] = {}
+        self._sums: dict[str, Sums] = {}
+        self._had_memory = False
+        self._storage = storage
+        self._alive = alive
+        self._tables: dict[Path, dict[bytes, int]] = {}
+        self._readers: dict[Path, FileReader | TallyReader] = {}
+        self._keys: dict[bytes, Key] = {}
+        seed(self.table)
+
+    def collect(self) -> Collection:
+        """Return everything. Never raises for what it reads."""
+        with without_garbage_collection():
+            return self._collected()
+
+    def _collected(self) -> Collection:
+        for _ in range(_ATTEMPTS):
+            table = self.table
+            gauges, exemplars = Gauges(), Exemplars()
+            totals = self._added(list(self._read(gauges, exemplars)))
+            totals = self._with_memory(totals, gauges, exemplars)
+            if table is self.table:
+                break  # no file vanished meanwhile and took its series with it
+        return Collection(self.table, totals, self._shown(gauges), exemplars)
+
+    def _read(self, gauges: Gauges, exemplars: Exemplars) -> Iterator[Row | TallyRow]:
+        """Read every file, and yield the rows of those whose values are added up."""
+        for path, name in self._listed():
+            with self._tolerating(path):
+                reader = self._reader(path, name)
+                if reader is None:
+                    continue
+                if isinstance(reader, FileReader) and name.kind not in ADDED_KINDS:
+                    self._read_latest(reader, gauges, exemplars)
+                    continue
+                row = self._rows.get(path) or self._row(reader)
+                row.learn()
+                self._rows[path] = row
+                yield row
+
+    def _read_latest(self, reader: FileReader, gauges: Gauges, exemplars: Exemplars) -> None:
+        entries = self._entries(reader)
+        cells, name = reader.cells, reader.name
+        if name.kind == EXEMPLARS_KIND:
+            places = {key: (cells, at) for key, at in entries.items()}
+            self._merge_exemplars(places, exemplars)
+        else:
+            found = [(self._key(key), cells[at], cells[at + 1]) for key, at in entries.items()]
+            gauges.add(name.kind, name.writer, found)
+
+    def _row(self, reader: FileReader | TallyReader) -> Row | TallyRow:
+        if isinstance(reader, TallyReader):
+            return TallyRow(reader, self.table)
+        reader.rewind()
+        return Row(reader, self.table)
+
+    def _listed(self) -> list[tuple[Path, FileName]]:
+        storage = self._storage
+        # Without a place of its own it could not ask whose live gauges are alive.
+        place = storage.take_place()
+        if storage.directory is None or not belongs(storage.directory):
+            return []
+        try:
+            found = counting_files(storage.directory, place, alive=self._alive)
+        except OSError as error:
+            self._skip(storage.directory, error)
+            return []
+        for path in self._readers.keys() - {path for path, _ in found}:
+            reader = self._readers[path]
+            if outlives_its_name(reader):
+                restore(reader, storage)
+                found.append((path, reader.name))
+            else:
+                self._drop(path)
+        return sorted(found, key=lambda item: reading_order(*item))
+
+    def _reader(self, path: Path, name: FileName) -> FileReader | TallyReader | None:
+        reader = self._readers.get(path)
+        try:
+            if reader is None or not reader.is_same_file():
+                self._drop(path)
+                kind = TallyReader if name.is_tally else FileReader
+                reader = self._readers[path] = kind(path, name)
+        except FileNotFoundError:
+            if reader is None or not outlives_its_name(reader):
+                self._drop(path)  # gone since it was listed
+                return None
+        return reader
+
+    def _added(self, rows: list[Row | TallyRow]) -> dict[str, list[float]]:
+        """Return the totals of *rows*, by kind."""
+        read: list[tuple[Row | TallyRow, list[int] | None]] = []
+        for row in rows:
+            with self._tolerating(row.reader.path):
+                read.append((row, row.refresh()))
+        for kind in ADDED_KINDS:
+            sums = self._sums.get(kind) or Sums(kind, self.table)
+            self._sums[kind] = sums
+            # Rows of a former table wait for the next attempt.
+            sums.update(
+                [
+                    (row, changed)
+                    for row, changed in read
+                    if row.table is self.table and row.reader.name.kind == kind
+                ]
+            )
+        return {kind: sums.totals for kind, sums in self._sums.items()}
+
+    def _with_memory(
+        self, totals: dict[str, list[float]], gauges: Gauges, exemplars: Exemplars
+    ) -> dict[str, list[float]]:
+        """Return *totals* with what is counted in memory; *gauges* and *exemplars* get theirs."""
+        place = self._storage.place
+        writer = f"slot{place.slot}" if place else "memory"
+        with self._storage.lock:
+            tables = [(kind, dict(table.entries)) for kind, table in self._storage.in_memory()]
+        if tables or self._had_memory:
+            totals = {kind: list(each) for kind, each in totals.items()}
+            for kind in totals:
+                self.table.mark(kind)
+        self._had_memory = bool(tables)
+        for kind, cells in tables:
+            values = [(key, table[at], table[at + 1]) for key, (table, at) in cells.items()]
+            if kind == EXEMPLARS_KIND:
+                self._merge_exemplars(cells, exemplars)
+            elif kind.startswith("gauge"):
+                gauges.add(kind, writer, [(self._key(key), v, t) for key, v, t in values])
+            else:
+                numbers = self.table.numbers(kind, cells)
+                added = totals.setdefault(kind, [])
+                added += [0.0] * (self.table.size(kind) - len(added))
+                for number, (_, value, _) in zip(numbers, values, strict=True):
+                    added[number] += value
+        return totals
+
+    def _merge_exemplars(self, cells: Mapping[bytes, Cell], exemplars: Exemplars) -> None:
+        for key, exemplar in read_exemplars(cells):
+            labels, bound = without_bound(self._key(key))
+            if bound is not None:
+                known = exemplars.setdefault((self._key(key).family, labels), {})
+                if bound not in known or known[bound].timestamp < exemplar.timestamp:
+                    known[bound] = exemplar
+
+    def _shown(self, gauges: Gauges) -> list[FamilySamples]:
+        # Of two metrics with one name only one can be exposed.
+        return [each for each in gauges.families() if each.name not in self.table.families]
+
+    def _entries(self, reader: FileReader) -> dict[bytes, int]:
+        entries = self._tables.setdefault(reader.path, {})
+        entries.update(reader.appended())
+        return entries
+
+    def _key(self, key: bytes) -> Key:
+        parsed = self._keys.get(key)
+        if parsed is None:
+            parsed = self._keys[key] = parse_key(key)
+        return parsed
+
+    @contextmanager
+    def _tolerating(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except (CorruptFileError, OSError, ValueError, IndexError) as error:
+            self._skip(path, error)
+
+    def _skip(self, path: Path, error: Exception) -> None:
+        self._drop(path)
+        self._storage.problems.note("read", "metrics_file_skipped", path, error)
+
+    def _drop(self, path: Path) -> None:
+        self._readers.pop(path, None)
+        self._tables.pop(path, None)
+        if path in self._rows:
+            # What only that file had must not stay as 0: a counter would seem to go back.
+            self._forget_series()
+
+    def _forget_series(self) -> None:
+        self.table = SeriesTable()
+        self._seed(self.table)
+        self._rows, self._sums = {}, {}

@@ -1,0 +1,257 @@
+"""
+prometheus_client's own file format, read and written without its trust in what it finds.
+
+    int32 used | 4 bytes | entries …      an entry: int32 length | key, padded | value | timestamp
+
+Entries never move and are only appended; the value of each lies on a multiple of 8, so that a file
+mapped as doubles is a table of cells. A key is JSON: `[family, sample, {label: value}, help]`.
+
+The reading side of one metrics file: which cells it has, kept, and their numbers, read anew.
+
+Entries never move and are only appended, so that a known file costs a look at its first bytes and
+at the numbers. Nothing read here is trusted: a file may be cut, garbage, or half written.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+from pathlib import Path
+from typing import Final, NamedTuple
+
+__all__ = [
+    "FIRST_ENTRY",
+    "CorruptFileError",
+    "FileName",
+    "FileReader",
+    "Key",
+    "ReadableFile",
+    "encode_entry",
+    "parse_key",
+    "parse_name",
+    "read_entries",
+]
+
+FIRST_ENTRY: Final = 8
+_INT: Final = struct.Struct("i")
+
+
+class CorruptFileError(Exception):
+    """A metrics file does not hold what its format says."""
+
+
+class Key(NamedTuple):
+    """
+    What one cell counts.
+
+    Attributes:
+        family: The metric's name, without `_total`.
+        sample: The name of the exposed line.
+        labels: Sorted by name.
+        help: The family's help text.
+    """
+
+    family: str
+    sample: str
+    labels: tuple[tuple[str, str], ...]
+    help: str
+
+
+def encode_entry(key: bytes) -> tuple[bytes, int]:
+    """Return a new entry for *key*, its value 0, and the offset of the value in it."""
+    padded = len(key) + 8 - (len(key) + 4) % 8
+    return _INT.pack(len(key)) + key.ljust(padded) + bytes(16), 4 + padded
+
+
+def read_entries(data: bytes | mmap.mmap, start: int, used: int) -> list[tuple[bytes, int]]:
+    """
+    Return key and cell number of each entry of *data* from *start* up to *used*.
+
+    Raises:
+        CorruptFileError: The entries do not end where *used* says.
+    """
+    entries = []
+    size, position, length_at = len(data), start, _INT.unpack_from
+    if not FIRST_ENTRY <= start <= used <= size or used % 8:
+        raise CorruptFileError(f"{used} of {size} bytes used")
+    while position < used:
+        (length,) = length_at(data, position)
+        value = position + length + 12 - (length + 4) % 8
+        if length < 2 or value + 16 > used:
+            raise CorruptFileError(f"a key of {length} bytes at {position}")
+        entries.append((data[position + 4 : position + 4 + length], value >> 3))
+        position = value + 16
+    return entries
+
+
+def parse_key(key: bytes) -> Key:
+    """
+    Return what *key* says, with text that cannot be written out made fit for it.
+
+    Raises:
+        CorruptFileError: It is not a key.
+    """
+    try:
+        family, sample, labels, help_text = json.loads(key.decode())
+        "".join((family, sample, help_text, *labels, *labels.values()))  # all of them are texts
+        items = tuple(sorted(labels.items()))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptFileError("a key that is not a key") from error
+    if b"\\u" in key:
+        # Half a surrogate pair, which JSON can escape, would make every exposition fail.
+        items = tuple((_clean(name), _clean(value)) for name, value in items)
+        family, sample, help_text = map(_clean, (family, sample, help_text))
+    return Key(family, sample, items, help_text)
+
+
+def _clean(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
+#: Without NONBLOCK, to open a pipe that bears the name would wait for a writer for ever.
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_MODES: Final = ("all", "min", "max", "sum", "mostrecent")
+_ADDED: Final = frozenset(["counter", "histogram", "summary"])
+_GAUGES: Final = frozenset(f"gauge_{live}{mode}" for live in ("", "live") for mode in _MODES)
+_KINDS_BY_SUFFIX: Final = {
+    "db": _ADDED | _GAUGES,
+    "tally": _ADDED,
+    "exemplars": frozenset(["exemplars"]),
+}
+
+
+class FileName:
+    """
+    What a file's name says.
+
+    Attributes:
+        kind: `counter`, `histogram`, `summary`, `exemplars` or `gauge_` and its mode.
+        writer: Which process: `slot7` of ours, or the pid of a plain prometheus_client process.
+        slot: The number, for one of ours.
+        is_tally: Whether it is in the format of `tally.py`, and not in prometheus_client's.
+    """
+
+    __slots__ = ("is_tally", "kind", "name", "slot", "writer")
+
+    def __init__(self, name: str, kind: str, writer: str) -> None:
+        self.name, self.kind, self.writer = name, kind, writer
+        self.is_tally = name.endswith(".tally")
+        number = writer.removeprefix("slot")
+        ours = number != writer and number.isascii() and number.isdigit()
+        self.slot = int(number) if ours else None
+
+    @property
+    def is_live_gauge(self) -> bool:
+        return self.kind.startswith("gauge_live")
+
+
+def parse_name(name: str) -> FileName | None:
+    """Return what *name* says, or None if it is not a metrics file's."""
+    stem, _, suffix = name.rpartition(".")
+    kind, _, writer = stem.rpartition("_")
+    if not writer or kind not in _KINDS_BY_SUFFIX.get(suffix, ()):
+        return None
+    return FileName(name, kind, writer)
+
+
+class ReadableFile:
+    """
+    A file of another process, or of this one, to be read in place.
+
+    Raises:
+        OSError: It cannot be opened.
+        CorruptFileError: It is not a metrics file.
+    """
+
+    def __init__(self, path: Path, name: FileName) -> None:
+        self.path = path
+        self.name = name
+        fd = os.open(path, _FLAGS)
+        try:
+            status = os.fstat(fd)
+            self.identity = status.st_dev, status.st_ino
+            if status.st_size < FIRST_ENTRY:
+                raise CorruptFileError(f"{status.st_size} bytes")
+            # The map keeps a descriptor of its own.
+            self._map = mmap.mmap(fd, status.st_size // 8 * 8, access=mmap.ACCESS_READ)
+        finally:
+            os.close(fd)
+        self.cells = memoryview(self._map).cast("d")
+
+    def is_same_file(self) -> bool:
+        """Return whether the name still leads to the file that is read, and not to a new one."""
+        status = self.path.stat()
+        return (status.st_dev, status.st_ino) == self.identity
+
+    def size(self) -> int:
+        """
+        Return how long the file is now.
+
+        Raises:
+            CorruptFileError: It was cut: reading on would be a SIGBUS, not an exception.
+        """
+        size = self._map.size() // 8 * 8
+        if size < len(self._map):
+            raise CorruptFileError(f"cut to {size} bytes")
+        return size
+
+    def _remap(self, size: int) -> None:
+        fd = os.open(self.path, _FLAGS)
+        try:
+            status = os.fstat(fd)
+            if (status.st_dev, status.st_ino) != self.identity:
+                raise CorruptFileError("another file took its name")
+            self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+        finally:
+            os.close(fd)
+        self.cells = memoryview(self._map).cast("d")
+
+
+class FileReader(ReadableFile):
+    """One file of prometheus_client's format."""
+
+    def __init__(self, path: Path, name: FileName) -> None:
+        super().__init__(path, name)
+        self._used = FIRST_ENTRY
+
+    def appended(self) -> list[tuple[bytes, int]]:
+        """
+        Return key and cell number of each entry appended since the last call.
+
+        Raises:
+            OSError: It has grown and cannot be opened again.
+            CorruptFileError: The file is not, or no longer, what it should be.
+        """
+        size = self.size()
+        (used,) = _INT.unpack_from(self._map, 0)
+        if used in (
+            self._used,
+            0,
+        ):  # 0: made by prometheus_client, which writes its first bytes next
+            return []
+        if used > len(self._map) and size > len(self._map):
+            try:
+                self._remap(size)
+            except FileNotFoundError:
+                return []  # deleted: what it had until then is what is left of it
+        entries = read_entries(self._map, self._used, used)
+        self._used = used
+        return entries
+
+    def rewind(self) -> None:
+        """Have `appended` begin with the first entry again."""
+        self._used = FIRST_ENTRY
+
+    def values(self) -> list[tuple[bytes, float, float]]:
+        """
+        Return key, value and timestamp of each entry known so far.
+
+        Raises:
+            CorruptFileError: The file was cut.
+        """
+        self.size()
+        cells = self.cells
+        entries = read_entries(self._map, FIRST_ENTRY, self._used)
+        return [(key, cells[at], cells[at + 1]) for key, at in entries]

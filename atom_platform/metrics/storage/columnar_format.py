@@ -1,0 +1,238 @@
+"""
+The format of a tally: what one process counts of one kind, numbers apart from names.
+
+    a file is segments, a segment:  "tally-1\\n" | size | used | 0 | text …  free  … doubles
+
+The text grows from the front, the doubles from the back: the first number is the segment's last
+eight bytes, the second lies before it. So all numbers of a segment are one block of memory, which
+a reader compares in one go. Each label set is a line of text, its numbers in the order named:
+
+    newline | ["family", "label", "value", …] | tab | "help" | tab | role | tab | role …
+
+A role is `=` and a bucket's upper bound, or `.` and the name of a sample. All of it is JSON text,
+which has neither tabs nor newlines in it. Lines are only appended, and only the last one gets
+longer; `used` is written last, so that what a killed writer left unfinished is not there.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import chain
+from typing import Final
+
+from prometheus_client.mmap_dict import mmap_key
+
+from atom_platform.metrics.samples import Identity, Labels
+from atom_platform.metrics.storage.client_format import CorruptFileError, parse_key
+
+__all__ = [
+    "ADDED_KINDS",
+    "HEAD",
+    "MAGIC",
+    "TEXT_AT",
+    "Line",
+    "json_text",
+    "lines_of",
+    "parse_identities",
+    "parse_identity",
+    "parse_rest",
+    "parse_role",
+    "segments",
+    "split_key",
+    "whole_key",
+    "written_line",
+]
+
+#: Kinds whose processes' values are added up; gauges are not.
+ADDED_KINDS: Final = frozenset(["counter", "histogram", "summary"])
+MAGIC: Final = b"tally-1\n"
+#: Magic, size of the segment, length of its text; native order, as the numbers are.
+HEAD: Final = struct.Struct("=8sQQ")
+#: Where the text of a segment begins.
+TEXT_AT: Final = 32
+
+
+#: Identity, help text, roles.
+Line = tuple[bytes, str, list[bytes]]
+
+
+def segments(data: bytes | mmap.mmap, start: int = 0) -> list[tuple[int, int]]:
+    """
+    Return begin and end of each segment from *start* on.
+
+    Raises:
+        CorruptFileError: There is something else.
+    """
+    found = []
+    while start + TEXT_AT <= len(data):
+        magic, size, _ = HEAD.unpack_from(data, start)
+        if start and magic == bytes(8):
+            break  # room that its writer was about to use
+        if magic != MAGIC or size <= TEXT_AT or size % 8 or start + size > len(data):
+            raise CorruptFileError(f"no segment at {start}")
+        found.append((start, start + size))
+        start += size
+    return found
+
+
+def lines_of(data: bytes | mmap.mmap, segment: tuple[int, int]) -> list[Line]:
+    """
+    Return the lines of *segment*, all of which make sense.
+
+    Raises:
+        CorruptFileError: One does not, or there is no room for so much.
+    """
+    start, end = segment
+    used = HEAD.unpack_from(data, start)[2]
+    if used > end - start - TEXT_AT:
+        raise CorruptFileError(f"{used} bytes in {end - start}")
+    empty, *texts = data[start + TEXT_AT : start + TEXT_AT + used].split(b"\n")
+    lines = _lines(texts)
+    cells = sum(len(roles) for _, _, roles in lines)
+    if empty or TEXT_AT + used + 8 * cells > end - start:
+        raise CorruptFileError(f"{cells} numbers in {end - start} bytes")
+    parse_identities([identity for identity, _, _ in lines])
+    for role in {role for _, _, roles in lines for role in roles}:
+        parse_role(role)
+    return lines
+
+
+@lru_cache(maxsize=64)
+def split_key(kind: str, key: bytes) -> tuple[bytes, bytes, bytes]:
+    """
+    Return identity, help and role of what prometheus_client calls *key*.
+
+    Raises:
+        CorruptFileError: It is not a key.
+    """
+    parsed = parse_key(key)
+    labels, role = parsed.labels, f".{parsed.sample}"
+    if kind == "histogram":
+        for item in labels:
+            if item[0] == "le" and _is_number(item[1]):
+                labels, role = tuple(each for each in labels if each != item), f"={item[1]}"
+    return _identity(parsed.family, labels), json_text(parsed.help), json_text(role)[1:-1]
+
+
+# Kept, because the cells of a label set are asked for one after the other.
+@lru_cache(maxsize=16)
+def _identity(family: str, labels: Labels) -> bytes:
+    return json.dumps([family, *(text for item in labels for text in item)]).encode()
+
+
+@lru_cache(maxsize=256)
+def json_text(text: str) -> bytes:
+    """Return *text* as JSON writes it."""
+    return json.dumps(text).encode()
+
+
+def whole_key(line: Line, role: bytes) -> bytes:
+    """Return the key that `split_key` made *role* of *line* from."""
+    family, labels = parse_identity(line[0])
+    names, values = [name for name, _ in labels], [value for _, value in labels]
+    bound, sample = parse_role(role)
+    if bound is not None:
+        names, values, sample = [*names, "le"], [*values, sample], f"{family}_bucket"
+    return mmap_key(family, sample, names, values, line[1]).encode()
+
+
+def written_line(
+    family: str, labels: Labels, help_text: str, samples: Iterable[str], bounds: Iterable[str] = ()
+) -> bytes:
+    """Return the line of a label set, which is sorted, that has these samples and then buckets."""
+    roles = [f".{sample}" for sample in samples] + [f"={bound}" for bound in bounds]
+    texts = [json_text(help_text), *(json_text(role)[1:-1] for role in roles)]
+    return b"\t".join([_identity(family, labels), *texts])
+
+
+def _lines(texts: list[bytes]) -> list[Line]:
+    """Return what each line says, its identity and roles not yet looked into."""
+    parts = [text.partition(b"\t") for text in texts]
+    # What follows the identity is the same in all lines of a family.
+    known = {rest: parse_rest(rest) for rest in {rest for _, _, rest in parts}}
+    return [(identity, *known[rest]) for identity, _, rest in parts]
+
+
+def parse_rest(rest: bytes) -> tuple[str, list[bytes]]:
+    """
+    Return the help text and the roles of a line, of which *rest* is what follows the identity.
+
+    Raises:
+        CorruptFileError: It is not that.
+    """
+    try:
+        help_text, *roles = rest.split(b"\t")
+        text = json.loads(help_text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptFileError("a line that is not a line") from error
+    if not isinstance(text, str) or not roles:
+        raise CorruptFileError("a line that is not a line")
+    return text, roles
+
+
+def parse_identities(identities: list[bytes]) -> list[Identity]:
+    """
+    Return what each says, as `parse_identity` does.
+
+    Raises:
+        CorruptFileError: One of them says something else.
+    """
+    try:
+        # One text of all is read at once. What is none by itself cannot be completed by the next:
+        # no JSON text goes on over a newline, and a list that goes on has a number in it.
+        found = json.loads("[" + b",\n0,\n".join(identities).decode() + "]")
+        parsed = list(map(tuple, found[::2]))
+        whole = found[1::2] == [0] * (len(identities) - 1) and all(len(each) % 2 for each in parsed)
+        if whole and len(parsed) == len(identities):
+            "".join(chain.from_iterable(parsed)).encode()
+            return parsed
+    except (ValueError, TypeError, RecursionError):
+        pass  # one of them is to blame, and the others are not
+    return [(family, *chain(*labels)) for family, labels in map(parse_identity, identities)]
+
+
+def parse_identity(identity: bytes) -> tuple[str, Labels]:
+    """
+    Return family and labels, sorted by name.
+
+    Raises:
+        CorruptFileError: It says something else.
+    """
+    try:
+        # From text: for bytes, their encoding would be looked into every time.
+        family, *labels = json.loads(identity.decode())
+        "".join((family, *labels)).encode()  # all of them are texts, and can be written out
+        return family, tuple(zip(labels[::2], labels[1::2], strict=True))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CorruptFileError("an identity that is none") from error
+
+
+def parse_role(role: bytes) -> tuple[float | None, str]:
+    """
+    Return upper bound and its text, or None and the name of a sample.
+
+    Raises:
+        CorruptFileError: It is neither.
+    """
+    try:
+        text = json.loads(b'"%b"' % role)
+        text.encode()
+        if text[0] == "=":
+            return float(text[1:]), text[1:]
+    except (ValueError, IndexError) as error:
+        raise CorruptFileError("a role that is none") from error
+    if text[0] != ".":
+        raise CorruptFileError("a role that is none")
+    return None, text[1:]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

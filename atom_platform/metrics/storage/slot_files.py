@@ -1,0 +1,230 @@
+"""
+A process's place in a directory: its slot, and the files of the slot, opened or set aside.
+
+Where one process counts metrics of one kind: a file, one elsewhere, then memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from atom_platform.metrics.storage.client_format import CorruptFileError, FileName, parse_name
+from atom_platform.metrics.storage.columnar_files import TallyFile
+from atom_platform.metrics.storage.columnar_format import ADDED_KINDS
+from atom_platform.metrics.storage.directory import belongs
+from atom_platform.metrics.storage.directory_lock import spill_directory
+from atom_platform.metrics.storage.problem_log import Problems
+from atom_platform.metrics.storage.slots import SlotFile
+from atom_platform.metrics.storage.value_files import Cell, CellFile, MemoryFile
+
+__all__ = ["Chain", "Entry", "Place"]
+
+FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+
+#: Corrupt files that are kept for whoever wants to know why.
+_CORRUPT_KEPT: Final = 8
+
+
+class Place:
+    """
+    A slot of *directory*, held until the process ends.
+
+    Args:
+        preferred: The slot to take if it is free, rather than the lowest.
+        avoided: A slot to leave free: its holder counts in files that lost their names, and will
+            be back for it.
+
+    Raises:
+        OSError: The directory is gone, cannot be written, or is another service's.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        problems: Problems,
+        *,
+        preferred: int = 0,
+        avoided: int | None = None,
+    ) -> None:
+        if not belongs(directory):
+            raise OSError(errno.EBUSY, "another service has it", str(directory))
+        self.directory = directory
+        self.slots = SlotFile(directory)
+        self._problems = problems
+        self.slot = self.slots.claim(preferred=preferred, avoided=avoided)
+        spill = spill_directory(directory, create=False)
+        for parent in (directory, spill):
+            if parent is not None:
+                for name in self._names(parent):
+                    if name.is_live_gauge:
+                        (parent / name.name).unlink(missing_ok=True)
+        # Only now: until then the scrape would take a dead process's gauges for this one's.
+        self.slots.go_live(self.slot)
+
+    def kinds(self) -> set[str]:
+        """Return the kinds of metrics that the slot's holders have counted so far."""
+        parents = [self.directory, spill_directory(self.directory, create=False)]
+        return {
+            name.kind for parent in parents if parent is not None for name in self._names(parent)
+        }
+
+    def open(self, kind: str) -> list[CellFile | TallyFile]:
+        """Return the files of *kind*, the one to add to last; none if none can be used."""
+        paths = [self.directory / self._name(kind)]
+        former = self.directory / f"{kind}_slot{self.slot}.db"
+        if former not in paths and former.exists():
+            # An earlier version's, which was told to hand over (SIGUSR2): its counts go on.
+            paths.insert(0, former)
+        spill = spill_directory(self.directory, create=False)
+        if spill is not None and (spill / self._name(kind)).exists():
+            paths.append(spill / self._name(kind))
+        return [file for path in paths if (file := self._opened(path, kind)) is not None]
+
+    def note_unwritable(self, path: Path, error: Exception) -> None:
+        """Count that *path* could not be written; a full disk is one line of log a service."""
+        if isinstance(error, OSError) and error.errno in FULL:
+            self._problems.note(
+                "write", "metrics_directory_full", self.directory, error, logged=self.slots.tells()
+            )
+        else:
+            self._problems.note("write", "metrics_file_unusable", path, error)
+
+    def spill(self, kind: str) -> CellFile | TallyFile | None:
+        """Return a file for *kind* on another file system, or None if there is no room either."""
+        parent = spill_directory(self.directory, create=True)
+        return None if parent is None else self._opened(parent / self._name(kind), kind)
+
+    def _names(self, parent: Path) -> list[FileName]:
+        """Return the names in *parent* of files that the slot's holders have made."""
+        found = map(parse_name, os.listdir(parent))  # noqa: PTH208 — names suffice
+        return [name for name in found if name is not None and name.slot == self.slot]
+
+    def _name(self, kind: str) -> str:
+        # Stock tools read every `*.db`, and know neither tallies nor exemplars.
+        suffix = "tally" if kind in ADDED_KINDS else "exemplars" if kind == "exemplars" else "db"
+        return f"{kind}_slot{self.slot}.{suffix}"
+
+    def _opened(self, path: Path, kind: str) -> CellFile | TallyFile | None:
+        for _ in range(2):
+            try:
+                return TallyFile(path, kind) if path.suffix == ".tally" else CellFile(path)
+            except CorruptFileError as error:
+                self._problems.note("read", "metrics_file_set_aside", path, error)
+                with contextlib.suppress(OSError):
+                    self._set_aside(path)
+                if path.name != self._name(kind):
+                    break
+            except (OSError, ValueError) as error:
+                self.note_unwritable(path, error)
+                break
+        return None
+
+    @staticmethod
+    def _set_aside(path: Path) -> None:
+        kept = len(list(path.parent.glob("*.corrupt")))
+        if kept >= _CORRUPT_KEPT:
+            path.unlink()
+        else:
+            path.rename(path.with_name(f"{path.name}.{kept}.corrupt"))
+
+
+#: Key, value and timestamp.
+Entry = tuple[bytes, float, float]
+
+#: How often a process that counts in memory looks for a better place.
+_RETRY_SECONDS: Final = 10.0
+
+
+class Chain:
+    """
+    A key lives in one file of the chain; a new one goes to the first that has room.
+
+    Args:
+        kind: Such as `counter` or `gauge_livesum`.
+        place: The process's place in the directory; without one, memory is all there is.
+    """
+
+    def __init__(self, kind: str, place: Place | None) -> None:
+        self._kind = kind
+        self._place = place
+        self.files: list[CellFile | TallyFile | MemoryFile] = (
+            list(place.open(kind)) if place else []
+        )
+        if not self.files:
+            self._lengthen()
+        self._retry_at = time.monotonic() + _RETRY_SECONDS
+
+    def find(self, key: bytes) -> Cell | None:
+        """Return the cell of *key*, or None if there is none yet."""
+        for file in self.files:
+            found = file.find(key)
+            if found is not None:
+                return found
+        return None
+
+    def add(self, key: bytes) -> Cell:
+        """Return the cell of *key*, made with value 0 if there is none. Memory always has room."""
+        found = self.find(key)
+        while found is None:
+            last = self.files[-1]
+            try:
+                found = last.add(key)
+            except OSError as error:
+                if self._place is not None and not isinstance(last, MemoryFile):
+                    self._place.note_unwritable(last.path, error)
+                self._lengthen()
+        return found
+
+    def keys(self) -> Iterable[bytes]:
+        """Return every key of the chain."""
+        return [key for file in self.files for key in file.all_keys()]
+
+    def is_sound(self) -> bool:
+        """Return whether others can read it all, or it is not yet time to try that again."""
+        return all(
+            time.monotonic() < self._retry_at if isinstance(file, MemoryFile) else file.is_linked()
+            for file in self.files
+        )
+
+    def unreachable(self) -> list[Entry]:
+        """Return what others cannot read: in memory, or in files that lost their name."""
+        return [
+            entry
+            for file in self.files
+            if isinstance(file, MemoryFile) or not file.is_linked()
+            for entry in file.values()
+        ]
+
+    def put(self, entry: Entry) -> None:
+        """Take over what was counted elsewhere."""
+        key, value, timestamp = entry
+        cells, at = self.add(key)
+        if self._kind.startswith("gauge"):
+            cells[at], cells[at + 1] = value, timestamp
+        else:
+            cells[at] += value
+
+    def close(self) -> None:
+        """Give the descriptors back; what was counted stays in the files."""
+        for file in self.files:
+            if not isinstance(file, MemoryFile):
+                with contextlib.suppress(OSError):
+                    file.close()
+
+    def _lengthen(self) -> None:
+        tried = any(
+            not isinstance(file, MemoryFile) and self._is_spill(file) for file in self.files
+        )
+        spill = self._place.spill(self._kind) if self._place and not tried else None
+        self.files.append(spill or MemoryFile())
+
+    def _is_spill(self, file: CellFile | TallyFile | MemoryFile) -> bool:
+        if self._place is None or isinstance(file, MemoryFile):
+            return False
+        return file.path.parent != self._place.directory
