@@ -6,7 +6,6 @@ What `/health/metrics` shows, whoever sends it: the route, or the server by itse
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ from dataclasses import replace
 from time import perf_counter, perf_counter_ns, sleep
 from typing import Final
 
+from atom_platform.forking import at_fork
 from atom_platform.metrics.defaults import completed_gauges, seed
 from atom_platform.metrics.definitions import METRICS_COLLECT_DURATION
 from atom_platform.metrics.process_metrics import Processes
@@ -106,7 +106,7 @@ def _after_fork_in_child() -> None:
         scrape._restart()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork("scrape", after_in_child=_after_fork_in_child)
 
 
 #: Headers of every answer, after those of its content.
