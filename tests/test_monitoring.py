@@ -26,9 +26,9 @@ from tests.polling import wait_until
 
 @pytest.fixture(autouse=True)
 def _fresh_storage() -> Iterator[None]:
-    STORAGE.use(None)
+    STORAGE.switch_to(None)
     yield
-    STORAGE.use(None)
+    STORAGE.switch_to(None)
 
 
 def shop() -> Flask:

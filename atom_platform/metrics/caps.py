@@ -42,7 +42,7 @@ class Ids:
         self._label = label
         self._definitions = definitions
         self._known: set[str] | None = None
-        STORAGE.on_reset(self._forget)
+        STORAGE.on_invalidate(self._forget)
 
     def admit(self, value: object) -> str:
         """Return *value* as a label value, or `other` when there are enough different ones."""

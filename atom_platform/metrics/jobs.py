@@ -12,7 +12,7 @@ from atom_platform.metrics.recording import count_problems
 from atom_platform.metrics.storage import directory_lock
 from atom_platform.metrics.storage.directory import VARIABLE
 from atom_platform.metrics.storage.storage import STORAGE
-from atom_platform.metrics.storage.value_class import install
+from atom_platform.metrics.storage.value_class import install_value_class
 
 __all__ = ["counting_with_service"]
 
@@ -32,13 +32,13 @@ def counting_with_service(directory: Path | None = None) -> Iterator[Path | None
     """
     found = directory or _from_environment() or _only_service()
     before = STORAGE.directory
-    STORAGE.use(found)
-    install()
+    STORAGE.switch_to(found)
+    install_value_class()
     try:
         yield found
     finally:
         count_problems()
-        STORAGE.use(before)
+        STORAGE.switch_to(before)
 
 
 def _from_environment() -> Path | None:

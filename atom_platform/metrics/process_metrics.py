@@ -37,7 +37,7 @@ from atom_platform.metrics.samples import FamilySamples, Sample
 from atom_platform.metrics.storage import directory as directories
 from atom_platform.metrics.storage.directory_lock import read_owner
 
-__all__ = ["CpuLedger", "Processes", "Reading", "watch_listeners"]
+__all__ = ["CpuLedger", "CpuReading", "ProcessMetrics", "watch_listeners"]
 
 _NAME: Final = ".cpu"
 _BYTES: Final = 256
@@ -46,7 +46,7 @@ _PATIENCE_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class CpuReading:
     """Ticks that /proc shows for a service, and the living arbiters that they include."""
 
     ticks: int
@@ -66,7 +66,7 @@ class CpuLedger:
         self._path = directory / _NAME
         self._service = service
 
-    def advance(self, read: Callable[[], Reading]) -> int:
+    def advance(self, read: Callable[[], CpuReading]) -> int:
         """
         Take a reading while nobody else does, and return the ticks to tell: never fewer than told.
 
@@ -139,7 +139,7 @@ def watch_listeners(listeners: Iterable[socket.socket]) -> None:
     _listeners[:] = listeners
 
 
-class Processes:
+class ProcessMetrics:
     """
     The computed families of the metric table.
 
@@ -187,13 +187,13 @@ class Processes:
         pids: list[int] = []
         ticks: int | None = None
 
-        def read() -> Reading:
+        def read() -> CpuReading:
             nonlocal pids, ticks
             for _ in range(_ARBITERS_LEAVE_AT_MOST):
                 living = self._service()[0]
                 pids, ticks = self._consistent(living)
                 if ticks is not None:
-                    return Reading(ticks, tuple(living))
+                    return CpuReading(ticks, tuple(living))
             raise OSError("the process table cannot be read")
 
         prepared = directories.prepared()

@@ -28,7 +28,7 @@ class Family:
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self._cells: dict[tuple[str, ...], Cell] = {}
-        STORAGE.on_reset(self._cells.clear)
+        STORAGE.on_invalidate(self._cells.clear)
 
     def has(self, values: tuple[str, ...]) -> bool:
         """Return whether this process has counted the label set *values* already."""
@@ -65,7 +65,7 @@ class HistogramFamily:
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self._cells: dict[tuple[str, ...], HistogramCells] = {}
-        STORAGE.on_reset(self._cells.clear)
+        STORAGE.on_invalidate(self._cells.clear)
 
     def observe(self, seconds: float, values: tuple[str, ...] = ()) -> None:
         """

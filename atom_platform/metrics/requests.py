@@ -60,9 +60,9 @@ _requests: Final[dict[tuple[str, str, int], _Cells]] = {}
 _durations: Final[dict[tuple[str, str], HistogramCells]] = {}
 #: One cell, or none until the first request and after each reset.
 _in_progress: Final[list[Cell]] = []
-STORAGE.on_reset(_requests.clear)
-STORAGE.on_reset(_durations.clear)
-STORAGE.on_reset(_in_progress.clear)
+STORAGE.on_invalidate(_requests.clear)
+STORAGE.on_invalidate(_durations.clear)
+STORAGE.on_invalidate(_in_progress.clear)
 
 _BOUNDS: Final = HTTP_REQUEST_DURATION.buckets
 #: Where a millisecond is enough there is no time for a search.

@@ -14,24 +14,24 @@ from prometheus_client.parser import text_string_to_metric_families
 
 __all__ = [
     "Exemplar",
-    "Exposed",
     "FamilySamples",
-    "Identity",
     "Labels",
+    "ParsedExposition",
     "Sample",
-    "Samples",
+    "SampleSet",
+    "SeriesKey",
     "labels_of",
 ]
 
 #: Sorted by name.
 Labels = tuple[tuple[str, str], ...]
 #: A family's name, then name and value of each label: sorts as the labels do, and takes less room.
-Identity = tuple[str, ...]
+SeriesKey = tuple[str, ...]
 
 
-def labels_of(identity: Identity) -> Labels:
-    """Return the labels that *identity* names."""
-    return tuple(zip(identity[1::2], identity[2::2], strict=True))
+def labels_of(series_key: SeriesKey) -> Labels:
+    """Return the labels that *series_key* names."""
+    return tuple(zip(series_key[1::2], series_key[2::2], strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ class FamilySamples:
 Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
-class Samples:
+class SampleSet:
     """
-    Samples, each by its name and its sorted labels.
+    SampleSet, each by its name and its sorted labels.
 
     Attributes:
         values: The samples.
@@ -100,15 +100,15 @@ class Samples:
                     sums[tuple(its.get(label, "") for label in kept)] += value
         return sums
 
-    def since(self, earlier: Samples) -> Samples:
+    def since(self, earlier: SampleSet) -> SampleSet:
         """
         Return by how much each sample has grown since *earlier*.
 
         One that has shrunk began anew at nought, as Prometheus reckons, so nothing is negative.
-        Gauges make no sense in what is returned.
+        MergedGauges make no sense in what is returned.
         """
         before = earlier.values
-        return Samples(
+        return SampleSet(
             {
                 key: value - before.get(key, 0.0) if value >= before.get(key, 0.0) else value
                 for key, value in self.values.items()
@@ -116,7 +116,7 @@ class Samples:
         )
 
 
-class Exposed(Samples):
+class ParsedExposition(SampleSet):
     """
     The samples of one exposition.
 

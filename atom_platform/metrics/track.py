@@ -48,7 +48,7 @@ class Tracker:
         self._entered: dict[int, list[tuple[float, int]]] = {}
 
     def __enter__(self) -> None:
-        entered = perf_counter(), STORAGE.life
+        entered = perf_counter(), STORAGE.fork_generation
         self._entered.setdefault(get_ident(), []).append(entered)
         self._on_enter()
 
@@ -62,7 +62,7 @@ class Tracker:
         started_at, life = self._entered[thread].pop()
         if not self._entered[thread]:
             del self._entered[thread]
-        if life == STORAGE.life:
+        if life == STORAGE.fork_generation:
             self._on_exit(perf_counter() - started_at, _outcome(exc_type))
 
     def __call__(self, function: F) -> F:

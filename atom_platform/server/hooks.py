@@ -85,7 +85,7 @@ def on_starting(server: Any) -> None:
     check_addresses(server.cfg.address)
     server.atom_exits = exits.ExitWatch(server)
     server.atom_exits.install()
-    directory.adopt()
+    directory.become_arbiter()
     from atom_platform.metrics import instruments
 
     if prepared := directory.prepared():

@@ -210,8 +210,8 @@ def test_a_log_handler_that_counts_cannot_deadlock_with_a_thread_that_counts(
     logger, handler = logging.getLogger("atom_platform.metrics"), Counting()
     logger.addHandler(handler)
     try:
-        STORAGE.use(tmp_path)
-        (tmp_path / "counter_slot0.tally").write_bytes(b"")
+        STORAGE.switch_to(tmp_path)
+        (tmp_path / "counter_slot0.columnar").write_bytes(b"")
         with handler.lock or threading.RLock():
             other = threading.Thread(
                 target=instruments.record_request, args=("GET", "/a", 200, 0.1), daemon=True

@@ -52,7 +52,7 @@ def test_a_jobs_counts_stay_and_its_gauges_go(
     found = collected()
     assert found[EXECUTIONS] == 3
     assert at("gunicorn_threads") not in found
-    assert len(list(directory.glob("counter_*.tally"))) == 1  # one slot for all three
+    assert len(list(directory.glob("counter_*.columnar"))) == 1  # one slot for all three
 
 
 def test_a_job_finds_the_one_service_that_runs_here(tmp_path: Path) -> None:
@@ -76,13 +76,13 @@ def test_a_job_finds_the_one_service_that_runs_here(tmp_path: Path) -> None:
 
 
 def test_after_the_block_the_job_counts_for_itself(directory: Path) -> None:
-    STORAGE.use(None)
+    STORAGE.switch_to(None)
     with counting_with_service(directory):
         instruments.count_log_message("INFO")
     instruments.count_log_message("INFO")
 
     assert STORAGE.directory is None
-    assert len(list(directory.glob("counter_*.tally"))) == 1
+    assert len(list(directory.glob("counter_*.columnar"))) == 1
 
 
 def test_plain_prometheus_client_processes_are_scraped_too(

@@ -16,7 +16,12 @@ from typing import Any
 import psutil
 import pytest
 
-from atom_platform.metrics.process_metrics import CpuLedger, Processes, Reading, watch_listeners
+from atom_platform.metrics.process_metrics import (
+    CpuLedger,
+    CpuReading,
+    ProcessMetrics,
+    watch_listeners,
+)
 from tests.metrics.script import Script, running_script
 from tests.polling import wait_until
 
@@ -24,9 +29,9 @@ SERVICE = """
 import os, signal, threading, time
 from pathlib import Path
 from atom_platform.metrics.storage import directory
-from atom_platform.metrics.process_metrics import Processes
+from atom_platform.metrics.process_metrics import ProcessMetrics
 
-processes = Processes()
+processes = ProcessMetrics()
 
 def start(path):
     directory.prepare(Path(path))
@@ -74,12 +79,12 @@ def _service(tmp_path: Path) -> Iterator[Script]:
         yield script
 
 
-def values(processes: Processes) -> dict[str, float]:
+def values(processes: ProcessMetrics) -> dict[str, float]:
     return {s.name: s.value for family in processes.families() for s in family.samples}
 
 
 def test_without_an_arbiter_the_service_is_this_process() -> None:
-    found = values(Processes())
+    found = values(ProcessMetrics())
 
     usage = resource.getrusage(resource.RUSAGE_SELF)
     process = psutil.Process()
@@ -146,7 +151,7 @@ def test_cpu_time_never_goes_back_while_workers_die(service: Script) -> None:
     service.ask("churning.start()")
     seen: list[float] = []
     while service.ask("churning.is_alive()"):
-        seen.append(service.ask("Processes()._consistent([os.getpid()])[1]"))
+        seen.append(service.ask("ProcessMetrics()._consistent([os.getpid()])[1]"))
 
     assert len(seen) > 5
     assert seen == sorted(seen)
@@ -155,7 +160,7 @@ def test_cpu_time_never_goes_back_while_workers_die(service: Script) -> None:
 def test_a_worker_reaped_between_two_readings_is_not_counted_twice(tmp_path: Path) -> None:
     """Its ticks move to the arbiter's; a sum over the moment of the move would be wrong."""
 
-    class Reaping(Processes):
+    class Reaping(ProcessMetrics):
         """A service whose worker is reaped while its numbers are read for the first time."""
 
         readings = 0
@@ -186,13 +191,13 @@ def test_a_process_may_be_called_anything(tmp_path: Path) -> None:
     """The name in /proc/<pid>/stat may hold spaces and brackets."""
     write_stat(tmp_path, os.getpid(), "a) b (c", 300, 200)
 
-    found = values(Processes(proc=tmp_path))
+    found = values(ProcessMetrics(proc=tmp_path))
 
     assert found["process_cpu_seconds_total"] == 500 / os.sysconf("SC_CLK_TCK")
 
 
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
-    found = values(Processes(proc=tmp_path))
+    found = values(ProcessMetrics(proc=tmp_path))
 
     assert "process_cpu_seconds_total" not in found
     assert "process_start_time_seconds" not in found
@@ -200,7 +205,7 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
 
 def test_a_counter_stays_when_it_cannot_be_read_again(tmp_path: Path) -> None:
     """An arbiter that leaves after SIGUSR2 may be gone between two looks at it."""
-    processes = Processes(proc=tmp_path)
+    processes = ProcessMetrics(proc=tmp_path)
     write_stat(tmp_path, os.getpid(), "arbiter", 300, 200)
     before = values(processes)
     shutil.rmtree(tmp_path / str(os.getpid()))
@@ -228,18 +233,18 @@ def test_connections_that_nobody_took_are_the_backlog(
     listener: Callable[[], socket.socket],
 ) -> None:
     server = listener()
-    assert values(Processes())["gunicorn_backlog"] == 0
+    assert values(ProcessMetrics())["gunicorn_backlog"] == 0
 
     with ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(socket.create_connection(server.getsockname()))
 
         def waiting() -> bool:
-            return values(Processes())["gunicorn_backlog"] == 3
+            return values(ProcessMetrics())["gunicorn_backlog"] == 3
 
         wait_until(waiting)
         server.accept()[0].close()
-        assert values(Processes())["gunicorn_backlog"] == 2
+        assert values(ProcessMetrics())["gunicorn_backlog"] == 2
 
 
 def test_a_unix_socket_has_no_backlog_to_tell(tmp_path: Path) -> None:
@@ -247,7 +252,7 @@ def test_a_unix_socket_has_no_backlog_to_tell(tmp_path: Path) -> None:
         server.bind(str(tmp_path / "s"))
         watch_listeners([server])
         try:
-            assert "gunicorn_backlog" not in values(Processes())
+            assert "gunicorn_backlog" not in values(ProcessMetrics())
         finally:
             watch_listeners([])
 
@@ -257,9 +262,9 @@ def test_what_one_worker_told_no_other_takes_back(tmp_path: Path) -> None:
     one, other = CpuLedger(tmp_path, "life"), CpuLedger(tmp_path, "life")
 
     told = [
-        one.advance(lambda: Reading(100, (7,))),
-        other.advance(lambda: Reading(90, (7,))),
-        one.advance(lambda: Reading(130, (7,))),
+        one.advance(lambda: CpuReading(100, (7,))),
+        other.advance(lambda: CpuReading(90, (7,))),
+        one.advance(lambda: CpuReading(130, (7,))),
     ]
 
     assert told == [100, 100, 130]
@@ -269,10 +274,10 @@ def test_an_arbiter_that_leaves_takes_nothing_along(tmp_path: Path) -> None:
     ledger = CpuLedger(tmp_path, "life")
 
     told = [
-        ledger.advance(lambda: Reading(1000, (7,))),
-        ledger.advance(lambda: Reading(1200, (7, 8))),
-        ledger.advance(lambda: Reading(150, (8,))),
-        ledger.advance(lambda: Reading(170, (8,))),
+        ledger.advance(lambda: CpuReading(1000, (7,))),
+        ledger.advance(lambda: CpuReading(1200, (7, 8))),
+        ledger.advance(lambda: CpuReading(150, (8,))),
+        ledger.advance(lambda: CpuReading(170, (8,))),
     ]
 
     assert told == [1000, 1200, 1200, 1220]
@@ -282,14 +287,14 @@ def test_an_arbiter_that_leaves_takes_nothing_along(tmp_path: Path) -> None:
 def test_another_life_or_none_is_a_new_beginning(tmp_path: Path, before: bytes) -> None:
     (tmp_path / ".cpu").write_bytes(before)
 
-    assert CpuLedger(tmp_path, "life").advance(lambda: Reading(3, (7,))) == 3
+    assert CpuLedger(tmp_path, "life").advance(lambda: CpuReading(3, (7,))) == 3
 
 
 def test_who_holds_it_for_ever_is_not_waited_for(tmp_path: Path) -> None:
     ledger = CpuLedger(tmp_path, "life")
-    ledger.advance(lambda: Reading(3, (7,)))
+    ledger.advance(lambda: CpuReading(3, (7,)))
 
     with (tmp_path / ".cpu").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(BlockingIOError):
-            ledger.advance(lambda: Reading(4, (7,)))
+            ledger.advance(lambda: CpuReading(4, (7,)))

@@ -118,7 +118,7 @@ def test_nothing_goes_back_while_workers_are_killed(directory: Path, collected: 
     # Each may have died between the counter and the bucket of its last observation.
     assert abs(found[OBSERVED] - found[COUNT]) <= kills
     assert decreases == 0
-    assert len(list(directory.glob("counter_*.tally"))) <= 5
+    assert len(list(directory.glob("counter_*.columnar"))) <= 5
     assert not list(directory.glob("*.corrupt"))
     assert not STORAGE.problems.uncounted()
 

@@ -158,7 +158,7 @@ def test_a_process_forked_inside_leaves_the_counting_to_its_parent(
 ) -> None:
     from pathlib import Path
 
-    STORAGE.use(Path(tmp_path))
+    STORAGE.switch_to(Path(tmp_path))
     with track_agent("a"):
         pid = os.fork()
         if pid:

@@ -1,7 +1,7 @@
 """
 The numbers of one file of prometheus_client's format.
 
-Its places are kept as one `itemgetter`: reading ten thousand numbers is then a single call.
+Its positions are kept as one `itemgetter`: reading ten thousand numbers is then a single call.
 
 The reading side of a tally.
 
@@ -30,37 +30,37 @@ from typing import Any, Final
 
 from atom_platform.metrics.samples import FamilySamples, Labels, Sample
 from atom_platform.metrics.scrape.series_table import NUMBERS, SeriesTable
-from atom_platform.metrics.storage.client_format import CorruptFileError, FileReader, Key
-from atom_platform.metrics.storage.columnar_files import TallyReader
+from atom_platform.metrics.storage.client_format import CorruptFileError, Key, ValueFileReader
+from atom_platform.metrics.storage.columnar_files import ColumnarReader
 from atom_platform.metrics.storage.columnar_format import TEXT_AT
 
-__all__ = ["Gauges", "Row", "Sums", "TallyRow"]
+__all__ = ["ClientFileValues", "ColumnarFileValues", "FileValues", "KindTotals", "MergedGauges"]
 
 
-class Row:
+class ClientFileValues:
     """
-    The row of the file that *reader* reads; see `TallyRow`.
+    The row of the file that *reader* reads; see `ColumnarFileValues`.
 
     Raises:
-        CorruptFileError: From `learn`, when the file is not what it should be.
+        CorruptFileError: From `load_new`, when the file is not what it should be.
     """
 
-    def __init__(self, reader: FileReader, table: SeriesTable) -> None:
+    def __init__(self, reader: ValueFileReader, table: SeriesTable) -> None:
         self.reader = reader
         self.table = table
         self._getter: Any = None
-        self._places: list[int] = []
+        self._positions: list[int] = []
         self.numbers = array(NUMBERS, [0])
         self.values = array("d", [0.0])
 
-    def learn(self) -> None:
+    def load_new(self) -> None:
         """Number the cells that were appended to the file."""
         if entries := self.reader.appended():
-            keys, places = zip(*entries, strict=True)
-            self.numbers.extend(self.table.numbers(self.reader.name.kind, keys))
-            self._places += places
-            # Twice the first: of a single place, itemgetter would make no tuple.
-            self._getter = itemgetter(self._places[0], *self._places)
+            keys, positions = zip(*entries, strict=True)
+            self.numbers.extend(self.table.numbers_of_keys(self.reader.name.kind, keys))
+            self._positions += positions
+            # Twice the first: of a single position, itemgetter would make no tuple.
+            self._getter = itemgetter(self._positions[0], *self._positions)
 
     def refresh(self) -> list[int] | None:
         """Read the values anew, and return where one changed; None: look everywhere."""
@@ -93,7 +93,7 @@ class _Segment:
         self.last = b""
 
 
-class TallyRow:
+class ColumnarFileValues:
     """
     The numbers of the tally that *reader* reads.
 
@@ -106,33 +106,33 @@ class TallyRow:
         CorruptFileError: Likewise, it is not what it should be.
     """
 
-    def __init__(self, reader: TallyReader, table: SeriesTable) -> None:
+    def __init__(self, reader: ColumnarReader, table: SeriesTable) -> None:
         self.reader = reader
         self.table = table
         self._segments: list[_Segment] = []
         self.numbers = array(NUMBERS, [0])
         self.values = array("d", [0.0])
 
-    def learn(self) -> None:
+    def load_new(self) -> None:
         """Number what was added to the file."""
-        self.reader.follow()
+        self.reader.find_new_segments()
         for segment in self.reader.segments[len(self._segments) :]:
             self._segments.append(_Segment(segment))
         for known in self._segments:
             text = self.reader.text(known.segment, known.line_at)
             if known.line_at + len(text) != known.text_end:
-                self._read(known, text)
+                self._parse_text(known, text)
 
-    def _read(self, known: _Segment, text: bytes) -> None:
+    def _parse_text(self, known: _Segment, text: bytes) -> None:
         """Take in *text*, which begins with the line that was the last one so far."""
         begin, end = known.segment
         empty, *lines = text.split(b"\n")
-        # A line has one tab more than roles; checked before the table learns any of it.
+        # A line has one tab more than sample_ids; checked before the table learns any of it.
         cells = known.cells - known.line_cells + text.count(b"\t") - len(lines)
         text_end = known.line_at + len(text)
         if empty or TEXT_AT + text_end + 8 * cells > end - begin:
             raise CorruptFileError(f"{cells} numbers in {end - begin} bytes")
-        numbers = self.table.of_lines(self.reader.name.kind, lines)
+        numbers = self.table.numbers_of_lines(self.reader.name.kind, lines)
         size = self.numbers.itemsize
         self.numbers.frombytes(b"".join(numbers)[size * known.line_cells :])
         self.values.frombytes(bytes(8 * (len(self.numbers) - len(self.values))))
@@ -152,11 +152,11 @@ class TallyRow:
             now, last = self.reader.copy(known.end - size, known.end), known.last
             known.last = now
             if now != last:
-                places = self._places(now, last, at, look=changed is not None)
-                changed = None if places is None or changed is None else changed + places
+                positions = self._take_over(now, last, at, look=changed is not None)
+                changed = None if positions is None or changed is None else changed + positions
         return changed
 
-    def _places(self, now: bytes, last: bytes, first: int, *, look: bool) -> list[int] | None:
+    def _take_over(self, now: bytes, last: bytes, first: int, *, look: bool) -> list[int] | None:
         """Take over *now*; return where it differs from *last* if to *look* is worth it."""
         size, end = len(now), first + len(now) // 8
         former, values = self.values[first:end], array("d", now)
@@ -178,39 +178,42 @@ class TallyRow:
         return found
 
 
+#: The values of one file, whichever format it has.
+FileValues = ClientFileValues | ColumnarFileValues
+
 #: From one total in so many on, all are added up: that is less work for each.
 _WHOLE_FROM: Final = 8
 #: So many rows are added up in one go, without a list of sums for each.
 _AT_ONCE: Final = 16
 
 
-class _Order:
-    """Where in a row's values the numbers are: place 0, a value of 0, stands for those it lacks."""
+class _ValueOrder:
+    """Positions of all numbers in a row of values; position 0, always 0.0, stands for missing ones."""
 
     def __init__(self, numbers: array[int], size: int) -> None:
         self.numbers, self.size = numbers[:], size
-        places = [0] * size
+        positions = [0] * size
         #: Further cells of a number that the row has already.
         self.extras: list[tuple[int, int]] = []
-        for place, number in enumerate(numbers):
-            if number and places[number]:
-                self.extras.append((number, place))
+        for position, number in enumerate(numbers):
+            if number and positions[number]:
+                self.extras.append((number, position))
             elif number:
-                places[number] = place
-        self.places = tuple(places)
-        # Twice the first: of a single place, itemgetter would make no tuple.
-        self.getter: Any = itemgetter(*self.places) if size > 1 else lambda values: (values[0],)
+                positions[number] = position
+        self.positions = tuple(positions)
+        # Twice the first: of a single position, itemgetter would make no tuple.
+        self.getter: Any = itemgetter(*self.positions) if size > 1 else lambda values: (values[0],)
 
     def fits(self, numbers: array[int], size: int) -> bool:
         """Return whether it is the order of a row of *numbers*."""
         return self.size == size and self.numbers == numbers
 
 
-def _sum(one: Iterable[float], other: Iterable[float]) -> Iterator[float]:
+def _add_pairwise(one: Iterable[float], other: Iterable[float]) -> Iterator[float]:
     return map(add, one, other)
 
 
-class Sums:
+class KindTotals:
     """
     The sums of one kind.
 
@@ -221,60 +224,62 @@ class Sums:
     def __init__(self, kind: str, table: SeriesTable) -> None:
         self._kind = kind
         self._table = table
-        self._rows: list[tuple[Row | TallyRow, _Order]] = []
+        self._rows: list[tuple[FileValues, _ValueOrder]] = []
         self.totals: list[float] = []
 
-    def update(self, read: Sequence[tuple[Row | TallyRow, list[int] | None]]) -> None:
+    def update(self, read: Sequence[tuple[FileValues, list[int] | None]]) -> None:
         """Take over what changed in the rows *read*, which are all there are."""
         size = self._table.size(self._kind)
         whole = [row for row, _ in read] != [row for row, _ in self._rows]
         if whole or len(self.totals) != size or any(changed is None for _, changed in read):
-            self._order([row for row, _ in read], size)
-            self._add_up(size)
+            self._set_order([row for row, _ in read], size)
+            self._sum_all(size)
             return
-        numbers = {row.numbers[place] for row, changed in read for place in changed or ()}
+        numbers = {row.numbers[position] for row, changed in read for position in changed or ()}
         if len(numbers) * _WHOLE_FROM > size or any(order.extras for _, order in self._rows):
-            self._add_up(size)
+            self._sum_all(size)
             return
         for number in numbers:
             total = 0.0
             for row, order in self._rows:
-                total += row.values[order.places[number]]
+                total += row.values[order.positions[number]]
             self.totals[number] = total
-        self._table.mark(self._kind, numbers)
+        self._table.mark_stale(self._kind, numbers)
 
-    def _order(self, rows: list[Row | TallyRow], size: int) -> None:
+    def _set_order(self, rows: list[FileValues], size: int) -> None:
         orders = {id(row): order for row, order in self._rows}
         self._rows = []
-        last: _Order | None = None
+        last: _ValueOrder | None = None
         for row in rows:
             order = orders.get(id(row))
             if order is None or not order.fits(row.numbers, size):
                 # Workers of one service mostly met the same things in the same order.
                 same = last is not None and last.fits(row.numbers, size)
-                order = last if same and last is not None else _Order(row.numbers, size)
+                order = last if same and last is not None else _ValueOrder(row.numbers, size)
             self._rows.append((row, order))
             last = order
 
-    def _add_up(self, size: int) -> None:
+    def _sum_all(self, size: int) -> None:
         totals = [0.0] * size
         # Workers that met the same things in the same order are added up in that, if they come
-        # first: each number is the same sum, put in its place once.
-        alike = self._alike()
+        # first: each number is the same sum, put in its position once.
+        alike = self._rows_in_same_order()
         if alike:
             order = self._rows[0][1]
             sums: Iterable[float] = repeat(0.0)
             for at in range(0, len(alike), _AT_ONCE):
-                sums = list(reduce(_sum, [row.values for row in alike[at : at + _AT_ONCE]], sums))
+                sums = list(
+                    reduce(_add_pairwise, [row.values for row in alike[at : at + _AT_ONCE]], sums)
+                )
             totals = list(order.getter(sums))
         for row, order in self._rows[len(alike) :]:
-            totals = list(_sum(totals, order.getter(row.values)))
-            for number, place in order.extras:
-                totals[number] += row.values[place]
+            totals = list(_add_pairwise(totals, order.getter(row.values)))
+            for number, position in order.extras:
+                totals[number] += row.values[position]
         self.totals = totals
-        self._table.mark(self._kind)
+        self._table.mark_stale(self._kind)
 
-    def _alike(self) -> list[Row | TallyRow]:
+    def _rows_in_same_order(self) -> list[FileValues]:
         """Return the first rows, as far as they have the same order."""
         first = self._rows[0][1] if self._rows else None
         if first is None or first.extras:
@@ -282,7 +287,7 @@ class Sums:
         return [row for row, _ in takewhile(lambda each: each[1] is first, self._rows)]
 
 
-class Gauges:
+class MergedGauges:
     """Takes the cells of one file after the other; `families` gives what they come to."""
 
     def __init__(self) -> None:
@@ -303,21 +308,21 @@ class Gauges:
         for key, value, timestamp in cells:
             self._help.setdefault(key.family, key.help)
             values = self._values.setdefault(key.family, {})
-            place = key.sample, key.labels
+            position = key.sample, key.labels
             if mode == "all":
                 values[key.sample, (*key.labels, ("pid", writer))] = value
             elif mode == "sum":
-                values[place] = values.get(place, 0.0) + value
+                values[position] = values.get(position, 0.0) + value
             elif mode == "mostrecent":
                 # One that was never set has the time 0, and is not exposed.
                 at = key.family, key.sample, key.labels
                 if self._times.get(at, 0.0) < timestamp:
                     self._times[at] = timestamp
-                    values[place] = value
+                    values[position] = value
             else:
-                known = values.setdefault(place, value)
+                known = values.setdefault(position, value)
                 if value < known if mode == "min" else value > known:
-                    values[place] = value
+                    values[position] = value
 
     def families(self) -> list[FamilySamples]:
         """Return the families, in no order."""
@@ -326,7 +331,7 @@ class Gauges:
                 name,
                 "gauge",
                 self._help[name],
-                [Sample(*place, value) for place, value in sorted(values.items())],
+                [Sample(*position, value) for position, value in sorted(values.items())],
             )
             for name, values in self._values.items()
         ]

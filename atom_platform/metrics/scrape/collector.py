@@ -20,38 +20,44 @@ from pathlib import Path
 from typing import Final
 
 from atom_platform.metrics.samples import Exemplar, FamilySamples, Labels, Sample
-from atom_platform.metrics.scrape.aggregate import Gauges, Row, Sums, TallyRow
-from atom_platform.metrics.scrape.live_files import (
-    counting_files,
-    is_alive,
-    outlives_its_name,
-    reading_order,
-    restore,
+from atom_platform.metrics.scrape.aggregate import (
+    ClientFileValues,
+    ColumnarFileValues,
+    FileValues,
+    KindTotals,
+    MergedGauges,
 )
-from atom_platform.metrics.scrape.series_table import SeriesTable, without_bound
-from atom_platform.metrics.scrape.summed_family import AddedFamily
+from atom_platform.metrics.scrape.live_files import (
+    is_writer_alive,
+    list_live_files,
+    reading_order,
+    restore_deleted_file,
+    survives_deletion,
+)
+from atom_platform.metrics.scrape.series_table import SeriesTable, split_bound
+from atom_platform.metrics.scrape.summed_family import SummedFamily
 from atom_platform.metrics.storage.client_format import (
     CorruptFileError,
     FileName,
-    FileReader,
     Key,
+    ValueFileReader,
     parse_key,
 )
-from atom_platform.metrics.storage.columnar_files import TallyReader
-from atom_platform.metrics.storage.columnar_format import ADDED_KINDS
-from atom_platform.metrics.storage.directory import belongs
+from atom_platform.metrics.storage.columnar_files import ColumnarReader
+from atom_platform.metrics.storage.columnar_format import SUMMED_KINDS
+from atom_platform.metrics.storage.directory import may_count_in
 from atom_platform.metrics.storage.exemplars import EXEMPLARS_KIND, read_exemplars
 from atom_platform.metrics.storage.storage import STORAGE, Storage
 from atom_platform.metrics.storage.value_files import Cell
 
-__all__ = ["Collection", "Collector", "Exemplars", "without_garbage_collection"]
+__all__ = ["Collector", "Exemplars", "MetricsSnapshot", "garbage_collection_paused"]
 
 #: By family and labels, then by the bucket's upper bound.
 Exemplars = dict[tuple[str, Labels], dict[float, Exemplar]]
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class MetricsSnapshot:
     """
     What all processes had counted at one moment.
 
@@ -75,14 +81,14 @@ class Collection:
         ]
         return sorted([*added, *self.gauges], key=lambda family: family.name)
 
-    def samples(self, family: AddedFamily | FamilySamples) -> list[Sample]:
+    def samples(self, family: SummedFamily | FamilySamples) -> list[Sample]:
         """Return the samples of *family*, which is one of the collection's."""
         if isinstance(family, FamilySamples):
             return family.samples
         return [
             sample
-            for piece in family.pieces()
-            for series in piece.series
+            for chunk in family.chunks()
+            for series in chunk.series
             for sample in series.samples(
                 self.totals[family.kind], self.exemplars.get((family.name, series.labels))
             )
@@ -90,7 +96,7 @@ class Collection:
 
 
 @contextmanager
-def without_garbage_collection() -> Iterator[None]:
+def garbage_collection_paused() -> Iterator[None]:
     """
     Learn something large that stays.
 
@@ -126,52 +132,54 @@ class Collector:
         self,
         storage: Storage = STORAGE,
         *,
-        alive: Callable[[str], bool] = is_alive,
+        alive: Callable[[str], bool] = is_writer_alive,
         seed: Callable[[SeriesTable], None] = lambda table: None,
     ) -> None:
         self._seed = seed
         self.table = SeriesTable()
-        self._rows: dict[Path, Row | TallyRow] = {}
-        self._sums: dict[str, Sums] = {}
+        self._rows: dict[Path, FileValues] = {}
+        self._sums: dict[str, KindTotals] = {}
         self._had_memory = False
         self._storage = storage
         self._alive = alive
         self._tables: dict[Path, dict[bytes, int]] = {}
-        self._readers: dict[Path, FileReader | TallyReader] = {}
+        self._readers: dict[Path, ValueFileReader | ColumnarReader] = {}
         self._keys: dict[bytes, Key] = {}
         seed(self.table)
 
-    def collect(self) -> Collection:
+    def collect(self) -> MetricsSnapshot:
         """Return everything. Never raises for what it reads."""
-        with without_garbage_collection():
-            return self._collected()
+        with garbage_collection_paused():
+            return self._collect_once_stable()
 
-    def _collected(self) -> Collection:
+    def _collect_once_stable(self) -> MetricsSnapshot:
         for _ in range(_ATTEMPTS):
             table = self.table
-            gauges, exemplars = Gauges(), Exemplars()
-            totals = self._added(list(self._read(gauges, exemplars)))
+            gauges, exemplars = MergedGauges(), Exemplars()
+            totals = self._update_totals(list(self._read(gauges, exemplars)))
             totals = self._with_memory(totals, gauges, exemplars)
             if table is self.table:
                 break  # no file vanished meanwhile and took its series with it
-        return Collection(self.table, totals, self._shown(gauges), exemplars)
+        return MetricsSnapshot(self.table, totals, self._visible_gauges(gauges), exemplars)
 
-    def _read(self, gauges: Gauges, exemplars: Exemplars) -> Iterator[Row | TallyRow]:
+    def _read(self, gauges: MergedGauges, exemplars: Exemplars) -> Iterator[FileValues]:
         """Read every file, and yield the rows of those whose values are added up."""
         for path, name in self._listed():
             with self._tolerating(path):
                 reader = self._reader(path, name)
                 if reader is None:
                     continue
-                if isinstance(reader, FileReader) and name.kind not in ADDED_KINDS:
+                if isinstance(reader, ValueFileReader) and name.kind not in SUMMED_KINDS:
                     self._read_latest(reader, gauges, exemplars)
                     continue
                 row = self._rows.get(path) or self._row(reader)
-                row.learn()
+                row.load_new()
                 self._rows[path] = row
                 yield row
 
-    def _read_latest(self, reader: FileReader, gauges: Gauges, exemplars: Exemplars) -> None:
+    def _read_latest(
+        self, reader: ValueFileReader, gauges: MergedGauges, exemplars: Exemplars
+    ) -> None:
         entries = self._entries(reader)
         cells, name = reader.cells, reader.name
         if name.kind == EXEMPLARS_KIND:
@@ -181,53 +189,53 @@ class Collector:
             found = [(self._key(key), cells[at], cells[at + 1]) for key, at in entries.items()]
             gauges.add(name.kind, name.writer, found)
 
-    def _row(self, reader: FileReader | TallyReader) -> Row | TallyRow:
-        if isinstance(reader, TallyReader):
-            return TallyRow(reader, self.table)
+    def _row(self, reader: ValueFileReader | ColumnarReader) -> FileValues:
+        if isinstance(reader, ColumnarReader):
+            return ColumnarFileValues(reader, self.table)
         reader.rewind()
-        return Row(reader, self.table)
+        return ClientFileValues(reader, self.table)
 
     def _listed(self) -> list[tuple[Path, FileName]]:
         storage = self._storage
         # Without a place of its own it could not ask whose live gauges are alive.
-        place = storage.take_place()
-        if storage.directory is None or not belongs(storage.directory):
+        slot_files = storage.claim_slot()
+        if storage.directory is None or not may_count_in(storage.directory):
             return []
         try:
-            found = counting_files(storage.directory, place, alive=self._alive)
+            found = list_live_files(storage.directory, slot_files, alive=self._alive)
         except OSError as error:
             self._skip(storage.directory, error)
             return []
         for path in self._readers.keys() - {path for path, _ in found}:
             reader = self._readers[path]
-            if outlives_its_name(reader):
-                restore(reader, storage)
+            if survives_deletion(reader):
+                restore_deleted_file(reader, storage)
                 found.append((path, reader.name))
             else:
                 self._drop(path)
         return sorted(found, key=lambda item: reading_order(*item))
 
-    def _reader(self, path: Path, name: FileName) -> FileReader | TallyReader | None:
+    def _reader(self, path: Path, name: FileName) -> ValueFileReader | ColumnarReader | None:
         reader = self._readers.get(path)
         try:
             if reader is None or not reader.is_same_file():
                 self._drop(path)
-                kind = TallyReader if name.is_tally else FileReader
+                kind = ColumnarReader if name.is_columnar else ValueFileReader
                 reader = self._readers[path] = kind(path, name)
         except FileNotFoundError:
-            if reader is None or not outlives_its_name(reader):
+            if reader is None or not survives_deletion(reader):
                 self._drop(path)  # gone since it was listed
                 return None
         return reader
 
-    def _added(self, rows: list[Row | TallyRow]) -> dict[str, list[float]]:
+    def _update_totals(self, rows: list[FileValues]) -> dict[str, list[float]]:
         """Return the totals of *rows*, by kind."""
-        read: list[tuple[Row | TallyRow, list[int] | None]] = []
+        read: list[tuple[FileValues, list[int] | None]] = []
         for row in rows:
             with self._tolerating(row.reader.path):
                 read.append((row, row.refresh()))
-        for kind in ADDED_KINDS:
-            sums = self._sums.get(kind) or Sums(kind, self.table)
+        for kind in SUMMED_KINDS:
+            sums = self._sums.get(kind) or KindTotals(kind, self.table)
             self._sums[kind] = sums
             # Rows of a former table wait for the next attempt.
             sums.update(
@@ -240,17 +248,17 @@ class Collector:
         return {kind: sums.totals for kind, sums in self._sums.items()}
 
     def _with_memory(
-        self, totals: dict[str, list[float]], gauges: Gauges, exemplars: Exemplars
+        self, totals: dict[str, list[float]], gauges: MergedGauges, exemplars: Exemplars
     ) -> dict[str, list[float]]:
         """Return *totals* with what is counted in memory; *gauges* and *exemplars* get theirs."""
-        place = self._storage.place
-        writer = f"slot{place.slot}" if place else "memory"
+        slot_files = self._storage.slot_files
+        writer = f"slot{slot_files.slot}" if slot_files else "memory"
         with self._storage.lock:
             tables = [(kind, dict(table.entries)) for kind, table in self._storage.in_memory()]
         if tables or self._had_memory:
             totals = {kind: list(each) for kind, each in totals.items()}
             for kind in totals:
-                self.table.mark(kind)
+                self.table.mark_stale(kind)
         self._had_memory = bool(tables)
         for kind, cells in tables:
             values = [(key, table[at], table[at + 1]) for key, (table, at) in cells.items()]
@@ -259,7 +267,7 @@ class Collector:
             elif kind.startswith("gauge"):
                 gauges.add(kind, writer, [(self._key(key), v, t) for key, v, t in values])
             else:
-                numbers = self.table.numbers(kind, cells)
+                numbers = self.table.numbers_of_keys(kind, cells)
                 added = totals.setdefault(kind, [])
                 added += [0.0] * (self.table.size(kind) - len(added))
                 for number, (_, value, _) in zip(numbers, values, strict=True):
@@ -268,17 +276,17 @@ class Collector:
 
     def _merge_exemplars(self, cells: Mapping[bytes, Cell], exemplars: Exemplars) -> None:
         for key, exemplar in read_exemplars(cells):
-            labels, bound = without_bound(self._key(key))
+            labels, bound = split_bound(self._key(key))
             if bound is not None:
                 known = exemplars.setdefault((self._key(key).family, labels), {})
                 if bound not in known or known[bound].timestamp < exemplar.timestamp:
                     known[bound] = exemplar
 
-    def _shown(self, gauges: Gauges) -> list[FamilySamples]:
+    def _visible_gauges(self, gauges: MergedGauges) -> list[FamilySamples]:
         # Of two metrics with one name only one can be exposed.
         return [each for each in gauges.families() if each.name not in self.table.families]
 
-    def _entries(self, reader: FileReader) -> dict[bytes, int]:
+    def _entries(self, reader: ValueFileReader) -> dict[bytes, int]:
         entries = self._tables.setdefault(reader.path, {})
         entries.update(reader.appended())
         return entries

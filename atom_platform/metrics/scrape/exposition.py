@@ -24,25 +24,25 @@ from prometheus_client.samples import Sample as ClientSample
 
 from atom_platform.metrics.recording import ERRORS
 from atom_platform.metrics.samples import Exemplar, FamilySamples, Labels, Sample
-from atom_platform.metrics.scrape.collector import Collection
-from atom_platform.metrics.scrape.gzip_cache import Gzip
+from atom_platform.metrics.scrape.collector import MetricsSnapshot
+from atom_platform.metrics.scrape.gzip_cache import GzipCache
 from atom_platform.metrics.scrape.series import label_text, value_text
-from atom_platform.metrics.scrape.summed_family import AddedFamily, Piece
+from atom_platform.metrics.scrape.summed_family import SummedFamily, TextChunk
 
 __all__ = [
-    "EndOfFile",
+    "END_OF_EXPOSITION",
     "Exposition",
-    "Format",
-    "added_lines",
-    "expose",
-    "head",
-    "is_plain",
-    "negotiated",
+    "ExpositionFormat",
+    "family_header",
+    "has_plain_names",
+    "negotiate",
+    "render",
     "sample_lines",
+    "summed_lines",
 ]
 
 #: How an OpenMetrics exposition ends; one that does not was cut off.
-EndOfFile: Final = b"# EOF\n"
+END_OF_EXPOSITION: Final = b"# EOF\n"
 
 #: Names that are remembered; those of a service are a hundred.
 _REMEMBERED: Final = 1024
@@ -50,11 +50,11 @@ _PLAIN_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _PLAIN_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
-def is_plain(family: AddedFamily | FamilySamples) -> bool:
+def has_plain_names(family: SummedFamily | FamilySamples) -> bool:
     """Return whether every name in *family* can be written as it is."""
     if not _is_plain_name(family.name):
         return False
-    if isinstance(family, AddedFamily):
+    if isinstance(family, SummedFamily):
         names = family.label_names
     else:
         names = {name for sample in family.samples for name, _ in sample.labels}
@@ -72,7 +72,7 @@ def _is_plain_label(name: str) -> bool:
 
 
 @functools.lru_cache(_REMEMBERED)
-def head(name: str, kind: str, help_text: str, *, openmetrics: bool) -> bytes:
+def family_header(name: str, kind: str, help_text: str, *, openmetrics: bool) -> bytes:
     """Return the lines that come before a family's first sample."""
     help_text = help_text.replace("\\", r"\\").replace("\n", r"\n")
     if openmetrics:
@@ -82,18 +82,18 @@ def head(name: str, kind: str, help_text: str, *, openmetrics: bool) -> bytes:
     return f"# HELP {name} {help_text}\n# TYPE {name} {kind}\n".encode()
 
 
-def added_lines(
-    family: AddedFamily,
+def summed_lines(
+    family: SummedFamily,
     totals: list[float],
     exemplars: Mapping[tuple[str, Labels], dict[float, Exemplar]],
 ) -> list[bytes]:
-    """Return the text of *family* in pieces; exemplars only if there are any given."""
+    """Return the text of *family* in chunks; exemplars only if there are any given."""
     texts = family.texts(totals)
     if not exemplars or not any(name == family.name for name, _ in exemplars):
         return texts
     return [
-        _with_exemplars(family.name, piece, text, exemplars)
-        for piece, text in zip(family.pieces(), texts, strict=True)
+        _with_exemplars(family.name, chunk, text, exemplars)
+        for chunk, text in zip(family.chunks(), texts, strict=True)
     ]
 
 
@@ -106,23 +106,23 @@ def sample_lines(samples: Iterable[Sample]) -> bytes:
 
 def _with_exemplars(
     family: str,
-    piece: Piece,
+    chunk: TextChunk,
     text: bytes,
     exemplars: Mapping[tuple[str, Labels], dict[float, Exemplar]],
 ) -> bytes:
-    found = [exemplars.get((family, each.labels)) for each in piece.series]
+    found = [exemplars.get((family, each.labels)) for each in chunk.series]
     if not any(found):
         return text
     lines = text.split(b"\n")  # not splitlines: labels may hold a \r
     begin = 0
-    for series, of_buckets in zip(piece.series, found, strict=True):
+    for series, of_buckets in zip(chunk.series, found, strict=True):
         for at, bound in enumerate(series.bounds() if of_buckets else (), begin):
             exemplar = of_buckets and of_buckets.get(bound)
             if exemplar:
                 value = value_text(exemplar.value)
                 told = f' # {{trace_id="{exemplar.trace_id}"}} {value} {exemplar.timestamp}'
                 lines[at] += told.encode()
-        begin += series.height()
+        begin += series.line_count()
     return b"\n".join(lines)
 
 
@@ -145,7 +145,7 @@ class Exposition:
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class ExpositionFormat:
     """
     What a scraper asked for.
 
@@ -158,62 +158,66 @@ class Format:
     names: frozenset[str]
 
 
-def negotiated(*, accept: str = "", accept_encoding: str = "", names: Sequence[str] = ()) -> Format:
+def negotiate(
+    *, accept: str = "", accept_encoding: str = "", names: Sequence[str] = ()
+) -> ExpositionFormat:
     """Return the format for these headers; whatever they hold, it is one."""
     _, content_type = _chosen(accept)
-    return Format(content_type, _accepts_gzip(accept_encoding), frozenset(names))
+    return ExpositionFormat(content_type, _accepts_gzip(accept_encoding), frozenset(names))
 
 
-def expose(collection: Collection, wanted: Format, gzip: Gzip | None = None) -> Exposition:
+def render(
+    snapshot: MetricsSnapshot, wanted: ExpositionFormat, gzip: GzipCache | None = None
+) -> Exposition:
     """
-    Return *collection* in the format *wanted*.
+    Return *snapshot* in the format *wanted*.
 
     Args:
         gzip: What has compressed the former ones, and remembers.
     """
     openmetrics = wanted.content_type.startswith("application/openmetrics-text")
-    families: list[AddedFamily | FamilySamples] = [*collection.table.families.values()]
-    families += collection.gauges
+    families: list[SummedFamily | FamilySamples] = [*snapshot.table.families.values()]
+    families += snapshot.gauges
     lines: list[bytes] = []
     for family in sorted(families, key=lambda each: each.name):
-        lines += _family_lines(family, collection, wanted, openmetrics=openmetrics)
+        lines += _family_lines(family, snapshot, wanted, openmetrics=openmetrics)
     if lines and openmetrics:
-        lines.append(EndOfFile)
-    body = (gzip or Gzip()).of(lines) if lines and wanted.gzipped else b"".join(lines)
+        lines.append(END_OF_EXPOSITION)
+    body = (gzip or GzipCache()).compress(lines) if lines and wanted.gzipped else b"".join(lines)
     return Exposition(body, wanted.content_type, wanted.gzipped)
 
 
 def _family_lines(
-    family: AddedFamily | FamilySamples,
-    collection: Collection,
-    wanted: Format,
+    family: SummedFamily | FamilySamples,
+    snapshot: MetricsSnapshot,
+    wanted: ExpositionFormat,
     *,
     openmetrics: bool,
 ) -> list[bytes]:
     whole = not wanted.names or bool(wanted.names & {family.name, f"{family.name}_total"})
-    exemplars = collection.exemplars if openmetrics else {}
+    exemplars = snapshot.exemplars if openmetrics else {}
     escaping = wanted.content_type.partition("escaping=")[2]
-    if whole and escaping in _LEAVING_PLAIN_NAMES and is_plain(family):
-        first = head(family.name, family.kind, family.help, openmetrics=openmetrics)
-        if isinstance(family, AddedFamily):
-            return [first, *added_lines(family, collection.totals[family.kind], exemplars)]
+    if whole and escaping in _LEAVING_PLAIN_NAMES and has_plain_names(family):
+        first = family_header(family.name, family.kind, family.help, openmetrics=openmetrics)
+        if isinstance(family, SummedFamily):
+            return [first, *summed_lines(family, snapshot.totals[family.kind], exemplars)]
         return [first, sample_lines(family.samples)]
-    samples = collection.samples(family)
+    samples = snapshot.samples(family)
     if not whole:
         samples = [sample for sample in samples if sample.name in wanted.names]
         if not samples:
             return []
-    return [_left_to_client(family, samples, wanted.content_type)]
+    return [_render_with_client(family, samples, wanted.content_type)]
 
 
-def _left_to_client(
-    family: AddedFamily | FamilySamples, samples: Iterable[Sample], content_type: str
+def _render_with_client(
+    family: SummedFamily | FamilySamples, samples: Iterable[Sample], content_type: str
 ) -> bytes:
     encoder, _ = _chosen(content_type)
     metric = Metric("unnamed", family.help, family.kind)
     metric.name = family.name
     metric.samples = [_client_sample(each) for each in samples]
-    return encoder(_Registry(metric)).removesuffix(EndOfFile)
+    return encoder(_Registry(metric)).removesuffix(END_OF_EXPOSITION)
 
 
 def _chosen(accept: str) -> tuple[Callable[[Any], bytes], str]:

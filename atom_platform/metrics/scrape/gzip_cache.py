@@ -7,12 +7,12 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-__all__ = ["Gzip"]
+__all__ = ["GzipCache"]
 
 #: Level 1: a fifth of the time of level 6, for text that any level makes small.
 _LEVEL: Final = 1
 _RAW: Final = -zlib.MAX_WBITS
-#: Smaller pieces are compressed together: to begin a block costs as much as a kilobyte does.
+#: Smaller chunks are compressed together: to begin a block costs as much as a kilobyte does.
 _LEAST_BYTES: Final = 16 * 1024
 
 #: RFC 1952: deflate, nothing known of time, file or system; made by the fastest method.
@@ -36,9 +36,9 @@ class _Block(NamedTuple):
     after: int
 
 
-class Gzip:
+class GzipCache:
     """
-    Compresses the pieces of a text into one member, and keeps what it made of each.
+    Compresses the chunks of a text into one member, and keeps what it made of each.
 
     Compressed text is about a fifteenth of the text. What neither of the last two texts had is
     forgotten: two, because scrapers may ask for two formats in turn.
@@ -48,12 +48,12 @@ class Gzip:
         self._last: dict[bytes, _Block] = {}
         self._before: dict[bytes, _Block] = {}
 
-    def of(self, pieces: Iterable[bytes]) -> bytes:
-        """Return the gzip of *pieces* in a row."""
+    def compress(self, chunks: Iterable[bytes]) -> bytes:
+        """Return the gzip of *chunks* in a row."""
         crc = size = 0
         made: dict[bytes, _Block] = {}
         parts = [_HEADER]
-        for block in _blocks(pieces):
+        for block in _blocks(chunks):
             known = self._last.get(block) or self._before.get(block)
             if known is None or known.before != crc:
                 compressed = known.compressed if known else _compressed(block)
@@ -67,21 +67,21 @@ class Gzip:
         return b"".join([*parts, _END, _TRAILER.pack(crc, size & 0xFFFFFFFF)])
 
 
-def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield *pieces*, those together that are small and follow each other."""
+def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield *chunks*, those together that are small and follow each other."""
     small: list[bytes] = []
     size = 0
-    for piece in pieces:
-        if len(piece) < _LEAST_BYTES:
-            small.append(piece)
-            size += len(piece)
+    for chunk in chunks:
+        if len(chunk) < _LEAST_BYTES:
+            small.append(chunk)
+            size += len(chunk)
             if size < _LEAST_BYTES:
                 continue
         if small:
             yield b"".join(small)
             small, size = [], 0
-        if len(piece) >= _LEAST_BYTES:
-            yield piece
+        if len(chunk) >= _LEAST_BYTES:
+            yield chunk
     if small:
         yield b"".join(small)
 

@@ -20,29 +20,35 @@ from typing import Final
 from atom_platform.metrics.storage.client_format import (
     CorruptFileError,
     FileName,
-    FileReader,
+    ValueFileReader,
     parse_name,
 )
-from atom_platform.metrics.storage.columnar_files import TallyFile, TallyReader
+from atom_platform.metrics.storage.columnar_files import ColumnarFile, ColumnarReader
 from atom_platform.metrics.storage.directory_lock import spill_directory
-from atom_platform.metrics.storage.slot_files import Place
+from atom_platform.metrics.storage.slot_files import SlotFiles
 from atom_platform.metrics.storage.storage import Storage
-from atom_platform.metrics.storage.value_files import CellFile
+from atom_platform.metrics.storage.value_files import ValueFile
 
-__all__ = ["counting_files", "is_alive", "outlives_its_name", "reading_order", "restore"]
+__all__ = [
+    "is_writer_alive",
+    "list_live_files",
+    "reading_order",
+    "restore_deleted_file",
+    "survives_deletion",
+]
 
 #: Names that are remembered: a scrape mostly finds those of the last one.
 _REMEMBERED: Final = 4096
 
 
-def counting_files(
-    directory: Path, place: Place | None, *, alive: Callable[[str], bool]
+def list_live_files(
+    directory: Path, slot_files: SlotFiles | None, *, alive: Callable[[str], bool]
 ) -> list[tuple[Path, FileName]]:
     """
     Return path and name of each file whose numbers describe something.
 
     Args:
-        place: This process's own, for the locks that say whose live gauges are alive.
+        slot_files: This process's own, for the locks that say whose live gauges are alive.
         alive: Whether the process behind a plain prometheus_client file still runs.
 
     Raises:
@@ -54,7 +60,7 @@ def counting_files(
             continue
         for each in os.listdir(parent):  # noqa: PTH208 — names suffice
             file = _file(parent, each)
-            if file is not None and _counts(file[1], place, alive):
+            if file is not None and _is_live(file[1], slot_files, alive):
                 found.append(file)
     return found
 
@@ -77,7 +83,7 @@ def reading_order(path: Path, name: FileName) -> tuple[str, bool, int, str, str]
     return name.kind, name.slot is None, number, name.writer, str(path.parent)
 
 
-def is_alive(writer: str) -> bool:
+def is_writer_alive(writer: str) -> bool:
     """Return whether the process that named its files *writer* runs."""
     if not (writer.isascii() and writer.isdigit()):
         return True  # not a pid but some other identifier that a library chose
@@ -90,43 +96,48 @@ def is_alive(writer: str) -> bool:
     return True
 
 
-def _counts(name: FileName, place: Place | None, alive: Callable[[str], bool]) -> bool:
+def _is_live(name: FileName, slot_files: SlotFiles | None, alive: Callable[[str], bool]) -> bool:
     if not name.is_live_gauge:
         return True
     if name.slot is None:
         return alive(name.writer)
     # Whoever is live has removed its predecessor's file by now, and files are opened by name after
     # this: what is then found under the name is the holder's own.
-    return place is not None and (
-        name.slot == place.slot or place.slots.live_holder(name.slot) is not None
+    return slot_files is not None and (
+        name.slot == slot_files.slot or slot_files.slots.live_holder(name.slot) is not None
     )
 
 
-def outlives_its_name(reader: FileReader | TallyReader) -> bool:
+def survives_deletion(reader: ValueFileReader | ColumnarReader) -> bool:
     """Return whether the numbers of a file count although its name is gone."""
     return reader.name.slot is not None and not reader.name.is_live_gauge
 
 
-def restore(reader: FileReader | TallyReader, storage: Storage) -> None:
+def restore_deleted_file(reader: ValueFileReader | ColumnarReader, storage: Storage) -> None:
     """Write the file of a slot without a holder again, unless somebody else just did."""
-    place, slot = storage.place, reader.name.slot
-    if place is None or slot is None or storage.holds(slot) or not place.slots.is_current():
+    slot_files, slot = storage.slot_files, reader.name.slot
+    if (
+        slot_files is None
+        or slot is None
+        or storage.is_slot_held(slot)
+        or not slot_files.slots.is_current()
+    ):
         return
-    if not place.slots.try_claim(slot):
+    if not slot_files.slots.try_claim(slot):
         return
     try:
         with contextlib.suppress(OSError, CorruptFileError):
             if not reader.path.exists():
                 file = (
-                    TallyFile(reader.path, reader.name.kind)
-                    if reader.name.is_tally
-                    else CellFile(reader.path)
+                    ColumnarFile(reader.path, reader.name.kind)
+                    if reader.name.is_columnar
+                    else ValueFile(reader.path)
                 )
                 for key, value, timestamp in reader.values():
                     cells, at = file.add(key)
                     cells[at] = value
-                    if not reader.name.is_tally:
+                    if not reader.name.is_columnar:
                         cells[at + 1] = timestamp
                 file.close()
     finally:
-        place.slots.give_back(slot)
+        slot_files.slots.release(slot)

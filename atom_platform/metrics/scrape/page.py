@@ -16,20 +16,20 @@ from typing import Final
 from atom_platform.forking import at_fork
 from atom_platform.metrics.defaults import completed_gauges, seed
 from atom_platform.metrics.definitions import METRICS_COLLECT_DURATION
-from atom_platform.metrics.process_metrics import Processes
+from atom_platform.metrics.process_metrics import ProcessMetrics
 from atom_platform.metrics.recording import HistogramFamily, count_problems
 from atom_platform.metrics.samples import FamilySamples
-from atom_platform.metrics.scrape.collector import Collection, Collector
-from atom_platform.metrics.scrape.exposition import Exposition, Format, expose
-from atom_platform.metrics.scrape.gzip_cache import Gzip
+from atom_platform.metrics.scrape.collector import Collector, MetricsSnapshot
+from atom_platform.metrics.scrape.exposition import Exposition, ExpositionFormat, render
+from atom_platform.metrics.scrape.gzip_cache import GzipCache
 from atom_platform.metrics.storage.storage import STORAGE
 
-__all__ = ["UNCACHED", "MetricsPage", "Scrape"]
+__all__ = ["NO_CACHE_HEADERS", "MetricsPage", "SharedScrape"]
 
 _MOVING_POLL_SECONDS: Final = 0.02
 
 
-class Scrape:
+class SharedScrape:
     """
     Collects for any number of scrapers at once.
 
@@ -52,16 +52,16 @@ class Scrape:
         self._lock = threading.Lock()
         self._started_at = -1
         self._collector: Collector | None = None
-        self._collection: Collection | None = None
-        self._answers: dict[Format, Exposition] = {}
-        self._gzip = Gzip()
+        self._collection: MetricsSnapshot | None = None
+        self._answers: dict[ExpositionFormat, Exposition] = {}
+        self._gzip = GzipCache()
         _scrapes.add(self)
 
-    def answer(self, wanted: Format) -> Exposition:
+    def answer(self, wanted: ExpositionFormat) -> Exposition:
         """Return everything in the format *wanted*."""
         return self.answers([wanted])[wanted]
 
-    def answers(self, wanted: Iterable[Format]) -> dict[Format, Exposition]:
+    def answers(self, wanted: Iterable[ExpositionFormat]) -> dict[ExpositionFormat, Exposition]:
         """Return everything in each of the formats *wanted*, all of one collection."""
         arrived_at = self._clock()
         STORAGE.heartbeat()
@@ -74,12 +74,12 @@ class Scrape:
                 self._answers.clear()
             for each in wanted:
                 if each not in self._answers:
-                    self._answers[each] = expose(self._collection, each, self._gzip)
+                    self._answers[each] = render(self._collection, each, self._gzip)
             answers = self._answers.copy()
         count_problems()
         return answers
 
-    def _collected(self) -> Collection:
+    def _collected(self) -> MetricsSnapshot:
         self._collector = self._collector or Collector(seed=seed)
         collection = self._collector.collect()
         computed = list(self._computed())
@@ -93,12 +93,12 @@ class Scrape:
         self._started_at = -1
         self._collector = self._collection = None
         self._answers = {}
-        self._gzip = Gzip()
+        self._gzip = GzipCache()
 
 
 #: Weak, and one hook for all: what is registered at the interpreter stays, and an application of a
 #: test would leave all that it had collected behind.
-_scrapes: Final[weakref.WeakSet[Scrape]] = weakref.WeakSet()
+_scrapes: Final[weakref.WeakSet[SharedScrape]] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
@@ -110,7 +110,7 @@ at_fork("scrape", after_in_child=_after_fork_in_child)
 
 
 #: Headers of every answer, after those of its content.
-UNCACHED: Final = (("Cache-Control", "no-store"), ("Vary", "Accept, Accept-Encoding"))
+NO_CACHE_HEADERS: Final = (("Cache-Control", "no-store"), ("Vary", "Accept, Accept-Encoding"))
 
 
 class MetricsPage:
@@ -123,14 +123,14 @@ class MetricsPage:
 
     def __init__(self, *, on_scrape: Callable[[], None] = lambda: None) -> None:
         self._on_scrape = on_scrape
-        self._scrape = Scrape(Processes().families)
+        self._scrape = SharedScrape(ProcessMetrics().families)
         self._durations = HistogramFamily(METRICS_COLLECT_DURATION)
 
-    def answer(self, wanted: Format) -> Exposition:
+    def answer(self, wanted: ExpositionFormat) -> Exposition:
         """Return everything as *wanted* by one request, and note how long that took."""
         return self.answers([wanted])[wanted]
 
-    def answers(self, wanted: Iterable[Format]) -> dict[Format, Exposition]:
+    def answers(self, wanted: Iterable[ExpositionFormat]) -> dict[ExpositionFormat, Exposition]:
         """
         Likewise for several requests at once, which share what is collected after this call.
 

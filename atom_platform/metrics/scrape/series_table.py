@@ -13,13 +13,17 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Final
 
-from atom_platform.metrics.samples import Identity, Labels
-from atom_platform.metrics.scrape.series import Role, Series, Shape
-from atom_platform.metrics.scrape.summed_family import AddedFamily
+from atom_platform.metrics.samples import Labels, SeriesKey
+from atom_platform.metrics.scrape.series import SampleId, Series, SeriesLayout
+from atom_platform.metrics.scrape.summed_family import SummedFamily
 from atom_platform.metrics.storage.client_format import CorruptFileError, Key, parse_key
-from atom_platform.metrics.storage.columnar_format import parse_identities, parse_rest, parse_role
+from atom_platform.metrics.storage.columnar_format import (
+    parse_line_tail,
+    parse_sample_id,
+    parse_series_keys,
+)
 
-__all__ = ["NUMBERS", "SeriesTable", "without_bound"]
+__all__ = ["NUMBERS", "SeriesTable", "split_bound"]
 
 #: How numbers are kept in arrays.
 NUMBERS: Final = "i"
@@ -30,44 +34,44 @@ class _Numbering:
 
     def __init__(self) -> None:
         #: Number 0 is nobody's: cells that cannot be exposed go there.
-        self.owners: list[tuple[Series, AddedFamily] | None] = [None]
+        self.owners: list[tuple[Series, SummedFamily] | None] = [None]
         self.keys: dict[bytes, int] = {}
         #: The numbers of each line, packed as `NUMBERS` are: most workers have the same lines.
         self.lines: dict[bytes, bytes] = {}
 
 
-class _Rest:
-    """What follows the identity in a line; mostly the same in all lines of a family."""
+class _LineTail:
+    """What follows the series_key in a line; mostly the same in all lines of a family."""
 
-    def __init__(self, family: str, help_text: str, roles: list[Role]) -> None:
-        self.help, self.roles = help_text, roles
-        self.shape = Shape(family, roles)
+    def __init__(self, family: str, help_text: str, sample_ids: list[SampleId]) -> None:
+        self.help, self.sample_ids = help_text, sample_ids
+        self.layout = SeriesLayout(family, sample_ids)
         # In the order of the lines, so that the totals of a series are one slice.
-        at = {role: offset for offset, role in enumerate(self.shape.roles)}
-        self.offsets = [at[role] for role in roles]
+        at = {sample_id: offset for offset, sample_id in enumerate(self.layout.sample_ids)}
+        self.offsets = [at[sample_id] for sample_id in sample_ids]
 
 
 class SeriesTable:
     """Every cell that was ever seen, by kind and number; it only grows."""
 
     def __init__(self) -> None:
-        self.families: dict[str, AddedFamily] = {}
+        self.families: dict[str, SummedFamily] = {}
         self._kinds: dict[str, _Numbering] = {}
-        self._roles: dict[bytes, Role] = {}
-        self._rests: dict[tuple[str, bytes], _Rest] = {}
+        self._sample_ids: dict[bytes, SampleId] = {}
+        self._tails: dict[tuple[str, bytes], _LineTail] = {}
 
     def size(self, kind: str) -> int:
         """Return how many numbers there are of *kind*, 0 included."""
         return len(self._numbering(kind).owners)
 
-    def family(self, name: str, kind: str, help_text: str) -> AddedFamily:
+    def family(self, name: str, kind: str, help_text: str) -> SummedFamily:
         """Return the family, made if it is new: exposed from then on, with or without series."""
         family = self.families.get(name)
         if family is None:
-            family = self.families[name] = AddedFamily(name, kind, help_text)
+            family = self.families[name] = SummedFamily(name, kind, help_text)
         return family
 
-    def numbers(self, kind: str, keys: Iterable[bytes]) -> list[int]:
+    def numbers_of_keys(self, kind: str, keys: Iterable[bytes]) -> list[int]:
         """
         Return the numbers of the cells of *keys* in prometheus_client's files of *kind*.
 
@@ -77,13 +81,13 @@ class SeriesTable:
         known = self._numbering(kind).keys
         keys = list(keys)
         new = [(key, *_split(kind, parse_key(key))) for key in keys if key not in known]
-        for key, parsed, labels, role in new:
+        for key, parsed, labels, sample_id in new:
             family = self.family(parsed.family, kind, parsed.help)
-            identity = (parsed.family, *chain(*labels))
-            known[key] = self._numbered(kind, family, identity, [role])[0]
+            series_key = (parsed.family, *chain(*labels))
+            known[key] = self._numbers_in_series(kind, family, series_key, [sample_id])[0]
         return [known[key] for key in keys]
 
-    def of_lines(self, kind: str, lines: list[bytes]) -> list[bytes]:
+    def numbers_of_lines(self, kind: str, lines: list[bytes]) -> list[bytes]:
         """
         Return the numbers of the cells that each of the *lines* of a tally names, packed.
 
@@ -94,38 +98,38 @@ class SeriesTable:
         with contextlib.suppress(KeyError):  # mostly another worker had them all
             return list(map(known.__getitem__, lines))
         new = [line for line in lines if line not in known]
-        for line, (identity, rest) in zip(new, self._parsed(new), strict=True):
-            known[line] = array(NUMBERS, self._begun(kind, identity, rest)).tobytes()
+        for line, (series_key, tail) in zip(new, self._parsed(new), strict=True):
+            known[line] = array(NUMBERS, self._start_series(kind, series_key, tail)).tobytes()
         return list(map(known.__getitem__, lines))
 
-    def _parsed(self, lines: list[bytes]) -> list[tuple[Identity, _Rest]]:
+    def _parsed(self, lines: list[bytes]) -> list[tuple[SeriesKey, _LineTail]]:
         parts = [line.partition(b"\t") for line in lines]
-        identities = parse_identities([identity for identity, _, _ in parts])
-        rests = self._rests
+        series_keys = parse_series_keys([series_key for series_key, _, _ in parts])
+        tails = self._tails
         return [
-            (identity, rests.get((identity[0], text)) or self._rest(identity[0], text))
-            for identity, (_, _, text) in zip(identities, parts, strict=True)
+            (series_key, tails.get((series_key[0], text)) or self._tail(series_key[0], text))
+            for series_key, (_, _, text) in zip(series_keys, parts, strict=True)
         ]
 
-    def _rest(self, name: str, text: bytes) -> _Rest:
-        help_text, roles = parse_rest(text)
-        rest = _Rest(name, help_text, [self._role(role) for role in roles])
-        self._rests[name, text] = rest
-        return rest
+    def _tail(self, name: str, text: bytes) -> _LineTail:
+        help_text, sample_ids = parse_line_tail(text)
+        tail = _LineTail(name, help_text, [self._sample_id(sample_id) for sample_id in sample_ids])
+        self._tails[name, text] = tail
+        return tail
 
-    def _begun(self, kind: str, identity: Identity, rest: _Rest) -> list[int]:
+    def _start_series(self, kind: str, series_key: SeriesKey, tail: _LineTail) -> list[int]:
         """Return the numbers of a line, which mostly is all that there is of its series."""
-        family = self.family(identity[0], kind, rest.help)
-        if family.kind != kind or identity in family.series:
-            return self._numbered(kind, family, identity, rest.roles)
-        series, owners = family.begin(identity), self._numbering(kind).owners
-        first, shape = len(owners), rest.shape
-        series.begin(shape, first)
-        owners += [(series, family)] * len(shape.roles)
+        family = self.family(series_key[0], kind, tail.help)
+        if family.kind != kind or series_key in family.series:
+            return self._numbers_in_series(kind, family, series_key, tail.sample_ids)
+        series, owners = family.add_series(series_key), self._numbering(kind).owners
+        first, layout = len(owners), tail.layout
+        series.begin(layout, first)
+        owners += [(series, family)] * len(layout.sample_ids)
         family.stale = True
-        return [first + offset for offset in rest.offsets]
+        return [first + offset for offset in tail.offsets]
 
-    def mark(self, kind: str, numbers: Iterable[int] | None = None) -> None:
+    def mark_stale(self, kind: str, numbers: Iterable[int] | None = None) -> None:
         """Have the series of *numbers* look at their totals, or all of *kind*."""
         if numbers is None:
             for family in self.families.values():
@@ -146,34 +150,34 @@ class SeriesTable:
             found = self._kinds[kind] = _Numbering()
         return found
 
-    def _numbered(
-        self, kind: str, family: AddedFamily, identity: Identity, roles: list[Role]
+    def _numbers_in_series(
+        self, kind: str, family: SummedFamily, series_key: SeriesKey, sample_ids: list[SampleId]
     ) -> list[int]:
         if family.kind != kind:
-            return [0] * len(roles)  # two metrics of one name: the first is the one exposed
-        series, owners = family.of(identity), self._numbering(kind).owners
+            return [0] * len(sample_ids)  # two metrics of one name: the first is the one exposed
+        series, owners = family.get_or_add(series_key), self._numbering(kind).owners
         known = series.numbers
-        new = dict.fromkeys(role for role in roles if role not in known)
+        new = dict.fromkeys(sample_id for sample_id in sample_ids if sample_id not in known)
         if new:
-            series.add({role: len(owners) + at for at, role in enumerate(new)})
+            series.add({sample_id: len(owners) + at for at, sample_id in enumerate(new)})
             owners += [(series, family)] * len(new)
             family.stale = True
-        return [known[role] for role in roles]
+        return [known[sample_id] for sample_id in sample_ids]
 
-    def _role(self, text: bytes) -> Role:
-        role = self._roles.get(text)
-        if role is None:
-            bound, sample = parse_role(text)
-            role = self._roles[text] = sample if bound is None else bound
-        return role
+    def _sample_id(self, text: bytes) -> SampleId:
+        sample_id = self._sample_ids.get(text)
+        if sample_id is None:
+            bound, sample = parse_sample_id(text)
+            sample_id = self._sample_ids[text] = sample if bound is None else bound
+        return sample_id
 
 
-def _split(kind: str, key: Key) -> tuple[Key, Labels, Role]:
-    labels, bound = without_bound(key) if kind == "histogram" else (key.labels, None)
+def _split(kind: str, key: Key) -> tuple[Key, Labels, SampleId]:
+    labels, bound = split_bound(key) if kind == "histogram" else (key.labels, None)
     return key, labels, key.sample if bound is None else bound
 
 
-def without_bound(key: Key) -> tuple[Labels, float | None]:
+def split_bound(key: Key) -> tuple[Labels, float | None]:
     """
     Return the labels of a histogram's key without its bucket, and the bucket's upper bound.
 

@@ -4,7 +4,7 @@ The text of some series of a family, kept, and made again where their totals are
 When much has changed, all of it is one `%` over one template; when little has, the lines of that
 are put between the others.
 
-A family whose processes' values are added up: its series, and their text in pieces.
+A family whose processes' values are added up: its series, and their text in chunks.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from itertools import islice
 from math import hypot
 from typing import Final
 
-from atom_platform.metrics.samples import Identity
-from atom_platform.metrics.scrape.series import Role, Series, Shape, value_text
+from atom_platform.metrics.samples import SeriesKey
+from atom_platform.metrics.scrape.series import SampleId, Series, SeriesLayout, value_text
 
-__all__ = ["AddedFamily", "Piece"]
+__all__ = ["SummedFamily", "TextChunk"]
 
 #: From here on Go writes exponents where Python does not.
 _EXPONENT_FROM: Final = 1e6
@@ -26,7 +26,7 @@ _EXPONENT_FROM: Final = 1e6
 _WHOLE_FROM: Final = 2
 
 
-class Piece:
+class TextChunk:
     """
     Series that follow each other.
 
@@ -45,7 +45,7 @@ class Piece:
 
     def insert(self, series: Series) -> None:
         """Give a new series its place."""
-        insort(self.series, series, key=lambda each: each.identity)
+        insort(self.series, series, key=lambda each: each.series_key)
         self._template = ""
 
     def text(self, totals: list[float]) -> bytes:
@@ -87,7 +87,7 @@ class Piece:
         lines = self._text.split(b"\n")
         begin = 0
         for each in self.series:
-            end = begin + each.height()
+            end = begin + each.line_count()
             if each.stale:
                 lines[begin:end] = islice(new, end - begin)
             begin = end
@@ -103,13 +103,13 @@ def _filled(template: str, values: list[float]) -> bytes:
     return (template % tuple(texts)).encode()
 
 
-#: Series of a piece: as histograms 20 KB of text, worth compressing by itself.
-_PIECE: Final = 16
-#: From one new series in so many on, the pieces are made anew.
+#: Series of a chunk: as histograms 20 KB of text, worth compressing by itself.
+_SERIES_PER_CHUNK: Final = 16
+#: From one new series in so many on, the chunks are made anew.
 _REBUILD_FROM: Final = 8
 
 
-class AddedFamily:
+class SummedFamily:
     """
     A family whose processes' values are added up.
 
@@ -119,63 +119,63 @@ class AddedFamily:
 
     def __init__(self, name: str, kind: str, help_text: str) -> None:
         self.name, self.kind, self.help = name, kind, help_text
-        self.series: dict[Identity, Series] = {}
+        self.series: dict[SeriesKey, Series] = {}
         self.label_names: set[str] = set()
         self.stale = True
-        self._shapes: dict[tuple[Role, ...], Shape] = {}
-        self._names: set[Identity] = set()
+        self._layouts: dict[tuple[SampleId, ...], SeriesLayout] = {}
+        self._names: set[SeriesKey] = set()
         self._new: list[Series] = []
-        self._pieces: list[Piece] = []
+        self._chunks: list[TextChunk] = []
         self._texts: list[bytes] = []
 
-    def of(self, identity: Identity) -> Series:
-        """Return the series of *identity*, made if it is new."""
-        return self.series.get(identity) or self.begin(identity)
+    def get_or_add(self, series_key: SeriesKey) -> Series:
+        """Return the series of *series_key*, made if it is new."""
+        return self.series.get(series_key) or self.add_series(series_key)
 
-    def begin(self, identity: Identity) -> Series:
-        """Return the series of *identity*, which is new."""
-        series = self.series[identity] = Series(identity, self._shapes)
+    def add_series(self, series_key: SeriesKey) -> Series:
+        """Return the series of *series_key*, which is new."""
+        series = self.series[series_key] = Series(series_key, self._layouts)
         self._new.append(series)
-        names = identity[1::2]
+        names = series_key[1::2]
         if names not in self._names:
             self._names.add(names)
             self.label_names.update(names)
         return series
 
-    def pieces(self) -> list[Piece]:
+    def chunks(self) -> list[TextChunk]:
         """
         Return the series, some at a time, sorted by their labels.
 
-        New ones are put between the others, so that pieces without any stay as they are.
+        New ones are put between the others, so that chunks without any stay as they are.
         """
         if self._new and len(self._new) * _REBUILD_FROM > len(self.series):
             series = [self.series[each] for each in sorted(self.series)]
-            starts = range(0, len(series), _PIECE)
-            self._pieces = [Piece(series[at : at + _PIECE]) for at in starts]
+            starts = range(0, len(series), _SERIES_PER_CHUNK)
+            self._chunks = [TextChunk(series[at : at + _SERIES_PER_CHUNK]) for at in starts]
         else:
             for each in self._new:
                 self._insert(each)
         self._new = []
-        return self._pieces
+        return self._chunks
 
     def texts(self, totals: list[float]) -> list[bytes]:
         """
-        Return the lines of each piece; *totals* are looked at where they may have changed.
+        Return the lines of each chunk; *totals* are looked at where they may have changed.
 
         What is as it was is the same object.
         """
         if self.stale:
             self.stale = False
-            self._texts = [each.text(totals) for each in self.pieces()]
+            self._texts = [each.text(totals) for each in self.chunks()]
         return self._texts
 
     def _insert(self, series: Series) -> None:
-        firsts = [piece.series[0].identity for piece in self._pieces]
-        at = max(0, bisect_right(firsts, series.identity) - 1)
-        piece = self._pieces[at]
-        piece.insert(series)
-        if len(piece.series) > 2 * _PIECE:
-            self._pieces[at : at + 1] = [
-                Piece(piece.series[:_PIECE]),
-                Piece(piece.series[_PIECE:]),
+        firsts = [chunk.series[0].series_key for chunk in self._chunks]
+        at = max(0, bisect_right(firsts, series.series_key) - 1)
+        chunk = self._chunks[at]
+        chunk.insert(series)
+        if len(chunk.series) > 2 * _SERIES_PER_CHUNK:
+            self._chunks[at : at + 1] = [
+                TextChunk(chunk.series[:_SERIES_PER_CHUNK]),
+                TextChunk(chunk.series[_SERIES_PER_CHUNK:]),
             ]

@@ -8,8 +8,8 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from atom_platform.access import Verdict
-from atom_platform.metrics.scrape.exposition import negotiated
-from atom_platform.metrics.scrape.page import UNCACHED, MetricsPage
+from atom_platform.metrics.scrape.exposition import negotiate
+from atom_platform.metrics.scrape.page import NO_CACHE_HEADERS, MetricsPage
 
 __all__ = ["create_blueprint"]
 
@@ -46,7 +46,7 @@ def create_blueprint(
                 return _plain("no metrics on this port\n", 404)
         names = request.args.getlist("name[]")
         exposition = page.answer(
-            negotiated(
+            negotiate(
                 accept=request.headers.get("Accept", ""),
                 accept_encoding=request.headers.get("Accept-Encoding", ""),
                 names=names,
@@ -68,5 +68,5 @@ def _plain(text: str, status: int) -> Response:
 
 
 def _uncached(response: Response) -> Response:
-    response.headers.extend(UNCACHED)
+    response.headers.extend(NO_CACHE_HEADERS)
     return response

@@ -25,9 +25,9 @@ __all__ = [
     "FIRST_ENTRY",
     "CorruptFileError",
     "FileName",
-    "FileReader",
     "Key",
     "ReadableFile",
+    "ValueFileReader",
     "encode_entry",
     "parse_key",
     "parse_name",
@@ -113,11 +113,11 @@ def _clean(text: str) -> str:
 #: Without NONBLOCK, to open a pipe that bears the name would wait for a writer for ever.
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODES: Final = ("all", "min", "max", "sum", "mostrecent")
-_ADDED: Final = frozenset(["counter", "histogram", "summary"])
+_SUMMED: Final = frozenset(["counter", "histogram", "summary"])
 _GAUGES: Final = frozenset(f"gauge_{live}{mode}" for live in ("", "live") for mode in _MODES)
 _KINDS_BY_SUFFIX: Final = {
-    "db": _ADDED | _GAUGES,
-    "tally": _ADDED,
+    "db": _SUMMED | _GAUGES,
+    "columnar": _SUMMED,
     "exemplars": frozenset(["exemplars"]),
 }
 
@@ -130,14 +130,14 @@ class FileName:
         kind: `counter`, `histogram`, `summary`, `exemplars` or `gauge_` and its mode.
         writer: Which process: `slot7` of ours, or the pid of a plain prometheus_client process.
         slot: The number, for one of ours.
-        is_tally: Whether it is in the format of `tally.py`, and not in prometheus_client's.
+        is_columnar: Whether it is in the format of `tally.py`, and not in prometheus_client's.
     """
 
-    __slots__ = ("is_tally", "kind", "name", "slot", "writer")
+    __slots__ = ("is_columnar", "kind", "name", "slot", "writer")
 
     def __init__(self, name: str, kind: str, writer: str) -> None:
         self.name, self.kind, self.writer = name, kind, writer
-        self.is_tally = name.endswith(".tally")
+        self.is_columnar = name.endswith(".columnar")
         number = writer.removeprefix("slot")
         ours = number != writer and number.isascii() and number.isdigit()
         self.slot = int(number) if ours else None
@@ -171,7 +171,7 @@ class ReadableFile:
         fd = os.open(path, _FLAGS)
         try:
             status = os.fstat(fd)
-            self.identity = status.st_dev, status.st_ino
+            self.file_id = status.st_dev, status.st_ino
             if status.st_size < FIRST_ENTRY:
                 raise CorruptFileError(f"{status.st_size} bytes")
             # The map keeps a descriptor of its own.
@@ -183,7 +183,7 @@ class ReadableFile:
     def is_same_file(self) -> bool:
         """Return whether the name still leads to the file that is read, and not to a new one."""
         status = self.path.stat()
-        return (status.st_dev, status.st_ino) == self.identity
+        return (status.st_dev, status.st_ino) == self.file_id
 
     def size(self) -> int:
         """
@@ -201,7 +201,7 @@ class ReadableFile:
         fd = os.open(self.path, _FLAGS)
         try:
             status = os.fstat(fd)
-            if (status.st_dev, status.st_ino) != self.identity:
+            if (status.st_dev, status.st_ino) != self.file_id:
                 raise CorruptFileError("another file took its name")
             self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
         finally:
@@ -209,7 +209,7 @@ class ReadableFile:
         self.cells = memoryview(self._map).cast("d")
 
 
-class FileReader(ReadableFile):
+class ValueFileReader(ReadableFile):
     """One file of prometheus_client's format."""
 
     def __init__(self, path: Path, name: FileName) -> None:

@@ -18,21 +18,21 @@ from atom_platform.metrics.storage.columnar_format import (
     HEAD,
     MAGIC,
     TEXT_AT,
+    find_segments,
+    full_key,
     json_text,
-    lines_of,
-    segments,
+    parse_lines,
     split_key,
-    whole_key,
 )
 from atom_platform.metrics.storage.value_files import INITIAL_BYTES, Cell, WritableFile, step_bytes
 
-__all__ = ["TallyFile", "TallyReader"]
+__all__ = ["ColumnarFile", "ColumnarReader"]
 
-#: Where the head of a segment has its length of text, in places of eight bytes.
+#: Where the head of a segment has its length of text, in positions of eight bytes.
 _USED: Final = 2
 
 
-class TallyFile(WritableFile):
+class ColumnarFile(WritableFile):
     """
     One tally, opened for writing by the one process that holds its slot.
 
@@ -47,7 +47,7 @@ class TallyFile(WritableFile):
 
     def __init__(self, path: Path, kind: str) -> None:
         self._kind = kind
-        #: Place of each number, by identity and role.
+        #: SlotFiles of each number, by series_key and sample_id.
         self.entries: dict[bytes, dict[bytes, int]] = {}
         self._helps: dict[bytes, bytes] = {}
         super().__init__(path, HEAD.pack(MAGIC, INITIAL_BYTES, 0))
@@ -58,22 +58,22 @@ class TallyFile(WritableFile):
             raise CorruptFileError(f"{size} bytes")
         os.posix_fallocate(self._fd, 0, size)
         self._map()
-        for start, end in segments(self._maps[-1]):
-            self._enter(start, end)
+        for start, end in find_segments(self._maps[-1]):
+            self._select_segment(start, end)
             # What the scrape would refuse, nobody should count into.
-            for identity, help_text, roles in lines_of(self._maps[-1], (start, end)):
-                self._helps.setdefault(identity, json_text(help_text))
-                known = self.entries.setdefault(identity, {})
-                self._identity = identity
-                for role in roles:
+            for series_key, help_text, sample_ids in parse_lines(self._maps[-1], (start, end)):
+                self._helps.setdefault(series_key, json_text(help_text))
+                known = self.entries.setdefault(series_key, {})
+                self._series_key = series_key
+                for sample_id in sample_ids:
                     self._cells += 1
-                    known.setdefault(role, end // 8 - self._cells)
+                    known.setdefault(sample_id, end // 8 - self._cells)
 
     def find(self, key: bytes) -> Cell | None:
         """Return the cell of *key*, or None if there is none yet."""
-        identity, _, role = split_key(self._kind, key)
-        place = self.entries.get(identity, {}).get(role)
-        return None if place is None else (self._doubles, place)
+        series_key, _, sample_id = split_key(self._kind, key)
+        position = self.entries.get(series_key, {}).get(sample_id)
+        return None if position is None else (self._doubles, position)
 
     def add(self, key: bytes) -> Cell:
         """
@@ -85,10 +85,10 @@ class TallyFile(WritableFile):
         found = self.find(key)
         if found is not None:
             return found
-        identity, help_text, role = split_key(self._kind, key)
-        whole = b"\n%b\t%b\t%b" % (identity, help_text, role)
-        text = b"\t" + role if identity == self._identity else whole
-        if self._missing(len(text)) > 0:
+        series_key, help_text, sample_id = split_key(self._kind, key)
+        whole = b"\n%b\t%b\t%b" % (series_key, help_text, sample_id)
+        text = b"\t" + sample_id if series_key == self._series_key else whole
+        if self._missing_bytes(len(text)) > 0:
             self._grow(len(whole))
             text = whole
         at = self._start + TEXT_AT + self._used
@@ -96,39 +96,41 @@ class TallyFile(WritableFile):
         # Published last, in one store: a reader never sees a length without its text.
         self._used += len(text)
         self._words[self._start // 8 + _USED] = self._used
-        return self._doubles, self._learn(identity, help_text, role)
+        return self._doubles, self._add_cell(series_key, help_text, sample_id)
 
     def all_keys(self) -> list[bytes]:
         """Return the key of each number."""
-        return [key for key, _ in self._places()]
+        return [key for key, _ in self._keys_with_positions()]
 
     def values(self) -> list[tuple[bytes, float, float]]:
         """Return key, value and 0 of each number, or nothing if the file was cut."""
         if not self.is_whole():
             return []
-        return [(key, self._doubles[place], 0.0) for key, place in self._places()]
-
-    def _places(self) -> list[tuple[bytes, int]]:
         return [
-            (whole_key((identity, json.loads(self._helps[identity]), []), role), place)
-            for identity, places in self.entries.items()
-            for role, place in places.items()
+            (key, self._doubles[position], 0.0) for key, position in self._keys_with_positions()
         ]
 
-    def _learn(self, identity: bytes, help_text: bytes, role: bytes) -> int:
-        self._cells += 1
-        self._identity = identity
-        self._helps.setdefault(identity, help_text)
-        place: int = self._end // 8 - self._cells
-        return self.entries.setdefault(identity, {}).setdefault(role, place)
+    def _keys_with_positions(self) -> list[tuple[bytes, int]]:
+        return [
+            (full_key((series_key, json.loads(self._helps[series_key]), []), sample_id), position)
+            for series_key, positions in self.entries.items()
+            for sample_id, position in positions.items()
+        ]
 
-    def _enter(self, start: int, end: int) -> None:
+    def _add_cell(self, series_key: bytes, help_text: bytes, sample_id: bytes) -> int:
+        self._cells += 1
+        self._series_key = series_key
+        self._helps.setdefault(series_key, help_text)
+        position: int = self._end // 8 - self._cells
+        return self.entries.setdefault(series_key, {}).setdefault(sample_id, position)
+
+    def _select_segment(self, start: int, end: int) -> None:
         """Have what is added go to this segment, behind what it has."""
         self._start, self._end, self._cells = start, end, 0
         self._used = self._words[start // 8 + _USED]
-        self._identity = b""
+        self._series_key = b""
 
-    def _missing(self, text: int) -> int:
+    def _missing_bytes(self, text: int) -> int:
         room = self._end - self._start - TEXT_AT - self._used - 8 * self._cells
         return text + 8 - room
 
@@ -145,7 +147,7 @@ class TallyFile(WritableFile):
             8:
         ].ljust(TEXT_AT - 8, b"\0")
         self._maps[-1][start : start + 8] = MAGIC
-        self._enter(start, self._size)
+        self._select_segment(start, self._size)
 
     def _map(self) -> None:
         self._size = os.fstat(self._fd).st_size // 8 * 8
@@ -155,14 +157,14 @@ class TallyFile(WritableFile):
         self._words = memoryview(mapped).cast("Q")
 
 
-class TallyReader(ReadableFile):
+class ColumnarReader(ReadableFile):
     """One tally."""
 
     def __init__(self, path: Path, name: FileName) -> None:
         super().__init__(path, name)
-        self.segments = segments(self._map)
+        self.segments = find_segments(self._map)
 
-    def follow(self) -> None:
+    def find_new_segments(self) -> None:
         """
         Find the segments that were added since.
 
@@ -178,7 +180,7 @@ class TallyReader(ReadableFile):
             except FileNotFoundError:
                 return  # deleted: what it had until then is what is left of it
         if known < len(self._map):
-            self.segments += segments(self._map, known)
+            self.segments += find_segments(self._map, known)
 
     def text(self, segment: tuple[int, int], start: int = 0) -> bytes:
         """
@@ -207,9 +209,9 @@ class TallyReader(ReadableFile):
         self.size()
         found = []
         for segment in self.segments:
-            place = segment[1] // 8
-            for line in lines_of(self._map, segment):
-                for role in line[2]:
-                    place -= 1
-                    found.append((whole_key(line, role), self.cells[place], 0.0))
+            position = segment[1] // 8
+            for line in parse_lines(self._map, segment):
+                for sample_id in line[2]:
+                    position -= 1
+                    found.append((full_key(line, sample_id), self.cells[position], 0.0))
         return found

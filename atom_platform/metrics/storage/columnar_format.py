@@ -1,15 +1,15 @@
 """
 The format of a tally: what one process counts of one kind, numbers apart from names.
 
-    a file is segments, a segment:  "tally-1\\n" | size | used | 0 | text …  free  … doubles
+    a file is segments, a segment:  "columns1" | size | used | 0 | text …  free  … doubles
 
 The text grows from the front, the doubles from the back: the first number is the segment's last
 eight bytes, the second lies before it. So all numbers of a segment are one block of memory, which
 a reader compares in one go. Each label set is a line of text, its numbers in the order named:
 
-    newline | ["family", "label", "value", …] | tab | "help" | tab | role | tab | role …
+    newline | ["family", "label", "value", …] | tab | "help" | tab | sample id | tab | …
 
-A role is `=` and a bucket's upper bound, or `.` and the name of a sample. All of it is JSON text,
+A sample_id is `=` and a bucket's upper bound, or `.` and the name of a sample. All of it is JSON text,
 which has neither tabs nor newlines in it. Lines are only appended, and only the last one gets
 longer; `used` is written last, so that what a killed writer left unfinished is not there.
 """
@@ -26,41 +26,41 @@ from typing import Final
 
 from prometheus_client.mmap_dict import mmap_key
 
-from atom_platform.metrics.samples import Identity, Labels
+from atom_platform.metrics.samples import Labels, SeriesKey
 from atom_platform.metrics.storage.client_format import CorruptFileError, parse_key
 
 __all__ = [
-    "ADDED_KINDS",
     "HEAD",
     "MAGIC",
+    "SUMMED_KINDS",
     "TEXT_AT",
-    "Line",
+    "SeriesLine",
+    "find_segments",
+    "format_line",
+    "full_key",
     "json_text",
-    "lines_of",
-    "parse_identities",
-    "parse_identity",
-    "parse_rest",
-    "parse_role",
-    "segments",
+    "parse_line_tail",
+    "parse_lines",
+    "parse_sample_id",
+    "parse_series_key",
+    "parse_series_keys",
     "split_key",
-    "whole_key",
-    "written_line",
 ]
 
 #: Kinds whose processes' values are added up; gauges are not.
-ADDED_KINDS: Final = frozenset(["counter", "histogram", "summary"])
-MAGIC: Final = b"tally-1\n"
+SUMMED_KINDS: Final = frozenset(["counter", "histogram", "summary"])
+MAGIC: Final = b"columns1"
 #: Magic, size of the segment, length of its text; native order, as the numbers are.
 HEAD: Final = struct.Struct("=8sQQ")
 #: Where the text of a segment begins.
 TEXT_AT: Final = 32
 
 
-#: Identity, help text, roles.
-Line = tuple[bytes, str, list[bytes]]
+#: SeriesKey, help text, sample_ids.
+SeriesLine = tuple[bytes, str, list[bytes]]
 
 
-def segments(data: bytes | mmap.mmap, start: int = 0) -> list[tuple[int, int]]:
+def find_segments(data: bytes | mmap.mmap, start: int = 0) -> list[tuple[int, int]]:
     """
     Return begin and end of each segment from *start* on.
 
@@ -79,7 +79,7 @@ def segments(data: bytes | mmap.mmap, start: int = 0) -> list[tuple[int, int]]:
     return found
 
 
-def lines_of(data: bytes | mmap.mmap, segment: tuple[int, int]) -> list[Line]:
+def parse_lines(data: bytes | mmap.mmap, segment: tuple[int, int]) -> list[SeriesLine]:
     """
     Return the lines of *segment*, all of which make sense.
 
@@ -92,35 +92,35 @@ def lines_of(data: bytes | mmap.mmap, segment: tuple[int, int]) -> list[Line]:
         raise CorruptFileError(f"{used} bytes in {end - start}")
     empty, *texts = data[start + TEXT_AT : start + TEXT_AT + used].split(b"\n")
     lines = _lines(texts)
-    cells = sum(len(roles) for _, _, roles in lines)
+    cells = sum(len(sample_ids) for _, _, sample_ids in lines)
     if empty or TEXT_AT + used + 8 * cells > end - start:
         raise CorruptFileError(f"{cells} numbers in {end - start} bytes")
-    parse_identities([identity for identity, _, _ in lines])
-    for role in {role for _, _, roles in lines for role in roles}:
-        parse_role(role)
+    parse_series_keys([series_key for series_key, _, _ in lines])
+    for sample_id in {sample_id for _, _, sample_ids in lines for sample_id in sample_ids}:
+        parse_sample_id(sample_id)
     return lines
 
 
 @lru_cache(maxsize=64)
 def split_key(kind: str, key: bytes) -> tuple[bytes, bytes, bytes]:
     """
-    Return identity, help and role of what prometheus_client calls *key*.
+    Return series_key, help and sample_id of what prometheus_client calls *key*.
 
     Raises:
         CorruptFileError: It is not a key.
     """
     parsed = parse_key(key)
-    labels, role = parsed.labels, f".{parsed.sample}"
+    labels, sample_id = parsed.labels, f".{parsed.sample}"
     if kind == "histogram":
         for item in labels:
             if item[0] == "le" and _is_number(item[1]):
-                labels, role = tuple(each for each in labels if each != item), f"={item[1]}"
-    return _identity(parsed.family, labels), json_text(parsed.help), json_text(role)[1:-1]
+                labels, sample_id = tuple(each for each in labels if each != item), f"={item[1]}"
+    return _series_key(parsed.family, labels), json_text(parsed.help), json_text(sample_id)[1:-1]
 
 
 # Kept, because the cells of a label set are asked for one after the other.
 @lru_cache(maxsize=16)
-def _identity(family: str, labels: Labels) -> bytes:
+def _series_key(family: str, labels: Labels) -> bytes:
     return json.dumps([family, *(text for item in labels for text in item)]).encode()
 
 
@@ -130,53 +130,53 @@ def json_text(text: str) -> bytes:
     return json.dumps(text).encode()
 
 
-def whole_key(line: Line, role: bytes) -> bytes:
-    """Return the key that `split_key` made *role* of *line* from."""
-    family, labels = parse_identity(line[0])
+def full_key(line: SeriesLine, sample_id: bytes) -> bytes:
+    """Return the key that `split_key` made *sample_id* of *line* from."""
+    family, labels = parse_series_key(line[0])
     names, values = [name for name, _ in labels], [value for _, value in labels]
-    bound, sample = parse_role(role)
+    bound, sample = parse_sample_id(sample_id)
     if bound is not None:
         names, values, sample = [*names, "le"], [*values, sample], f"{family}_bucket"
     return mmap_key(family, sample, names, values, line[1]).encode()
 
 
-def written_line(
+def format_line(
     family: str, labels: Labels, help_text: str, samples: Iterable[str], bounds: Iterable[str] = ()
 ) -> bytes:
     """Return the line of a label set, which is sorted, that has these samples and then buckets."""
-    roles = [f".{sample}" for sample in samples] + [f"={bound}" for bound in bounds]
-    texts = [json_text(help_text), *(json_text(role)[1:-1] for role in roles)]
-    return b"\t".join([_identity(family, labels), *texts])
+    sample_ids = [f".{sample}" for sample in samples] + [f"={bound}" for bound in bounds]
+    texts = [json_text(help_text), *(json_text(sample_id)[1:-1] for sample_id in sample_ids)]
+    return b"\t".join([_series_key(family, labels), *texts])
 
 
-def _lines(texts: list[bytes]) -> list[Line]:
-    """Return what each line says, its identity and roles not yet looked into."""
+def _lines(texts: list[bytes]) -> list[SeriesLine]:
+    """Return what each line says, its series_key and sample_ids not yet looked into."""
     parts = [text.partition(b"\t") for text in texts]
-    # What follows the identity is the same in all lines of a family.
-    known = {rest: parse_rest(rest) for rest in {rest for _, _, rest in parts}}
-    return [(identity, *known[rest]) for identity, _, rest in parts]
+    # What follows the series_key is the same in all lines of a family.
+    known = {rest: parse_line_tail(rest) for rest in {rest for _, _, rest in parts}}
+    return [(series_key, *known[rest]) for series_key, _, rest in parts]
 
 
-def parse_rest(rest: bytes) -> tuple[str, list[bytes]]:
+def parse_line_tail(rest: bytes) -> tuple[str, list[bytes]]:
     """
-    Return the help text and the roles of a line, of which *rest* is what follows the identity.
+    Return the help text and the sample ids of a line; *rest* is the text behind the series key.
 
     Raises:
         CorruptFileError: It is not that.
     """
     try:
-        help_text, *roles = rest.split(b"\t")
+        help_text, *sample_ids = rest.split(b"\t")
         text = json.loads(help_text)
     except (ValueError, RecursionError) as error:
         raise CorruptFileError("a line that is not a line") from error
-    if not isinstance(text, str) or not roles:
+    if not isinstance(text, str) or not sample_ids:
         raise CorruptFileError("a line that is not a line")
-    return text, roles
+    return text, sample_ids
 
 
-def parse_identities(identities: list[bytes]) -> list[Identity]:
+def parse_series_keys(series_keys: list[bytes]) -> list[SeriesKey]:
     """
-    Return what each says, as `parse_identity` does.
+    Return what each says, as `parse_series_key` does.
 
     Raises:
         CorruptFileError: One of them says something else.
@@ -184,18 +184,20 @@ def parse_identities(identities: list[bytes]) -> list[Identity]:
     try:
         # One text of all is read at once. What is none by itself cannot be completed by the next:
         # no JSON text goes on over a newline, and a list that goes on has a number in it.
-        found = json.loads("[" + b",\n0,\n".join(identities).decode() + "]")
+        found = json.loads("[" + b",\n0,\n".join(series_keys).decode() + "]")
         parsed = list(map(tuple, found[::2]))
-        whole = found[1::2] == [0] * (len(identities) - 1) and all(len(each) % 2 for each in parsed)
-        if whole and len(parsed) == len(identities):
+        whole = found[1::2] == [0] * (len(series_keys) - 1) and all(
+            len(each) % 2 for each in parsed
+        )
+        if whole and len(parsed) == len(series_keys):
             "".join(chain.from_iterable(parsed)).encode()
             return parsed
     except (ValueError, TypeError, RecursionError):
         pass  # one of them is to blame, and the others are not
-    return [(family, *chain(*labels)) for family, labels in map(parse_identity, identities)]
+    return [(family, *chain(*labels)) for family, labels in map(parse_series_key, series_keys)]
 
 
-def parse_identity(identity: bytes) -> tuple[str, Labels]:
+def parse_series_key(series_key: bytes) -> tuple[str, Labels]:
     """
     Return family and labels, sorted by name.
 
@@ -204,14 +206,14 @@ def parse_identity(identity: bytes) -> tuple[str, Labels]:
     """
     try:
         # From text: for bytes, their encoding would be looked into every time.
-        family, *labels = json.loads(identity.decode())
+        family, *labels = json.loads(series_key.decode())
         "".join((family, *labels)).encode()  # all of them are texts, and can be written out
         return family, tuple(zip(labels[::2], labels[1::2], strict=True))
     except (ValueError, TypeError, RecursionError) as error:
-        raise CorruptFileError("an identity that is none") from error
+        raise CorruptFileError("an series_key that is none") from error
 
 
-def parse_role(role: bytes) -> tuple[float | None, str]:
+def parse_sample_id(sample_id: bytes) -> tuple[float | None, str]:
     """
     Return upper bound and its text, or None and the name of a sample.
 
@@ -219,14 +221,14 @@ def parse_role(role: bytes) -> tuple[float | None, str]:
         CorruptFileError: It is neither.
     """
     try:
-        text = json.loads(b'"%b"' % role)
+        text = json.loads(b'"%b"' % sample_id)
         text.encode()
         if text[0] == "=":
             return float(text[1:]), text[1:]
     except (ValueError, IndexError) as error:
-        raise CorruptFileError("a role that is none") from error
+        raise CorruptFileError("a sample_id that is none") from error
     if text[0] != ".":
-        raise CorruptFileError("a role that is none")
+        raise CorruptFileError("a sample_id that is none")
     return None, text[1:]
 
 

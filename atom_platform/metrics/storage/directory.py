@@ -30,12 +30,12 @@ from atom_platform.metrics.storage.directory_lock import PREFIX, SHARED_MEMORY, 
 __all__ = [
     "VARIABLE",
     "Directory",
-    "Problem",
-    "adopt",
-    "belongs",
+    "DirectoryProblem",
+    "become_arbiter",
+    "may_count_in",
     "prepare",
     "prepared",
-    "return_to",
+    "recreate_if_deleted",
     "service_of",
 ]
 
@@ -43,13 +43,13 @@ __all__ = [
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 #: What an earlier life may have left. Not `.slots`: a job that outlived it holds its slot there.
-_LEFTOVERS: Final = ("*.db", "*.tally", "*.corrupt", "*.exemplars", ".new-*")
+_LEFTOVERS: Final = ("*.db", "*.columnar", "*.corrupt", "*.exemplars", ".new-*")
 #: Least room that a directory must have to be worth starting in.
 _PROBE_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class DirectoryProblem:
     """
     Why the directory is not the one asked for; told once the log exists.
 
@@ -81,7 +81,7 @@ class Directory:
     path: Path | None
     owner: Owner
     private: bool = False
-    problem: Problem | None = None
+    problem: DirectoryProblem | None = None
 
 
 _prepared: Directory | None = None
@@ -115,7 +115,7 @@ def prepared() -> Directory | None:
     return _prepared
 
 
-def adopt() -> None:
+def become_arbiter() -> None:
     """
     Make this process the arbiter of the prepared directory, if it is not yet.
 
@@ -147,7 +147,7 @@ def _joined_from_parent(configured: Path | None) -> Directory | None:
         if owner is None or parent not in owner.arbiters:
             continue
         with contextlib.suppress(OSError):
-            _locks.append(directory_lock.join(path))
+            _locks.append(directory_lock.lock_shared(path))
             # The parent stays named: it may re-execute itself again, should this one fail to boot.
             owner = replace(owner, arbiters=(parent, os.getpid()))
             directory_lock.write_owner(path, owner)
@@ -157,7 +157,7 @@ def _joined_from_parent(configured: Path | None) -> Directory | None:
 
 def _chosen(configured: Path | None) -> Directory:
     owner = Owner(secrets.token_hex(8), time.time(), (os.getpid(),))
-    problem: Problem | None = None
+    problem: DirectoryProblem | None = None
     parents = [SHARED_MEMORY, Path(tempfile.gettempdir())]
     for parent in parents:
         directory_lock.remove_dead(parent)
@@ -167,15 +167,19 @@ def _chosen(configured: Path | None) -> Directory:
             configured = configured.resolve()
             if _take(configured, owner):
                 return Directory(configured, owner)
-            problem = Problem("metrics_directory_in_use", configured, "locked", fault=False)
+            problem = DirectoryProblem(
+                "metrics_directory_in_use", configured, "locked", fault=False
+            )
             parents.insert(0, configured)
         except (OSError, ValueError) as error:
-            problem = Problem("metrics_directory_unusable", configured, str(error), fault=True)
+            problem = DirectoryProblem(
+                "metrics_directory_unusable", configured, str(error), fault=True
+            )
     for parent in parents:
         try:
             return Directory(_make_private(parent, owner), owner, private=True, problem=problem)
         except OSError as error:
-            problem = problem or Problem(
+            problem = problem or DirectoryProblem(
                 "metrics_directory_unusable", parent, str(error), fault=True
             )
     return Directory(None, owner, problem=problem)
@@ -183,7 +187,7 @@ def _chosen(configured: Path | None) -> Directory:
 
 def _take(path: Path, owner: Owner) -> bool:
     """Make *path* ours unless a living service has it; raise OSError if it cannot be written to."""
-    lock = directory_lock.hold(path)
+    lock = directory_lock.lock_exclusively(path)
     if lock is None:
         return False
     try:
@@ -254,7 +258,7 @@ def service_of(directory: Path) -> str | None:
     return owner.service if owner else None
 
 
-def belongs(directory: Path) -> bool:
+def may_count_in(directory: Path) -> bool:
     """Return whether this process may count in *directory*."""
     ours = prepared()
     if ours is None or ours.path != directory:
@@ -263,7 +267,7 @@ def belongs(directory: Path) -> bool:
     return there is None or there == ours.owner.service
 
 
-def return_to(directory: Path) -> bool:
+def recreate_if_deleted(directory: Path) -> bool:
     """
     Make *directory* again if it was deleted, and return whether this process may count in it.
 
@@ -276,13 +280,13 @@ def return_to(directory: Path) -> bool:
     ours = prepared()
     if ours is None or ours.path != directory:
         return directory.is_dir()
-    if not belongs(directory):
+    if not may_count_in(directory):
         return False
     if service_of(directory) is None:
         if not any(_lives(pid) for pid in ours.owner.arbiters):
             return False
         directory.mkdir(mode=0o700 if ours.private else 0o777, parents=True, exist_ok=True)
-        _rejoined_locks.append(directory_lock.join(directory))
+        _rejoined_locks.append(directory_lock.lock_shared(directory))
         directory_lock.write_owner(directory, ours.owner)
     return True
 

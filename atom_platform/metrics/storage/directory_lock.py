@@ -23,9 +23,9 @@ __all__ = [
     "PREFIX",
     "SHARED_MEMORY",
     "Owner",
-    "hold",
     "is_dead",
-    "join",
+    "lock_exclusively",
+    "lock_shared",
     "private_directories",
     "read_owner",
     "remove_dead",
@@ -51,7 +51,7 @@ class Owner:
 
     Attributes:
         service: A random name for this life of the service.
-        started_at: When that life began, in seconds since the Unix epoch.
+        started_at: When that life began, in seconds since the Unix generation.
         arbiters: Their pids; more than one around a SIGUSR2, and dead ones may linger.
     """
 
@@ -92,7 +92,7 @@ def write_owner(path: Path, owner: Owner) -> None:
         os.close(fd)
 
 
-def hold(path: Path) -> int | None:
+def lock_exclusively(path: Path) -> int | None:
     """
     Take *path* for a new service and return the lock, or None while another service lives.
 
@@ -108,7 +108,7 @@ def hold(path: Path) -> int | None:
         return None
 
 
-def join(path: Path) -> int:
+def lock_shared(path: Path) -> int:
     """
     Hold *path* beside the others of its service, and return the lock.
 
@@ -201,7 +201,7 @@ def _is_ours(path: Path | str) -> bool:
 
 @contextlib.contextmanager
 def _probing(path: Path) -> Iterator[bool]:
-    lock = hold(path)
+    lock = lock_exclusively(path)
     try:
         yield lock is not None
     finally:

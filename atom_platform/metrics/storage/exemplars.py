@@ -23,10 +23,10 @@ __all__ = [
     "EXEMPLARS_KIND",
     "ExemplarCell",
     "exemplar_cell",
-    "keep_any_exemplar",
     "keep_exemplar",
     "read_exemplars",
     "trace_key",
+    "write_client_exemplar",
 ]
 
 EXEMPLARS_KIND: Final = "exemplars"
@@ -54,7 +54,7 @@ def exemplar_cell(bucket_key: bytes, storage: Storage = STORAGE) -> ExemplarCell
         ReentryError: It interrupted itself.
     """
     with storage.lock:
-        if storage.size(EXEMPLARS_KIND) >= 2 * _BUCKETS_AT_MOST:
+        if storage.cell_count(EXEMPLARS_KIND) >= 2 * _BUCKETS_AT_MOST:
             return None
         doubles, value_at = storage.cell(EXEMPLARS_KIND, bucket_key)
         table, trace_at = storage.cell(EXEMPLARS_KIND, trace_key(bucket_key))
@@ -72,7 +72,7 @@ def keep_exemplar(cell: ExemplarCell, trace_id: str, value: float, timestamp: fl
     doubles[at + 1] = timestamp
 
 
-def keep_any_exemplar(
+def write_client_exemplar(
     bucket_key: bytes, labels: Any, value: float, timestamp: float | None, storage: Storage
 ) -> None:
     """Keep an exemplar that prometheus_client was given, if its one label is a trace id."""

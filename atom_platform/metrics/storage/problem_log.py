@@ -13,7 +13,7 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Problems"]
+__all__ = ["ProblemLog"]
 
 log = logging.getLogger("atom_platform.metrics")
 
@@ -21,7 +21,7 @@ log = logging.getLogger("atom_platform.metrics")
 _LOGGED_AT_MOST: Final = 200
 
 
-class Problems:
+class ProblemLog:
     """A queue of problems that is safe under any lock."""
 
     def __init__(self) -> None:

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Final
 
 from atom_platform.metrics.storage.client_format import CorruptFileError, FileName, parse_name
-from atom_platform.metrics.storage.columnar_files import TallyFile
-from atom_platform.metrics.storage.columnar_format import ADDED_KINDS
-from atom_platform.metrics.storage.directory import belongs
+from atom_platform.metrics.storage.columnar_files import ColumnarFile
+from atom_platform.metrics.storage.columnar_format import SUMMED_KINDS
+from atom_platform.metrics.storage.directory import may_count_in
 from atom_platform.metrics.storage.directory_lock import spill_directory
-from atom_platform.metrics.storage.problem_log import Problems
+from atom_platform.metrics.storage.problem_log import ProblemLog
 from atom_platform.metrics.storage.slots import SlotFile
-from atom_platform.metrics.storage.value_files import Cell, CellFile, MemoryFile
+from atom_platform.metrics.storage.value_files import Cell, MemoryValues, ValueFile
 
-__all__ = ["Chain", "Entry", "Place"]
+__all__ = ["Entry", "FileSet", "SlotFiles"]
 
 FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
@@ -31,7 +31,7 @@ FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _CORRUPT_KEPT: Final = 8
 
 
-class Place:
+class SlotFiles:
     """
     A slot of *directory*, held until the process ends.
 
@@ -47,12 +47,12 @@ class Place:
     def __init__(
         self,
         directory: Path,
-        problems: Problems,
+        problems: ProblemLog,
         *,
         preferred: int = 0,
         avoided: int | None = None,
     ) -> None:
-        if not belongs(directory):
+        if not may_count_in(directory):
             raise OSError(errno.EBUSY, "another service has it", str(directory))
         self.directory = directory
         self.slots = SlotFile(directory)
@@ -65,7 +65,7 @@ class Place:
                     if name.is_live_gauge:
                         (parent / name.name).unlink(missing_ok=True)
         # Only now: until then the scrape would take a dead process's gauges for this one's.
-        self.slots.go_live(self.slot)
+        self.slots.mark_live(self.slot)
 
     def kinds(self) -> set[str]:
         """Return the kinds of metrics that the slot's holders have counted so far."""
@@ -74,7 +74,7 @@ class Place:
             name.kind for parent in parents if parent is not None for name in self._names(parent)
         }
 
-    def open(self, kind: str) -> list[CellFile | TallyFile]:
+    def open(self, kind: str) -> list[ValueFile | ColumnarFile]:
         """Return the files of *kind*, the one to add to last; none if none can be used."""
         paths = [self.directory / self._name(kind)]
         former = self.directory / f"{kind}_slot{self.slot}.db"
@@ -90,12 +90,16 @@ class Place:
         """Count that *path* could not be written; a full disk is one line of log a service."""
         if isinstance(error, OSError) and error.errno in FULL:
             self._problems.note(
-                "write", "metrics_directory_full", self.directory, error, logged=self.slots.tells()
+                "write",
+                "metrics_directory_full",
+                self.directory,
+                error,
+                logged=self.slots.claim_logging(),
             )
         else:
             self._problems.note("write", "metrics_file_unusable", path, error)
 
-    def spill(self, kind: str) -> CellFile | TallyFile | None:
+    def spill(self, kind: str) -> ValueFile | ColumnarFile | None:
         """Return a file for *kind* on another file system, or None if there is no room either."""
         parent = spill_directory(self.directory, create=True)
         return None if parent is None else self._opened(parent / self._name(kind), kind)
@@ -107,13 +111,15 @@ class Place:
 
     def _name(self, kind: str) -> str:
         # Stock tools read every `*.db`, and know neither tallies nor exemplars.
-        suffix = "tally" if kind in ADDED_KINDS else "exemplars" if kind == "exemplars" else "db"
+        suffix = (
+            "columnar" if kind in SUMMED_KINDS else "exemplars" if kind == "exemplars" else "db"
+        )
         return f"{kind}_slot{self.slot}.{suffix}"
 
-    def _opened(self, path: Path, kind: str) -> CellFile | TallyFile | None:
+    def _opened(self, path: Path, kind: str) -> ValueFile | ColumnarFile | None:
         for _ in range(2):
             try:
-                return TallyFile(path, kind) if path.suffix == ".tally" else CellFile(path)
+                return ColumnarFile(path, kind) if path.suffix == ".columnar" else ValueFile(path)
             except CorruptFileError as error:
                 self._problems.note("read", "metrics_file_set_aside", path, error)
                 with contextlib.suppress(OSError):
@@ -141,23 +147,23 @@ Entry = tuple[bytes, float, float]
 _RETRY_SECONDS: Final = 10.0
 
 
-class Chain:
+class FileSet:
     """
     A key lives in one file of the chain; a new one goes to the first that has room.
 
     Args:
         kind: Such as `counter` or `gauge_livesum`.
-        place: The process's place in the directory; without one, memory is all there is.
+        slot_files: The process's place in the directory; without one, memory is all there is.
     """
 
-    def __init__(self, kind: str, place: Place | None) -> None:
+    def __init__(self, kind: str, slot_files: SlotFiles | None) -> None:
         self._kind = kind
-        self._place = place
-        self.files: list[CellFile | TallyFile | MemoryFile] = (
-            list(place.open(kind)) if place else []
+        self._slot_files = slot_files
+        self.files: list[ValueFile | ColumnarFile | MemoryValues] = (
+            list(slot_files.open(kind)) if slot_files else []
         )
         if not self.files:
-            self._lengthen()
+            self._append_file()
         self._retry_at = time.monotonic() + _RETRY_SECONDS
 
     def find(self, key: bytes) -> Cell | None:
@@ -176,9 +182,9 @@ class Chain:
             try:
                 found = last.add(key)
             except OSError as error:
-                if self._place is not None and not isinstance(last, MemoryFile):
-                    self._place.note_unwritable(last.path, error)
-                self._lengthen()
+                if self._slot_files is not None and not isinstance(last, MemoryValues):
+                    self._slot_files.note_unwritable(last.path, error)
+                self._append_file()
         return found
 
     def keys(self) -> Iterable[bytes]:
@@ -188,7 +194,9 @@ class Chain:
     def is_sound(self) -> bool:
         """Return whether others can read it all, or it is not yet time to try that again."""
         return all(
-            time.monotonic() < self._retry_at if isinstance(file, MemoryFile) else file.is_linked()
+            time.monotonic() < self._retry_at
+            if isinstance(file, MemoryValues)
+            else file.is_linked()
             for file in self.files
         )
 
@@ -197,7 +205,7 @@ class Chain:
         return [
             entry
             for file in self.files
-            if isinstance(file, MemoryFile) or not file.is_linked()
+            if isinstance(file, MemoryValues) or not file.is_linked()
             for entry in file.values()
         ]
 
@@ -213,18 +221,18 @@ class Chain:
     def close(self) -> None:
         """Give the descriptors back; what was counted stays in the files."""
         for file in self.files:
-            if not isinstance(file, MemoryFile):
+            if not isinstance(file, MemoryValues):
                 with contextlib.suppress(OSError):
                     file.close()
 
-    def _lengthen(self) -> None:
+    def _append_file(self) -> None:
         tried = any(
-            not isinstance(file, MemoryFile) and self._is_spill(file) for file in self.files
+            not isinstance(file, MemoryValues) and self._is_spill(file) for file in self.files
         )
-        spill = self._place.spill(self._kind) if self._place and not tried else None
-        self.files.append(spill or MemoryFile())
+        spill = self._slot_files.spill(self._kind) if self._slot_files and not tried else None
+        self.files.append(spill or MemoryValues())
 
-    def _is_spill(self, file: CellFile | TallyFile | MemoryFile) -> bool:
-        if self._place is None or isinstance(file, MemoryFile):
+    def _is_spill(self, file: ValueFile | ColumnarFile | MemoryValues) -> bool:
+        if self._slot_files is None or isinstance(file, MemoryValues):
             return False
-        return file.path.parent != self._place.directory
+        return file.path.parent != self._slot_files.directory

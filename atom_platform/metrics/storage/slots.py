@@ -26,7 +26,7 @@ _NAME: Final = ".slots"
 #: A second byte of a slot says that its live gauges are its present holder's.
 _LIVE: Final = 1 << 20
 #: Whoever holds this byte tells that the file system is full; the others know that it is told.
-_TELLS: Final = 1 << 21
+_LOGS: Final = 1 << 21
 #: struct flock of 64-bit Linux, padding at its end included.
 _FLOCK: Final = struct.Struct("@hhqqi4x")
 
@@ -62,7 +62,7 @@ class SlotFile:
                 return slot
         raise OSError(errno.ENOLCK, "no slot left", str(self.path))
 
-    def go_live(self, slot: int) -> None:
+    def mark_live(self, slot: int) -> None:
         """
         Say that the live gauges of *slot*, which this process holds, are its own from now on.
 
@@ -87,19 +87,19 @@ class SlotFile:
             return False
         return True
 
-    def tells(self) -> bool:
+    def claim_logging(self) -> bool:
         """Return whether it is for this process to log what concerns the directory as a whole."""
-        return self.try_claim(_TELLS)
+        return self.try_claim(_LOGS)
 
-    def give_back(self, slot: int) -> None:
+    def release(self, slot: int) -> None:
         """Let others have *slot*."""
         fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)
 
-    def give_up(self) -> None:
+    def release_all(self) -> None:
         """Hold nothing any more, but go on seeing who does."""
         fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
-    def has_others(self) -> bool:
+    def has_other_holders(self) -> bool:
         """Return whether any other process holds anything."""
         return self._locked_by(0, length=0) is not None
 

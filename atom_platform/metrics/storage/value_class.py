@@ -15,10 +15,10 @@ from typing import Any, Final
 from prometheus_client import values
 from prometheus_client.mmap_dict import mmap_key
 
-from atom_platform.metrics.storage.exemplars import keep_any_exemplar
+from atom_platform.metrics.storage.exemplars import write_client_exemplar
 from atom_platform.metrics.storage.storage import STORAGE, ReentryError, Storage
 
-__all__ = ["SlotValue", "install"]
+__all__ = ["SlotValue", "install_value_class"]
 
 _installing: Final = threading.Lock()
 
@@ -51,7 +51,7 @@ class SlotValue:
         help_text = str(help_text)
         self._key = mmap_key(metric_name, name, list(labelnames), list(labelvalues), help_text)
         self._encoded = self._key.encode(errors="replace")
-        self._epoch = -1
+        self._generation = -1
         self.inc(0.0)  # exposed from its creation on, as prometheus_client does
 
     def inc(self, amount: float) -> None:
@@ -76,7 +76,7 @@ class SlotValue:
 
     def set_exemplar(self, exemplar: Any) -> None:
         """Keep *exemplar* if its only label is a `trace_id`: others do not cross processes."""
-        keep_any_exemplar(
+        write_client_exemplar(
             self._encoded, exemplar.labels, exemplar.value, exemplar.timestamp, self._storage
         )
 
@@ -84,13 +84,13 @@ class SlotValue:
         """Return nothing: exemplars are read by the scrape, from every process."""
 
     def _cell(self) -> tuple[Any, int]:
-        if self._epoch != self._storage.epoch:
+        if self._generation != self._storage.generation:
             self._found = self._storage.cell(self._kind, self._encoded)
-            self._epoch = self._storage.epoch
+            self._generation = self._storage.generation
         return self._found
 
 
-def install() -> None:
+def install_value_class() -> None:
     """
     Have prometheus_client's metrics count into this process's storage.
 

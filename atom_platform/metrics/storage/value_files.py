@@ -23,9 +23,9 @@ from atom_platform.metrics.storage.client_format import (
     read_entries,
 )
 
-__all__ = ["INITIAL_BYTES", "Cell", "CellFile", "MemoryFile", "WritableFile", "step_bytes"]
+__all__ = ["INITIAL_BYTES", "Cell", "MemoryValues", "ValueFile", "WritableFile", "step_bytes"]
 
-#: A table of doubles and the place in it; a gauge's timestamp is the next place.
+#: A table of doubles and the position in it; a gauge's timestamp is the next position.
 Cell = tuple[Any, int]
 
 INITIAL_BYTES: Final = 16 * 1024
@@ -110,7 +110,7 @@ class WritableFile:
         os.close(self._fd)
 
 
-class CellFile(WritableFile):
+class ValueFile(WritableFile):
     """
     One file of prometheus_client's format, written by the one process that holds its slot.
 
@@ -137,14 +137,14 @@ class CellFile(WritableFile):
             self._used = FIRST_ENTRY
             self._publish()
         self.entries: dict[bytes, int] = {}
-        for key, place in read_entries(self._maps[-1], FIRST_ENTRY, self._used):
+        for key, position in read_entries(self._maps[-1], FIRST_ENTRY, self._used):
             parse_key(key)  # what the scrape would refuse, nobody should count into
-            self.entries[key] = place
+            self.entries[key] = position
 
     def find(self, key: bytes) -> Cell | None:
         """Return the cell of *key*, or None if there is none yet."""
-        place = self.entries.get(key)
-        return None if place is None else (self._cells, place)
+        position = self.entries.get(key)
+        return None if position is None else (self._cells, position)
 
     def all_keys(self) -> list[bytes]:
         """Return every key."""
@@ -157,26 +157,28 @@ class CellFile(WritableFile):
         Raises:
             OSError: There is no room.
         """
-        place = self.entries.get(key)
-        if place is None:
+        position = self.entries.get(key)
+        if position is None:
             entry, offset = encode_entry(key)
             end = self._used + len(entry)
             if end > self._size:
                 self._grow(end)
             self._maps[-1][self._used : end] = entry
-            place = (self._used + offset) // 8
+            position = (self._used + offset) // 8
             # Published last: a reader never sees a length without its entry.
             self._used = end
             self._publish()
-            self.entries[key] = place
-        return self._cells, place
+            self.entries[key] = position
+        return self._cells, position
 
     def values(self) -> list[tuple[bytes, float, float]]:
         """Return key, value and timestamp of each entry, or nothing if the file was cut."""
         cells = self._cells
         if not self.is_whole():
             return []
-        return [(key, cells[place], cells[place + 1]) for key, place in self.entries.items()]
+        return [
+            (key, cells[position], cells[position + 1]) for key, position in self.entries.items()
+        ]
 
     def _grow(self, least: int) -> None:
         size = -(-max(self._size + step_bytes(self._size), least) // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -195,7 +197,7 @@ class CellFile(WritableFile):
         self._maps[-1][0:4] = _INT.pack(self._used)
 
 
-class MemoryFile:
+class MemoryValues:
     """The same table in the process's own memory: no directory, or no room in it."""
 
     def __init__(self) -> None:

@@ -19,11 +19,11 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from atom_platform.metrics.scrape.collector import Collector
-from atom_platform.metrics.scrape.exposition import expose, negotiated
-from atom_platform.metrics.storage.columnar_files import TallyFile
+from atom_platform.metrics.scrape.exposition import negotiate, render
+from atom_platform.metrics.storage.columnar_files import ColumnarFile
 from atom_platform.metrics.storage.storage import STORAGE
 from atom_platform.metrics.storage.value_class import SlotValue
-from atom_platform.metrics.storage.value_files import Cell, CellFile
+from atom_platform.metrics.storage.value_files import Cell, ValueFile
 
 MODES = ("all", "liveall", "min", "livemin", "max", "livemax", "sum", "livesum")
 RECENT = ("mostrecent", "livemostrecent")
@@ -84,7 +84,7 @@ class PlainProcess:
         if kind == "counter":
             return Counter(name, "Counts.", labels, registry=self.registry)
         if kind == "summary":
-            return Summary(name, "Sums.", labels, registry=self.registry)
+            return Summary(name, "KindTotals.", labels, registry=self.registry)
         if kind == "histogram":
             bounds = (-1.5, 0, 1e-3, 1, 10.0, 1e6, 1.5e7)
             return Histogram(name, "Spreads.", labels, registry=self.registry, buckets=bounds)
@@ -98,17 +98,17 @@ class PlainProcess:
 class SlotFiles:
     """The part of a storage that a value class needs, for a slot of its own."""
 
-    epoch = 0
+    generation = 0
 
     def __init__(self, slot: int, directory: Path) -> None:
         self.lock = threading.RLock()
-        self.files: dict[str, TallyFile] = {}
+        self.files: dict[str, ColumnarFile] = {}
         self._slot, self._directory = slot, directory
 
     def cell(self, kind: str, key: bytes) -> Cell:
         if kind not in self.files:
-            path = self._directory / f"{kind}_slot{self._slot}.tally"
-            self.files[kind] = TallyFile(path, kind)
+            path = self._directory / f"{kind}_slot{self._slot}.columnar"
+            self.files[kind] = ColumnarFile(path, kind)
         return self.files[kind].add(key)
 
 
@@ -163,7 +163,7 @@ def test_same_samples_as_the_stock_collector(fresh: bool, history: list[list[Any
         directory = Path(name)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PROMETHEUS_MULTIPROC_DIR", name)
-            STORAGE.use(directory)
+            STORAGE.switch_to(directory)
             collector = Collector(alive=lambda pid: True)
             processes: dict[int, PlainProcess] = {}
             for step in history:
@@ -180,7 +180,7 @@ def test_same_samples_as_the_stock_collector(fresh: bool, history: list[list[Any
                 assert ours(collector) == expected
             for process in processes.values():
                 process.end()
-            STORAGE.use(None)
+            STORAGE.switch_to(None)
 
 
 @pytest.mark.parametrize("fresh", [False, True], ids=["kept-tables", "cold"])
@@ -200,7 +200,7 @@ def test_same_samples_from_tallies_as_from_stock_files(
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("PROMETHEUS_MULTIPROC_DIR", stock)
-        STORAGE.use(Path(name))
+        STORAGE.switch_to(Path(name))
         collector = Collector()
         processes: dict[int, tuple[PlainProcess, SlotProcess]] = {}
         for step in history:
@@ -218,7 +218,7 @@ def test_same_samples_from_tallies_as_from_stock_files(
         for pair in processes.values():
             for process in pair:
                 process.end()
-        STORAGE.use(None)
+        STORAGE.switch_to(None)
 
 
 def test_one_of_many_alike_gets_a_series_that_another_has(directory: Path) -> None:
@@ -276,7 +276,7 @@ def test_one_series_under_two_keys_is_one_series(directory: Path) -> None:
 
 def test_one_series_under_two_keys_of_a_plain_process_is_one_series(directory: Path) -> None:
     keys = [mmap_key("f", "f_total", ["l"], ["x"], text).encode() for text in ("Old.", "New.")]
-    file = CellFile(directory / "counter_1000.db")
+    file = ValueFile(directory / "counter_1000.db")
     for amount, key in enumerate(keys, 1):
         cells, at = file.add(key)
         cells[at] += amount
@@ -295,25 +295,25 @@ def test_few_changes_are_added_up_like_many(directory: Path, helps: list[str]) -
     """Also where another file has a series twice."""
     names = ["l"]
     keys = [mmap_key("f", "f_total", names, ["x5"], text).encode() for text in helps]
-    file = CellFile(directory / "counter_1000.db")
+    file = ValueFile(directory / "counter_1000.db")
     for key in keys:
         cells, at = file.add(key)
         cells[at] = 100.0 / len(keys)
-    tally = TallyFile(directory / "counter_slot7.tally", "counter")
+    columns = ColumnarFile(directory / "counter_slot7.columnar", "counter")
     for number in range(100):
-        tally.add(mmap_key("f", "f_total", names, [f"x{number}"], "Old.").encode())
+        columns.add(mmap_key("f", "f_total", names, [f"x{number}"], "Old.").encode())
     collector = Collector(alive=lambda pid: True)
-    expose(collector.collect(), negotiated())
+    render(collector.collect(), negotiate())
 
     for number in (5, 77):
-        cells, at = tally.add(mmap_key("f", "f_total", names, [f"x{number}"], "Old.").encode())
+        cells, at = columns.add(mmap_key("f", "f_total", names, [f"x{number}"], "Old.").encode())
         cells[at] += number
-    text = expose(collector.collect(), negotiated()).body.decode()
+    text = render(collector.collect(), negotiate()).body.decode()
 
     assert 'f_total{l="x5"} 105.0\n' in text
     assert 'f_total{l="x77"} 77.0\n' in text
     assert text.count(" 0.0\n") == 98
-    tally.close()
+    columns.close()
     file.close()
 
 
@@ -321,7 +321,7 @@ def test_few_changes_are_added_up_like_many(directory: Path, helps: list[str]) -
 def test_timestamps_of_counters_never_count(directory: Path, of_all: bool) -> None:
     """They are 0 in every file that prometheus_client writes; but a file may hold anything."""
     keys = [mmap_key("f", "f_total", ["l"], [str(n)], "F.").encode() for n in range(3)]
-    file = CellFile(directory / "counter_1000.db")
+    file = ValueFile(directory / "counter_1000.db")
     for key in keys:
         cells, at = file.add(key)
         cells[at] = 1

@@ -22,11 +22,11 @@ from prometheus_client.samples import Exemplar, Sample
 
 from atom_platform.metrics import instruments
 from atom_platform.metrics.definitions import DEFINITIONS
-from atom_platform.metrics.scrape.collector import Collection, Collector
-from atom_platform.metrics.scrape.exposition import Exposition, expose, negotiated
-from atom_platform.metrics.scrape.page import Scrape
+from atom_platform.metrics.scrape.collector import Collector, MetricsSnapshot
+from atom_platform.metrics.scrape.exposition import Exposition, negotiate, render
+from atom_platform.metrics.scrape.page import SharedScrape
 from atom_platform.metrics.storage.storage import STORAGE
-from atom_platform.metrics.storage.value_class import install
+from atom_platform.metrics.storage.value_class import install_value_class
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 #: What a Prometheus 3 sends.
@@ -40,7 +40,7 @@ PROMETHEUS = (
 class Client:
     """The same collection, as prometheus_client's encoders want it."""
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: MetricsSnapshot) -> None:
         self._collection = collection
 
     def collect(self) -> list[Metric]:
@@ -87,8 +87,8 @@ def test_the_text_is_prometheus_clients_own(
 ) -> None:
     """Byte for byte, whatever the labels and numbers, and from kept text as from new."""
     with TemporaryDirectory() as name:
-        STORAGE.use(Path(name))
-        install()
+        STORAGE.switch_to(Path(name))
+        install_value_class()
         registry = CollectorRegistry()
         counter = Counter("c", help_text, ["l%"], registry=registry)
         gauge = Gauge("g", help_text, ["l"], registry=registry, multiprocess_mode="livesum")
@@ -113,16 +113,16 @@ def test_the_text_is_prometheus_clients_own(
             encoder, content_type = choose_encoder(accept)
             expected = encoder(Client(collection))
 
-            answer = expose(collection, negotiated(accept=accept))
+            answer = render(collection, negotiate(accept=accept))
             assert answer == Exposition(
                 expected if collection.families() else b"", content_type, gzipped=False
             )
-        STORAGE.use(None)
+        STORAGE.switch_to(None)
 
 
 def test_every_family_has_its_head_before_its_first_sample() -> None:
     """Also those nobody has counted yet."""
-    text = Scrape().answer(negotiated()).body.decode()
+    text = SharedScrape().answer(negotiate()).body.decode()
 
     for definition in DEFINITIONS:
         head = f"# HELP {definition.name} {definition.help}\n# TYPE {definition.name} "
@@ -131,7 +131,7 @@ def test_every_family_has_its_head_before_its_first_sample() -> None:
 
 
 def test_known_label_sets_start_at_zero() -> None:
-    text = Scrape().answer(negotiated()).body.decode()
+    text = SharedScrape().answer(negotiate()).body.decode()
 
     assert 'gunicorn_worker_exits_total{reason="out_of_memory"} 0.0\n' in text
     assert 'db_query_duration_seconds_bucket{le="+Inf",operation="select"} 0.0\n' in text
@@ -142,19 +142,19 @@ def test_known_label_sets_start_at_zero() -> None:
 
 
 @pytest.fixture(name="busy")
-def _busy(directory: Path) -> Scrape:
+def _busy(directory: Path) -> SharedScrape:
     instruments.record_request("GET", '/a"\\\n', 200, 0.01, trace_id="ab" * 16)
     instruments.record_request("GET", "/b", 500, 1e9)
     with instruments.track_agent("\ud800"):
         pass
     instruments.set_app_info("1", "3.11", "abc")
     instruments.record_check("database", True, 0.1)
-    return Scrape()
+    return SharedScrape()
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS, PROMETHEUS])
-def test_strict_parsers_accept_it(busy: Scrape, accept: str) -> None:
-    answer = busy.answer(negotiated(accept=accept))
+def test_strict_parsers_accept_it(busy: SharedScrape, accept: str) -> None:
+    answer = busy.answer(negotiate(accept=accept))
 
     parse = parse_openmetrics if "openmetrics" in accept else parse_text
     families = {family.name: family for family in parse(answer.body.decode())}
@@ -164,14 +164,14 @@ def test_strict_parsers_accept_it(busy: Scrape, accept: str) -> None:
     assert any(sample.labels == labels for sample in families["http_requests"].samples)
 
 
-def test_promtool_accepts_it(busy: Scrape) -> None:
+def test_promtool_accepts_it(busy: SharedScrape) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
 
     done = subprocess.run(
         [promtool, "check", "metrics"],
-        input=busy.answer(negotiated()).body,
+        input=busy.answer(negotiate()).body,
         capture_output=True,
         timeout=60,
     )
@@ -179,9 +179,9 @@ def test_promtool_accepts_it(busy: Scrape) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-def test_openmetrics_shows_the_trace_of_a_bucket(busy: Scrape) -> None:
-    text = busy.answer(negotiated(accept=OPENMETRICS)).body.decode()
-    plain = busy.answer(negotiated()).body.decode()
+def test_openmetrics_shows_the_trace_of_a_bucket(busy: SharedScrape) -> None:
+    text = busy.answer(negotiate(accept=OPENMETRICS)).body.decode()
+    plain = busy.answer(negotiate()).body.decode()
 
     (line,) = [line for line in text.splitlines() if "trace_id" in line]
     assert line.startswith("http_request_duration_seconds_bucket{")
@@ -199,12 +199,12 @@ def test_openmetrics_shows_the_trace_of_a_bucket(busy: Scrape) -> None:
         ("gzip;q=0", False),
         ("gzip;q=0.0", False),
         ("*", True),
-        ("identity", False),
+        ("series_key", False),
         (",;=,\x00", False),
     ],
 )
-def test_gzip_when_it_is_asked_for(busy: Scrape, accept_encoding: str, gzipped: bool) -> None:
-    answer = busy.answer(negotiated(accept_encoding=accept_encoding))
+def test_gzip_when_it_is_asked_for(busy: SharedScrape, accept_encoding: str, gzipped: bool) -> None:
+    answer = busy.answer(negotiate(accept_encoding=accept_encoding))
 
     assert answer.gzipped is gzipped
     body = gzip.decompress(answer.body) if gzipped else answer.body
@@ -225,16 +225,16 @@ def test_gzip_when_it_is_asked_for(busy: Scrape, accept_encoding: str, gzipped: 
         "\ud800",
     ],
 )
-def test_nonsense_in_accept_gets_an_answer(busy: Scrape, accept: str) -> None:
-    answer = busy.answer(negotiated(accept=accept))
+def test_nonsense_in_accept_gets_an_answer(busy: SharedScrape, accept: str) -> None:
+    answer = busy.answer(negotiate(accept=accept))
 
     assert b"# TYPE http_requests" in answer.body
 
 
-def test_a_negotiation_that_failed_is_counted(busy: Scrape) -> None:
-    busy.answer(negotiated(accept="text/plain;version=abc"))
+def test_a_negotiation_that_failed_is_counted(busy: SharedScrape) -> None:
+    busy.answer(negotiate(accept="text/plain;version=abc"))
 
-    text = busy.answer(negotiated()).body.decode()
+    text = busy.answer(negotiate()).body.decode()
 
     assert 'metric_errors_total{kind="negotiation"} 1.0\n' in text
 
@@ -250,7 +250,7 @@ def test_a_negotiation_that_failed_is_counted(busy: Scrape) -> None:
     ).map("".join)
 )
 def test_any_accept_is_negotiated(accept: str) -> None:
-    assert negotiated(accept=accept).content_type
+    assert negotiate(accept=accept).content_type
 
 
 @pytest.mark.parametrize(
@@ -266,8 +266,8 @@ def test_any_accept_is_negotiated(accept: str) -> None:
         (["active_agents", "nonsense"], {"active_agents"}),
     ],
 )
-def test_names_restrict_it(busy: Scrape, names: list[str], starts: set[str]) -> None:
-    text = busy.answer(negotiated(names=names)).body.decode()
+def test_names_restrict_it(busy: SharedScrape, names: list[str], starts: set[str]) -> None:
+    text = busy.answer(negotiate(names=names)).body.decode()
 
     found = {
         line.split("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#")
@@ -275,19 +275,19 @@ def test_names_restrict_it(busy: Scrape, names: list[str], starts: set[str]) -> 
     assert found == starts
 
 
-def test_names_that_nothing_has_leave_nothing(busy: Scrape) -> None:
+def test_names_that_nothing_has_leave_nothing(busy: SharedScrape) -> None:
     for accept in ("", OPENMETRICS):
-        assert busy.answer(negotiated(accept=accept, names=["nope"])).body == b""
+        assert busy.answer(negotiate(accept=accept, names=["nope"])).body == b""
 
 
 def test_a_gauge_and_a_counter_of_one_name_are_not_both_exposed(directory: Path) -> None:
     """Two modules that disagree must not make the whole scrape unreadable."""
-    install()
+    install_value_class()
     Counter("x", "Counts.", registry=CollectorRegistry()).inc()
     Gauge("x", "Shows.", registry=CollectorRegistry(), multiprocess_mode="livesum").set(1)
     collector = Collector()
 
-    body = expose(collector.collect(), negotiated()).body.decode()
+    body = render(collector.collect(), negotiate()).body.decode()
 
     assert body.count("# TYPE") == 1
     list(parse_text(body))
@@ -296,7 +296,7 @@ def test_a_gauge_and_a_counter_of_one_name_are_not_both_exposed(directory: Path)
 def test_collections_can_be_replaced(directory: Path) -> None:
     collection = replace(Collector().collect(), gauges=[])
 
-    assert expose(collection, negotiated()).body == b""
+    assert render(collection, negotiate()).body == b""
 
 
 def test_a_piece_of_text_that_is_as_it_was_is_the_same_object(directory: Path) -> None:
@@ -305,14 +305,14 @@ def test_a_piece_of_text_that_is_as_it_was_is_the_same_object(directory: Path) -
         instruments.record_request("GET", f"/{number:03}", 200, 0.01)
     collector = Collector()
 
-    def pieces() -> list[bytes]:
+    def chunks() -> list[bytes]:
         collection = collector.collect()
         family = collection.table.families["http_request_duration_seconds"]
         return family.texts(collection.totals["histogram"])
 
-    before = pieces()
+    before = chunks()
     instruments.record_request("GET", "/040", 200, 0.01)
-    after = pieces()
+    after = chunks()
 
     changed = [
         at for at, (new, old) in enumerate(zip(after, before, strict=True)) if new is not old

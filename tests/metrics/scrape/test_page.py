@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 from atom_platform.metrics import instruments
 from atom_platform.metrics.samples import FamilySamples
-from atom_platform.metrics.scrape.exposition import negotiated
-from atom_platform.metrics.scrape.page import Scrape
+from atom_platform.metrics.scrape.exposition import negotiate
+from atom_platform.metrics.scrape.page import SharedScrape
 from tests.polling import wait_until
 
-WANTED = negotiated(names=["log_messages_total"])
+WANTED = negotiate(names=["log_messages_total"])
 
 
 class Clock:
@@ -48,7 +48,7 @@ def errors(body: bytes) -> float:
 
 def test_who_arrives_during_a_collection_gets_a_newer_one_and_shares_it() -> None:
     gate, clock = Gate(), Clock()
-    scrape = Scrape(gate, clock=clock)
+    scrape = SharedScrape(gate, clock=clock)
     answers: dict[int, float] = {}
 
     def run(number: int) -> None:
@@ -71,7 +71,7 @@ def test_who_arrives_during_a_collection_gets_a_newer_one_and_shares_it() -> Non
 
 
 def test_one_after_the_other_never_share() -> None:
-    scrape = Scrape()
+    scrape = SharedScrape()
     seen = []
     for _ in range(3):
         instruments.count_log_message("ERROR")
@@ -83,8 +83,8 @@ def test_one_after_the_other_never_share() -> None:
 def test_who_asks_for_several_formats_gets_one_collection() -> None:
     gate = Gate()
     gate.release()
-    scrape = Scrape(gate)
-    formats = [WANTED, negotiated(accept="application/openmetrics-text"), WANTED]
+    scrape = SharedScrape(gate)
+    formats = [WANTED, negotiate(accept="application/openmetrics-text"), WANTED]
 
     answers = scrape.answers(formats)
 

@@ -1,4 +1,4 @@
-"""A tally: what was counted is read, in whatever steps; what was left unfinished is not there."""
+"""Columnar files are read in any number of steps, and never further than the writer published."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.mmap_dict import mmap_key
 
-from atom_platform.metrics.scrape.aggregate import TallyRow
+from atom_platform.metrics.scrape.aggregate import ColumnarFileValues
 from atom_platform.metrics.scrape.collector import Collector
 from atom_platform.metrics.scrape.series_table import SeriesTable
 from atom_platform.metrics.storage.client_format import CorruptFileError, parse_key, parse_name
-from atom_platform.metrics.storage.columnar_files import TallyFile, TallyReader
-from atom_platform.metrics.storage.columnar_format import parse_identities, parse_identity, segments
+from atom_platform.metrics.storage.columnar_files import ColumnarFile, ColumnarReader
+from atom_platform.metrics.storage.columnar_format import (
+    find_segments,
+    parse_series_key,
+    parse_series_keys,
+)
 from atom_platform.metrics.storage.storage import STORAGE
 
-NAME = "histogram_slot3.tally"
+NAME = "histogram_slot3.columnar"
 HEAD_BYTES = 32
 
 
@@ -33,20 +37,20 @@ def key(label: str, bound: str = "") -> bytes:
     return mmap_key("h", sample, names, values, "Help.").encode()
 
 
-def reader(directory: Path) -> TallyReader:
+def reader(directory: Path) -> ColumnarReader:
     name = parse_name(NAME)
     assert name is not None
-    return TallyReader(directory / NAME, name)
+    return ColumnarReader(directory / NAME, name)
 
 
-def values(found: TallyReader) -> dict[bytes, float]:
-    found.follow()
+def values(found: ColumnarReader) -> dict[bytes, float]:
+    found.find_new_segments()
     return {key: value for key, value, _ in found.values()}
 
 
 @pytest.fixture(name="file")
-def _file(tmp_path: Path) -> Iterator[TallyFile]:
-    file = TallyFile(tmp_path / NAME, "histogram")
+def _file(tmp_path: Path) -> Iterator[ColumnarFile]:
+    file = ColumnarFile(tmp_path / NAME, "histogram")
     yield file
     file.close()
 
@@ -56,21 +60,21 @@ class Reading:
 
     def __init__(self, directory: Path) -> None:
         self.table = SeriesTable()
-        self.row = TallyRow(reader(directory), self.table)
+        self.row = ColumnarFileValues(reader(directory), self.table)
         self.totals: dict[int, float] = {}
 
     def again(self) -> dict[tuple[str, object], float]:
-        """Return the values by label and role, of which only what is told to change is renewed."""
-        self.row.learn()
+        """Return the values by label and sample id; only values reported as changed are renewed."""
+        self.row.load_new()
         changed = self.row.refresh()
-        places = range(1, len(self.row.numbers)) if changed is None else changed
-        for place in places:
-            self.totals[self.row.numbers[place]] = self.row.values[place]
+        positions = range(1, len(self.row.numbers)) if changed is None else changed
+        for position in positions:
+            self.totals[self.row.numbers[position]] = self.row.values[position]
         return {
-            (dict(series.labels)["l"], role): self.totals[number]
+            (dict(series.labels)["l"], sample_id): self.totals[number]
             for family in self.table.families.values()
             for series in family.series.values()
-            for role, number in series.numbers.items()
+            for sample_id, number in series.numbers.items()
         }
 
 
@@ -96,7 +100,7 @@ def test_what_is_counted_is_read(steps: list[str | tuple[str, str]]) -> None:
     """By who reads from the beginning and by who comes late, over growth and successors."""
     with TemporaryDirectory() as name:
         directory = Path(name)
-        file = TallyFile(directory / NAME, "histogram")
+        file = ColumnarFile(directory / NAME, "histogram")
         reading = Reading(directory)
         counted: dict[tuple[str, object], float] = {}
         grown = 0
@@ -105,7 +109,7 @@ def test_what_is_counted_is_read(steps: list[str | tuple[str, str]]) -> None:
                 assert reading.again() == counted
             elif step == "reopen":
                 file.close()
-                file = TallyFile(directory / NAME, "histogram")
+                file = ColumnarFile(directory / NAME, "histogram")
             else:
                 which = [step] if isinstance(step, tuple) else []
                 if step == "grow":
@@ -114,8 +118,8 @@ def test_what_is_counted_is_read(steps: list[str | tuple[str, str]]) -> None:
                 for label, bound in which:
                     cells, at = file.add(key(label, bound))
                     cells[at] += 1.25
-                    place = label, float(bound) if bound else "h_sum"
-                    counted[place] = counted.get(place, 0.0) + 1.25
+                    position = label, float(bound) if bound else "h_sum"
+                    counted[position] = counted.get(position, 0.0) + 1.25
 
         assert reading.again() == counted
         assert Reading(directory).again() == counted
@@ -126,7 +130,7 @@ def test_what_is_counted_is_read(steps: list[str | tuple[str, str]]) -> None:
         file.close()
 
 
-def test_a_cell_is_found_by_the_key_it_was_made_with(file: TallyFile) -> None:
+def test_a_cell_is_found_by_the_key_it_was_made_with(file: ColumnarFile) -> None:
     for label in ("a", "é", "\0"):
         for bound in ("", "0.5", "+Inf"):
             assert file.find(key(label, bound)) is None
@@ -138,14 +142,14 @@ def test_a_cell_is_found_by_the_key_it_was_made_with(file: TallyFile) -> None:
     }
 
 
-def test_numbers_of_a_label_set_lie_side_by_side(file: TallyFile) -> None:
-    places = [file.add(key("a", bound))[1] for bound in ("", "0.5", "1.0", "+Inf")]
+def test_numbers_of_a_label_set_lie_side_by_side(file: ColumnarFile) -> None:
+    positions = [file.add(key("a", bound))[1] for bound in ("", "0.5", "1.0", "+Inf")]
 
-    assert places == [places[0] - each for each in range(4)]
+    assert positions == [positions[0] - each for each in range(4)]
 
 
 def test_what_a_killed_writer_had_not_published_is_not_there(
-    file: TallyFile, tmp_path: Path
+    file: ColumnarFile, tmp_path: Path
 ) -> None:
     """It dies between the text and its length: at any of its bytes, for reader and successor."""
     file.add(key("a"))[0][file.add(key("a"))[1]] = 5.0
@@ -156,7 +160,7 @@ def test_what_a_killed_writer_had_not_published_is_not_there(
             raw.seek(HEAD_BYTES + used)
             raw.write(torn)
 
-        successor = TallyFile(path, "histogram")
+        successor = ColumnarFile(path, "histogram")
 
         assert values(reader(tmp_path)) == {key("a"): 5.0}
         cells, at = successor.add(key(f"after {torn!r}"))
@@ -170,7 +174,7 @@ def test_what_a_killed_writer_had_not_published_is_not_there(
 
 @pytest.mark.parametrize("begun", [b"", struct.pack("=8sQ", bytes(8), 16384)], ids=["no", "half"])
 def test_a_segment_that_a_killed_writer_began_is_its_successors(
-    file: TallyFile, tmp_path: Path, begun: bytes
+    file: ColumnarFile, tmp_path: Path, begun: bytes
 ) -> None:
     file.add(key("a"))
     path = tmp_path / NAME
@@ -181,7 +185,7 @@ def test_a_segment_that_a_killed_writer_began_is_its_successors(
     late = Reading(tmp_path)
     assert late.again() == {("a", "h_sum"): 0.0}
 
-    successor = TallyFile(path, "histogram")
+    successor = ColumnarFile(path, "histogram")
     for number in range(400):
         cells, at = successor.add(key(str(number)))
         cells[at] = number
@@ -191,7 +195,7 @@ def test_a_segment_that_a_killed_writer_began_is_its_successors(
     successor.close()
 
 
-def test_one_changed_number_is_told_alone(file: TallyFile, tmp_path: Path) -> None:
+def test_one_changed_number_is_told_alone(file: ColumnarFile, tmp_path: Path) -> None:
     cells = [file.add(key(str(number))) for number in range(2000)]
     reading = Reading(tmp_path)
     reading.again()
@@ -204,7 +208,7 @@ def test_one_changed_number_is_told_alone(file: TallyFile, tmp_path: Path) -> No
     changed = reading.row.refresh()
     assert changed is not None
     assert sorted(changed) == [4, 1501]
-    assert [reading.row.values[place] for place in sorted(changed)] == [1.0, 1.0]
+    assert [reading.row.values[position] for position in sorted(changed)] == [1.0, 1.0]
     for table, at in cells:
         table[at] += 1.0
     changed = reading.row.refresh()
@@ -212,7 +216,7 @@ def test_one_changed_number_is_told_alone(file: TallyFile, tmp_path: Path) -> No
     assert sum(reading.row.values) == 2002.0
 
 
-def test_a_label_set_takes_little_room(file: TallyFile, tmp_path: Path) -> None:
+def test_a_label_set_takes_little_room(file: ColumnarFile, tmp_path: Path) -> None:
     """A histogram of fifteen buckets: names once, then eight bytes a number."""
     bounds = ["", *(str(2.0**n) for n in range(14)), "+Inf"]
     for number in range(600):
@@ -223,11 +227,11 @@ def test_a_label_set_takes_little_room(file: TallyFile, tmp_path: Path) -> None:
 
 
 def test_an_earlier_versions_file_counts_on(directory: Path) -> None:
-    """After SIGUSR2: the former worker's slot is taken by one that knows tallies."""
-    from atom_platform.metrics.storage.value_files import CellFile
+    """After SIGUSR2: the former worker's slot is taken by one that writes columnar files."""
+    from atom_platform.metrics.storage.value_files import ValueFile
 
     old = mmap_key("f", "f_total", ["l"], ["old"], "F.").encode()
-    file = CellFile(directory / "counter_slot0.db")
+    file = ValueFile(directory / "counter_slot0.db")
     cells, at = file.add(old)
     cells[at] = 100.0
     file.close()
@@ -250,7 +254,7 @@ def test_an_earlier_versions_file_counts_on(directory: Path) -> None:
     assert total() == {"old": 101.0, "new": 1.0}
 
 
-def test_lines_can_be_read_by_people(file: TallyFile, tmp_path: Path) -> None:
+def test_lines_can_be_read_by_people(file: ColumnarFile, tmp_path: Path) -> None:
     file.add(key("a"))
     file.add(key("a", "0.5"))
 
@@ -260,7 +264,7 @@ def test_lines_can_be_read_by_people(file: TallyFile, tmp_path: Path) -> None:
     assert json.loads(text.split(b"\t")[0]) == ["h", "l", "a"]
 
 
-def test_growth_keeps_what_was_handed_out(file: TallyFile, tmp_path: Path) -> None:
+def test_growth_keeps_what_was_handed_out(file: ColumnarFile, tmp_path: Path) -> None:
     first, at = file.add(key("first"))
     size = (tmp_path / NAME).stat().st_size
     number = 0
@@ -274,7 +278,7 @@ def test_growth_keeps_what_was_handed_out(file: TallyFile, tmp_path: Path) -> No
     assert (tmp_path / NAME).stat().st_blocks * 512 >= (tmp_path / NAME).stat().st_size
 
 
-identities = st.sampled_from(
+series_keys = st.sampled_from(
     [
         b'["f", "l", "x"]',
         b'["f"]',
@@ -299,21 +303,21 @@ identities = st.sampled_from(
 
 
 @settings(max_examples=300, deadline=None)
-@given(lines=st.lists(identities, max_size=6))
+@given(lines=st.lists(series_keys, max_size=6))
 @example(lines=[b'["f"],0,["g"]', b'["f', b'g"]'])
 @example(lines=[b'["f"], ["g"]', b'["f"', b'"g"]'])
 def test_many_identities_say_what_each_says(lines: list[bytes]) -> None:
     """Also those of a bad file, which could make sense only beside each other."""
     try:
-        expected = [(family, *chain(*labels)) for family, labels in map(parse_identity, lines)]
+        expected = [(family, *chain(*labels)) for family, labels in map(parse_series_key, lines)]
     except CorruptFileError:
         with pytest.raises(CorruptFileError):
-            parse_identities(lines)
+            parse_series_keys(lines)
     else:
-        assert parse_identities(lines) == expected
+        assert parse_series_keys(lines) == expected
 
 
-def test_segments_are_read_in_their_order(file: TallyFile, tmp_path: Path) -> None:
+def test_segments_are_read_in_their_order(file: ColumnarFile, tmp_path: Path) -> None:
     """By a scrape that finds several at once, and by one that has seen the first."""
     seen = Reading(tmp_path)
     expected = {}
@@ -324,7 +328,7 @@ def test_segments_are_read_in_their_order(file: TallyFile, tmp_path: Path) -> No
         expected[label, 0.5] = float(number)
         if number == 200:
             seen.again()
-    assert len(segments((tmp_path / NAME).read_bytes())) > 2
+    assert len(find_segments((tmp_path / NAME).read_bytes())) > 2
 
     assert Reading(tmp_path).again() == expected
     assert seen.again() == expected

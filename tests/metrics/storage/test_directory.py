@@ -78,7 +78,7 @@ def test_what_an_earlier_life_left_is_removed_and_nothing_else(
     service: Callable[..., Script], tmp_path: Path
 ) -> None:
     for name in (
-        "counter_slot0.tally",
+        "counter_slot0.columnar",
         "counter_slot0.db",
         "histogram_77.db",
         "exemplars_slot0.exemplars",
@@ -96,10 +96,10 @@ def test_asking_again_changes_nothing(service: Callable[..., Script], tmp_path: 
     """gunicorn runs its configuration again on SIGHUP."""
     one = service()
     first = one.ask(f"start({str(tmp_path)!r})")
-    (tmp_path / "counter_slot0.tally").write_bytes(b"x")
+    (tmp_path / "counter_slot0.columnar").write_bytes(b"x")
 
     assert one.ask(f"start({str(tmp_path)!r})") == first
-    assert (tmp_path / "counter_slot0.tally").exists()
+    assert (tmp_path / "counter_slot0.columnar").exists()
 
 
 def test_without_a_setting_a_private_directory_lives_as_long_as_the_service(
@@ -148,7 +148,7 @@ def test_a_second_service_gets_a_directory_of_its_own_inside(
 ) -> None:
     one, two = service(), service()
     one.ask(f"start({str(tmp_path)!r})")
-    counted = tmp_path / "counter_slot0.tally"
+    counted = tmp_path / "counter_slot0.columnar"
     counted.write_bytes(b"x")
 
     path, private, event, fault = two.ask(f"start({str(tmp_path)!r})")
@@ -172,12 +172,12 @@ def test_nothing_is_emptied_under_a_worker_that_outlived_its_arbiter(
     worker = one.ask("fork_worker()")
     try:
         one.kill()
-        (tmp_path / "counter_slot0.tally").write_bytes(b"x")
+        (tmp_path / "counter_slot0.columnar").write_bytes(b"x")
 
         early = service().ask(f"start({str(tmp_path)!r})")
 
         assert early[2] == "metrics_directory_in_use"
-        assert (tmp_path / "counter_slot0.tally").exists()
+        assert (tmp_path / "counter_slot0.columnar").exists()
     finally:
         os.kill(worker, 9)
     # Its parent is gone, so nobody here can wait for it: the lock is what says that it is.
@@ -187,7 +187,7 @@ def test_nothing_is_emptied_under_a_worker_that_outlived_its_arbiter(
 
     wait_until(takes_it)
 
-    assert not (tmp_path / "counter_slot0.tally").exists()
+    assert not (tmp_path / "counter_slot0.columnar").exists()
 
 
 @pytest.mark.parametrize("configured", [True, False], ids=["configured", "private"])
@@ -198,7 +198,7 @@ def test_a_reexecuted_arbiter_joins_the_directory_of_the_old_one(
     asked = str(tmp_path) if configured else None
     old = service()
     path = Path(old.ask(f"start({asked!r})")[0])
-    counted = path / "counter_slot0.tally"
+    counted = path / "counter_slot0.columnar"
     counted.write_bytes(b"x")
     new = old.ask(f"reexec({asked!r})")
 
@@ -247,9 +247,9 @@ def test_the_arbiter_of_a_daemon_adopts_what_its_parent_prepared(
     one = service()
     one.ask(f"start({str(tmp_path)!r})")
 
-    one.ask("directory.adopt()")
+    one.ask("directory.become_arbiter()")
     assert (tmp_path / ".owner").read_text().split()[2:] == [str(one.pid)]
-    child = one.ask("(pid := os.fork()) or (directory.adopt(), os._exit(0))")
+    child = one.ask("(pid := os.fork()) or (directory.become_arbiter(), os._exit(0))")
     one.ask(f"os.waitpid({child}, 0)")
 
     assert (tmp_path / ".owner").read_text().split()[2:] == [str(child)]

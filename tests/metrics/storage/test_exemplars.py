@@ -31,7 +31,7 @@ def test_the_latest_of_two_processes_is_shown(directory: Path, fork: Fork) -> No
 
     exemplars = found()
 
-    assert {place: each.trace_id for place, each in exemplars.items()} == {
+    assert {bucket: each.trace_id for bucket, each in exemplars.items()} == {
         ("/a", 0.01): "c" * 32,
         ("/a", 5.0): "b" * 32,
         ("/b", 0.025): "0" * 31 + "1",
@@ -41,14 +41,14 @@ def test_the_latest_of_two_processes_is_shown(directory: Path, fork: Fork) -> No
 
 def test_a_half_written_exemplar_is_not_shown(directory: Path) -> None:
     instruments.record_request("GET", "/a", 200, 0.01, trace_id="a" * 32)
-    ((place, _),) = found().items()
+    ((bucket, _),) = found().items()
     with STORAGE.lock:
         for key in STORAGE.keys("exemplars"):
             cells, at = STORAGE.cell("exemplars", key)
             if not key.startswith(b" "):
                 cells[at + 1] = 0.0  # as its writer does before it begins
 
-    assert place == ("/a", 0.01)
+    assert bucket == ("/a", 0.01)
     assert found() == {}
 
 

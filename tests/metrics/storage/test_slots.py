@@ -75,7 +75,7 @@ def test_others_see_who_holds_a_slot(holder: Callable[[], Script], tmp_path: Pat
 
     assert slots.holder(slot) == one.pid
     assert slots.live_holder(slot) is None
-    one.ask("slots.go_live(0)")
+    one.ask("slots.mark_live(0)")
     assert slots.live_holder(slot) == one.pid
     one.kill()
     assert slots.holder(slot) is None

@@ -58,7 +58,7 @@ def test_each_process_counts_into_its_own_slot(
     fork(count)
     fork(count)  # takes the slot that the first child left, and goes on with its file
 
-    assert names(directory) == ["counter_slot0.tally", "counter_slot1.tally"]
+    assert names(directory) == ["counter_slot0.columnar", "counter_slot1.columnar"]
     assert collected() == {COUNT: 3}
 
 
@@ -82,22 +82,22 @@ def test_cells_survive_the_growth_of_their_file(directory: Path, collected: Coll
     """A cell handed out before keeps counting into what others read."""
     with STORAGE.lock:
         first, at = STORAGE.cell("counter", key())
-    size = (directory / "counter_slot0.tally").stat().st_size
+    size = (directory / "counter_slot0.columnar").stat().st_size
     for number in range(1, 5000):
         count(number)
     first[at] += 7
 
     found = collected()
 
-    assert (directory / "counter_slot0.tally").stat().st_size > 10 * size
+    assert (directory / "counter_slot0.columnar").stat().st_size > 10 * size
     assert found[COUNT] == 7
     assert len(found) == 5000
 
 
-def tally(text: bytes, *, size: int = 4096, used: int | None = None) -> bytes:
-    """A tally of one segment, spelled out."""
+def columnar(text: bytes, *, size: int = 4096, used: int | None = None) -> bytes:
+    """A columnar file of one segment, spelled out."""
     used = len(text) if used is None else used
-    head = b"tally-1\n" + size.to_bytes(8, "little") + used.to_bytes(8, "little") + bytes(8)
+    head = b"columns1" + size.to_bytes(8, "little") + used.to_bytes(8, "little") + bytes(8)
     return (head + text).ljust(4096, b"\0")
 
 
@@ -119,21 +119,21 @@ LINE = b'\n["f", "l", "v"]\t"Help."\t'
 BAD_TALLIES = {
     **BAD,
     "zeros": bytes(4096),
-    "a-segment-longer-than-the-file": tally(LINE + b".f_total", size=8192),
-    "a-segment-of-nothing": tally(b"", size=0),
-    "an-odd-segment": tally(b"", size=4095),
-    "says-more-than-it-holds": tally(LINE + b".f_total", used=1 << 40),
-    "numbers-without-room": tally((LINE + b".a\t.b").ljust(4096 - 32 - 15, b"b")),
-    "text-before-the-first-line": tally(b"x" + LINE + b".f_total"),
-    "no-roles": tally(b'\n["f", "l", "v"]\t"Help."'),
-    "no-help": tally(b'\n["f", "l", "v"]\t7\t.f_total'),
-    "no-line": tally(b"\noops"),
-    "half-a-label": tally(b'\n["f", "l"]\t"Help."\t.f_total'),
-    "labels-that-are-no-texts": tally(b'\n["f", "l", 7]\t"Help."\t.f_total'),
-    "bad-utf-8": tally(b'\n["\xff"]\t"Help."\t.f_total'),
-    "half-a-surrogate": tally(b'\n["f", "l", "\\ud800"]\t"Help."\t.f_total'),
-    "a-bound-that-is-none": tally(LINE + b"=wide"),
-    "a-role-that-is-none": tally(LINE + b"f_total"),
+    "a-segment-longer-than-the-file": columnar(LINE + b".f_total", size=8192),
+    "a-segment-of-nothing": columnar(b"", size=0),
+    "an-odd-segment": columnar(b"", size=4095),
+    "says-more-than-it-holds": columnar(LINE + b".f_total", used=1 << 40),
+    "numbers-without-room": columnar((LINE + b".a\t.b").ljust(4096 - 32 - 15, b"b")),
+    "text-before-the-first-line": columnar(b"x" + LINE + b".f_total"),
+    "no-sample-ids": columnar(b'\n["f", "l", "v"]\t"Help."'),
+    "no-help": columnar(b'\n["f", "l", "v"]\t7\t.f_total'),
+    "no-line": columnar(b"\noops"),
+    "half-a-label": columnar(b'\n["f", "l"]\t"Help."\t.f_total'),
+    "labels-that-are-no-texts": columnar(b'\n["f", "l", 7]\t"Help."\t.f_total'),
+    "bad-utf-8": columnar(b'\n["\xff"]\t"Help."\t.f_total'),
+    "half-a-surrogate": columnar(b'\n["f", "l", "\\ud800"]\t"Help."\t.f_total'),
+    "a-bound-that-is-none": columnar(LINE + b"=wide"),
+    "a-sample-id-that-is-none": columnar(LINE + b"f_total"),
 }
 
 
@@ -147,7 +147,7 @@ BAD_TALLIES = {
         ),
         *(
             pytest.param(name, content, id=f"{name}-{what}")
-            for name in ("counter_slot0.tally", "histogram_slot9.tally")
+            for name in ("counter_slot0.columnar", "histogram_slot9.columnar")
             for what, content in BAD_TALLIES.items()
         ),
     ],
@@ -170,14 +170,14 @@ def test_a_bad_file_costs_its_own_numbers_only(
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert STORAGE.problems.uncounted()
     if "slot0" in name:
-        assert names(directory) == sorted([f"{name}.0.corrupt", "counter_slot0.tally"])
+        assert names(directory) == sorted([f"{name}.0.corrupt", "counter_slot0.columnar"])
 
 
 def test_only_a_few_bad_files_are_kept(directory: Path) -> None:
     for _ in range(30):
-        (directory / "counter_slot0.tally").write_bytes(b"")
+        (directory / "counter_slot0.columnar").write_bytes(b"")
         count()
-        STORAGE.use(directory)
+        STORAGE.switch_to(directory)
 
     assert len(list(directory.glob("*.corrupt"))) == 8
 
@@ -195,7 +195,7 @@ def test_a_file_cut_while_it_is_read_is_skipped(
     fork(run)
     assert len(collected()) == 2000
 
-    os.truncate(directory / "counter_slot1.tally", 16)
+    os.truncate(directory / "counter_slot1.columnar", 16)
 
     assert collected() == {COUNT: 1}
 
@@ -211,13 +211,13 @@ def test_deleting_the_directory_loses_no_count(
         shutil.rmtree(directory)
         directory.mkdir()
     else:
-        (directory / "counter_slot0.tally").unlink()
+        (directory / "counter_slot0.columnar").unlink()
     count()
     STORAGE.heartbeat()
     count()
 
     assert collected() == {COUNT: 7}
-    assert "counter_slot0.tally" in names(directory)
+    assert "counter_slot0.columnar" in names(directory)
 
 
 @pytest.mark.parametrize("everything", [True, False], ids=["directory", "files"])
@@ -236,7 +236,7 @@ def test_deleted_files_of_others_are_read_until_they_are_made_again(
             shutil.rmtree(directory)
             directory.mkdir()
         else:
-            for path in directory.glob("*.tally"):
+            for path in directory.glob("*.columnar"):
                 path.unlink()
         STORAGE.heartbeat()
         living.ask("count(0, 1000)")
@@ -248,14 +248,14 @@ def test_deleted_files_of_others_are_read_until_they_are_made_again(
 
     assert seen == [{COUNT: 1111}] * 3 + [{COUNT: 11111}]
     assert len(names(directory)) == 3
-    STORAGE.use(directory)
+    STORAGE.switch_to(directory)
     assert Collector().collect().families()[0].samples[0].value == 11111
 
 
 def test_a_holder_carries_what_its_slot_had_before(directory: Path, collected: Collected) -> None:
     """Also of kinds that it has not counted itself."""
     count(amount=5)
-    STORAGE.use(directory)
+    STORAGE.switch_to(directory)
     with STORAGE.lock:
         STORAGE.cell("summary", key(family="other"))
 
@@ -289,7 +289,7 @@ def test_a_directory_that_is_gone_for_good_leaves_memory(
     STORAGE.heartbeat()
     count()
 
-    STORAGE.use(directory)
+    STORAGE.switch_to(directory)
     count()
 
     assert collected() == {COUNT: 1}
@@ -302,7 +302,7 @@ def test_what_was_counted_in_memory_joins_the_slot_that_is_found_later(
     monkeypatch.setattr("atom_platform.metrics.storage.slot_files._RETRY_SECONDS", 0)
     monkeypatch.setattr("atom_platform.metrics.storage.storage._RETRY_SECONDS", 0)
     directory = tmp_path / "later"
-    STORAGE.use(directory)
+    STORAGE.switch_to(directory)
     count(amount=5)
     assert collected() == {COUNT: 5}
     directory.mkdir()
@@ -316,7 +316,7 @@ def test_what_was_counted_in_memory_joins_the_slot_that_is_found_later(
     count(amount=1000)
 
     assert collected() == {COUNT: 1105}
-    assert names(directory) == ["counter_slot0.tally"]
+    assert names(directory) == ["counter_slot0.columnar"]
 
 
 MEMBER = """
@@ -327,7 +327,7 @@ from tests.metrics.storage.test_storage import STORAGE, count
 
 def start(path):
     made = directory.prepare(Path(path))
-    STORAGE.use(made.path)
+    STORAGE.switch_to(made.path)
     return str(made.path)
 
 def total():
@@ -351,7 +351,7 @@ def test_a_directory_that_became_another_services_is_left_to_it(tmp_path: Path) 
 
         assert two.ask("total()") == 100
         assert one.ask("total()") != 110
-        assert len(list(Path(path).glob("*.tally"))) == 1
+        assert len(list(Path(path).glob("*.columnar"))) == 1
 
 
 def test_gauges_of_a_slots_last_holder_are_not_the_next_ones(

@@ -25,9 +25,9 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from atom_platform.metrics.scrape.collector import Collector
-from atom_platform.metrics.scrape.exposition import expose, negotiated
+from atom_platform.metrics.scrape.exposition import negotiate, render
 from atom_platform.metrics.storage.storage import STORAGE
-from atom_platform.metrics.storage.value_class import SlotValue, install
+from atom_platform.metrics.storage.value_class import SlotValue, install_value_class
 from tests.metrics.conftest import Samples
 
 Collected = Callable[[], Samples]
@@ -36,7 +36,7 @@ Fork = Callable[[Callable[[], None]], int]
 
 @pytest.fixture(name="registry")
 def _registry(directory: Path) -> CollectorRegistry:
-    install()
+    install_value_class()
     return CollectorRegistry()
 
 
@@ -71,7 +71,7 @@ def test_a_counter_can_be_reset(registry: CollectorRegistry, collected: Collecte
 
 def test_two_metrics_of_one_key_share_their_cell(directory: Path, collected: Collected) -> None:
     """As two modules do that register the same counter in registries of their own."""
-    install()
+    install_value_class()
     one = Counter("c", "help", registry=CollectorRegistry())
     two = Counter("c", "help", registry=CollectorRegistry())
 
@@ -109,10 +109,10 @@ def test_a_child_after_a_fork_counts_apart(
 def test_stock_tools_read_our_gauges_and_pass_over_the_rest(
     registry: CollectorRegistry, directory: Path
 ) -> None:
-    """Tallies are not theirs to read; they must not trip over them either."""
+    """Columnar files are not theirs to read; they must not trip over them either."""
     Counter("c", "Counts.", ["l"], registry=registry).labels("x").inc(3)
     Gauge("g", "Shows.", registry=registry, multiprocess_mode="max").set(4)
-    Summary("s", "Sums.", registry=registry).observe(5)
+    Summary("s", "KindTotals.", registry=registry).observe(5)
     Histogram("h", "Spreads.", registry=registry, buckets=(1, 2)).observe(1.5)
 
     assert exposed(directory) == "# HELP g Shows.\n# TYPE g gauge\ng 4.0\n"
@@ -199,7 +199,7 @@ def test_the_same_calls_give_the_same_exposition(steps: list[tuple[str, str, flo
         registry = CollectorRegistry()
         buckets = (0.1, 1, 1000)
         counter = Counter("c", "Counts.", ["l"], registry=registry)
-        summary = Summary("s", "Sums.", ["l"], registry=registry)
+        summary = Summary("s", "KindTotals.", ["l"], registry=registry)
         histogram = Histogram("h", "Spreads.", ["l"], registry=registry, buckets=buckets)
         gauge = Gauge("g", "Shows.", ["l"], registry=registry, multiprocess_mode="sum")
         recent = Gauge("r", "Lasts.", ["l"], registry=registry, multiprocess_mode="mostrecent")
@@ -224,13 +224,13 @@ def test_the_same_calls_give_the_same_exposition(steps: list[tuple[str, str, flo
     for ours in (True, False):
         with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
             patch.setenv("PROMETHEUS_MULTIPROC_DIR", name)
-            STORAGE.use(Path(name))
+            STORAGE.switch_to(Path(name))
             stock = values.MultiProcessValue(lambda: "1")  # type: ignore[no-untyped-call]
             values.ValueClass = SlotValue if ours else stock
             play()
-            body = expose(Collector().collect(), negotiated()).body.decode()
+            body = render(Collector().collect(), negotiate()).body.decode()
             texts.append(sorted((body if ours else exposed(Path(name))).splitlines()))
             stock.close_all_files()
-            STORAGE.use(None)
+            STORAGE.switch_to(None)
 
     assert texts[0] == texts[1]
