@@ -188,7 +188,7 @@ _AT_ONCE: Final = 16
 
 
 class _ValueOrder:
-    """Positions of all numbers in a row of values; position 0, always 0.0, stands for missing ones."""
+    """The position of each number in a row of values; 0, whose value is 0.0, if it has none."""
 
     def __init__(self, numbers: array[int], size: int) -> None:
         self.numbers, self.size = numbers[:], size

@@ -1,15 +1,13 @@
 """
-prometheus_client's own file format, read and written without its trust in what it finds.
+The file format of prometheus_client: names, keys and entries, with every field validated.
 
     int32 used | 4 bytes | entries …      an entry: int32 length | key, padded | value | timestamp
 
-Entries never move and are only appended; the value of each lies on a multiple of 8, so that a file
+Entries are only appended, and never move. The offset of each value is a multiple of 8, so a file
 mapped as doubles is a table of cells. A key is JSON: `[family, sample, {label: value}, help]`.
 
-The reading side of one metrics file: which cells it has, kept, and their numbers, read anew.
-
-Entries never move and are only appended, so that a known file costs a look at its first bytes and
-at the numbers. Nothing read here is trusted: a file may be cut, garbage, or half written.
+A `ValueFileReader` remembers the entries of one file. To read it again costs a look at its first
+bytes and at the values. Nothing in a file is trusted: it may be truncated, corrupt or half written.
 """
 
 from __future__ import annotations
@@ -39,16 +37,16 @@ _INT: Final = struct.Struct("i")
 
 
 class CorruptFileError(Exception):
-    """A metrics file does not hold what its format says."""
+    """A metrics file violates its format."""
 
 
 class Key(NamedTuple):
     """
-    What one cell counts.
+    The parsed key of one cell.
 
     Attributes:
         family: The metric's name, without `_total`.
-        sample: The name of the exposed line.
+        sample: The name of the sample, such as `http_requests_total`.
         labels: Sorted by name.
         help: The family's help text.
     """
@@ -60,7 +58,7 @@ class Key(NamedTuple):
 
 
 def encode_entry(key: bytes) -> tuple[bytes, int]:
-    """Return a new entry for *key*, its value 0, and the offset of the value in it."""
+    """Return a new entry for *key* with value 0, and the offset of the value within it."""
     padded = len(key) + 8 - (len(key) + 4) % 8
     return _INT.pack(len(key)) + key.ljust(padded) + bytes(16), 4 + padded
 
@@ -88,19 +86,19 @@ def read_entries(data: bytes | mmap.mmap, start: int, used: int) -> list[tuple[b
 
 def parse_key(key: bytes) -> Key:
     """
-    Return what *key* says, with text that cannot be written out made fit for it.
+    Return the parsed *key*. Characters that UTF-8 cannot encode are replaced.
 
     Raises:
-        CorruptFileError: It is not a key.
+        CorruptFileError: It is not a valid key.
     """
     try:
         family, sample, labels, help_text = json.loads(key.decode())
-        "".join((family, sample, help_text, *labels, *labels.values()))  # all of them are texts
+        "".join((family, sample, help_text, *labels, *labels.values()))  # fails unless all are text
         items = tuple(sorted(labels.items()))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise CorruptFileError("a key that is not a key") from error
+        raise CorruptFileError("an invalid key") from error
     if b"\\u" in key:
-        # Half a surrogate pair, which JSON can escape, would make every exposition fail.
+        # JSON can escape half a surrogate pair, which would make every exposition fail.
         items = tuple((_clean(name), _clean(value)) for name, value in items)
         family, sample, help_text = map(_clean, (family, sample, help_text))
     return Key(family, sample, items, help_text)
@@ -110,7 +108,7 @@ def _clean(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-#: Without NONBLOCK, to open a pipe that bears the name would wait for a writer for ever.
+#: NONBLOCK, because opening a named pipe would otherwise wait for a writer.
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODES: Final = ("all", "min", "max", "sum", "mostrecent")
 _SUMMED: Final = frozenset(["counter", "histogram", "summary"])
@@ -124,13 +122,13 @@ _KINDS_BY_SUFFIX: Final = {
 
 class FileName:
     """
-    What a file's name says.
+    The parsed name of a metrics file.
 
     Attributes:
-        kind: `counter`, `histogram`, `summary`, `exemplars` or `gauge_` and its mode.
-        writer: Which process: `slot7` of ours, or the pid of a plain prometheus_client process.
-        slot: The number, for one of ours.
-        is_columnar: Whether it is in the format of `tally.py`, and not in prometheus_client's.
+        kind: `counter`, `histogram`, `summary`, `exemplars`, or `gauge_` and a mode.
+        writer: `slot` and a number, or the pid of a process that uses plain prometheus_client.
+        slot: That number; None for a process that uses plain prometheus_client.
+        is_columnar: Whether the file has the columnar format and not prometheus_client's.
     """
 
     __slots__ = ("is_columnar", "kind", "name", "slot", "writer")
@@ -144,11 +142,12 @@ class FileName:
 
     @property
     def is_live_gauge(self) -> bool:
+        """Whether the values count only while their writer is alive."""
         return self.kind.startswith("gauge_live")
 
 
 def parse_name(name: str) -> FileName | None:
-    """Return what *name* says, or None if it is not a metrics file's."""
+    """Return the parsed *name*, or None if it is not the name of a metrics file."""
     stem, _, suffix = name.rpartition(".")
     kind, _, writer = stem.rpartition("_")
     if not writer or kind not in _KINDS_BY_SUFFIX.get(suffix, ()):
@@ -158,7 +157,10 @@ def parse_name(name: str) -> FileName | None:
 
 class ReadableFile:
     """
-    A file of another process, or of this one, to be read in place.
+    A metrics file that is mapped for reading, whichever process writes it.
+
+    Attributes:
+        cells: The whole file as doubles.
 
     Raises:
         OSError: It cannot be opened.
@@ -174,35 +176,41 @@ class ReadableFile:
             self.file_id = status.st_dev, status.st_ino
             if status.st_size < FIRST_ENTRY:
                 raise CorruptFileError(f"{status.st_size} bytes")
-            # The map keeps a descriptor of its own.
+            # The map duplicates the descriptor.
             self._map = mmap.mmap(fd, status.st_size // 8 * 8, access=mmap.ACCESS_READ)
         finally:
             os.close(fd)
         self.cells = memoryview(self._map).cast("d")
 
     def is_same_file(self) -> bool:
-        """Return whether the name still leads to the file that is read, and not to a new one."""
+        """
+        Return whether the path still leads to this file, and not to a new one.
+
+        Raises:
+            OSError: The path does not exist.
+        """
         status = self.path.stat()
         return (status.st_dev, status.st_ino) == self.file_id
 
     def size(self) -> int:
         """
-        Return how long the file is now.
+        Return the present size of the file in bytes.
 
         Raises:
-            CorruptFileError: It was cut: reading on would be a SIGBUS, not an exception.
+            CorruptFileError: The file was truncated. To read its map would be a SIGBUS.
         """
         size = self._map.size() // 8 * 8
         if size < len(self._map):
-            raise CorruptFileError(f"cut to {size} bytes")
+            raise CorruptFileError(f"truncated to {size} bytes")
         return size
 
     def _remap(self, size: int) -> None:
+        """Map the file again, now that it has grown to *size* bytes."""
         fd = os.open(self.path, _FLAGS)
         try:
             status = os.fstat(fd)
             if (status.st_dev, status.st_ino) != self.file_id:
-                raise CorruptFileError("another file took its name")
+                raise CorruptFileError("replaced by another file")
             self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
         finally:
             os.close(fd)
@@ -210,7 +218,7 @@ class ReadableFile:
 
 
 class ValueFileReader(ReadableFile):
-    """One file of prometheus_client's format."""
+    """Reads one file of prometheus_client's format again and again."""
 
     def __init__(self, path: Path, name: FileName) -> None:
         super().__init__(path, name)
@@ -218,30 +226,27 @@ class ValueFileReader(ReadableFile):
 
     def appended(self) -> list[tuple[bytes, int]]:
         """
-        Return key and cell number of each entry appended since the last call.
+        Return key and position of each entry appended since the last call.
 
         Raises:
-            OSError: It has grown and cannot be opened again.
-            CorruptFileError: The file is not, or no longer, what it should be.
+            OSError: The file has grown and cannot be opened again.
+            CorruptFileError: The file violates its format.
         """
         size = self.size()
         (used,) = _INT.unpack_from(self._map, 0)
-        if used in (
-            self._used,
-            0,
-        ):  # 0: made by prometheus_client, which writes its first bytes next
+        if used in (self._used, 0):  # 0: prometheus_client has created it, and not written yet
             return []
         if used > len(self._map) and size > len(self._map):
             try:
                 self._remap(size)
             except FileNotFoundError:
-                return []  # deleted: what it had until then is what is left of it
+                return []  # deleted: the entries known so far are all that is left
         entries = read_entries(self._map, self._used, used)
         self._used = used
         return entries
 
     def rewind(self) -> None:
-        """Have `appended` begin with the first entry again."""
+        """Make `appended` return all entries again, beginning with the first."""
         self._used = FIRST_ENTRY
 
     def values(self) -> list[tuple[bytes, float, float]]:
@@ -249,7 +254,7 @@ class ValueFileReader(ReadableFile):
         Return key, value and timestamp of each entry known so far.
 
         Raises:
-            CorruptFileError: The file was cut.
+            CorruptFileError: The file was truncated.
         """
         self.size()
         cells = self.cells

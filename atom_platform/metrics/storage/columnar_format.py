@@ -7,7 +7,7 @@ The text grows from the front, the doubles from the back: the first number is th
 eight bytes, the second lies before it. So all numbers of a segment are one block of memory, which
 a reader compares in one go. Each label set is a line of text, its numbers in the order named:
 
-    newline | ["family", "label", "value", …] | tab | "help" | tab | sample id | tab | …
+    newline | ["family", "label", "value", …] | tab | "help" | tab | id | tab | id …
 
 A sample_id is `=` and a bucket's upper bound, or `.` and the name of a sample. All of it is JSON text,
 which has neither tabs nor newlines in it. Lines are only appended, and only the last one gets

@@ -1,13 +1,11 @@
 """
-The directory in which the processes of one service count: chosen, taken and emptied at its start.
+The metrics directory of one service: chosen, locked and emptied when the service starts.
 
-This happens before anything imports prometheus_client, which decides at its import how values are
-stored; so it is standard library only.
+prometheus_client decides at its import how it stores values, and this module must run earlier. So
+it imports only the standard library.
 
-Whether this process counts with the service that has a directory.
-
-A process of the service (the arbiter, its workers, what they fork) belongs to that one service. Any
-other, such as a job that was told the directory, counts with whichever service has it.
+A process of the service (arbiter, worker or their children) counts only for that service. Any other
+process, such as a job that was given the directory, counts for the service that owns it.
 """
 
 from __future__ import annotations
@@ -39,25 +37,25 @@ __all__ = [
     "service_of",
 ]
 
-#: The variable that prometheus_client itself reads.
+#: The environment variable that prometheus_client reads.
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 
-#: What an earlier life may have left. Not `.slots`: a job that outlived it holds its slot there.
+#: Files that an earlier run may have left. Not `.slots`: a job may still hold its slot there.
 _LEFTOVERS: Final = ("*.db", "*.columnar", "*.corrupt", "*.exemplars", ".new-*")
-#: Least room that a directory must have to be worth starting in.
+#: Free space, in bytes, that a directory must have at the start.
 _PROBE_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryProblem:
     """
-    Why the directory is not the one asked for; told once the log exists.
+    Why the service does not use the configured directory. It is logged once the log is set up.
 
     Attributes:
-        event: The event to log.
-        path: What was asked for.
+        event: The name of the log event.
+        path: The configured directory.
         error: The reason, for the log only.
-        fault: Whether it is an error to count, or merely worth a line.
+        fault: Whether it counts as an error. Otherwise it is only logged.
     """
 
     event: str
@@ -69,13 +67,13 @@ class DirectoryProblem:
 @dataclass(frozen=True, slots=True)
 class Directory:
     """
-    Where this service counts.
+    The metrics directory that was chosen at the start.
 
     Attributes:
-        path: None when no place could be written to: each process then counts in its own memory.
-        owner: Whose it is.
-        private: Whether it was made at start, and goes when the service stops.
-        problem: What has to be told about the choice, if anything.
+        path: None if no directory is writable: each process then counts in its own memory.
+        owner: The service that owns the directory.
+        private: Whether it was created at the start and is removed when the service stops.
+        problem: Why it is not the configured directory, if it is not.
     """
 
     path: Path | None
@@ -85,19 +83,19 @@ class Directory:
 
 
 _prepared: Directory | None = None
-#: Locks held for life; closing one would give the directory up.
+#: Descriptors of the owner locks, held until the process ends. Closing one would release its lock.
 _locks: list[int] = []
 
 
 def prepare(configured: Path | None) -> Directory:
     """
-    Choose the directory, make it ours, empty it, and name it in the environment.
+    Choose the directory, lock it, empty it, and set the environment variable to its path.
 
-    Call it in the arbiter before prometheus_client is imported. Called again (gunicorn runs its
-    configuration anew on SIGHUP) it returns the first answer. The re-execution of a living arbiter
-    (SIGUSR2) joins the directory of that arbiter and empties nothing.
+    Call it in the arbiter before prometheus_client is imported. Later calls return the same result,
+    because gunicorn executes its configuration again on SIGHUP. An arbiter that was re-executed
+    (SIGUSR2) shares the directory of the arbiter that started it, and empties nothing.
 
-    Never raises: without any place to write, `path` is None.
+    Never raises: `path` is None if no directory is writable.
     """
     global _prepared
     if _prepared is None:
@@ -111,15 +109,15 @@ def prepare(configured: Path | None) -> Directory:
 
 
 def prepared() -> Directory | None:
-    """Return what `prepare` chose for the service that this process is of, if it is of one."""
+    """Return the directory of the service of this process, or None outside a service."""
     return _prepared
 
 
 def become_arbiter() -> None:
     """
-    Make this process the arbiter of the prepared directory, if it is not yet.
+    Record this process as the arbiter that owns the prepared directory.
 
-    `--daemon` forks between the configuration and the arbiter; call it as the arbiter starts.
+    Call it when the arbiter starts: `--daemon` forks after the configuration was read.
     """
     global _prepared
     pid = os.getpid()
@@ -134,7 +132,7 @@ def become_arbiter() -> None:
 
 
 def _joined_from_parent(configured: Path | None) -> Directory | None:
-    """Return the directory of the arbiter that re-executed itself into this process, if one did."""
+    """Return the directory of the arbiter that started this process by SIGUSR2, or None."""
     parent = os.getppid()
     if os.environ.get("GUNICORN_PID") != str(parent):
         return None
@@ -148,7 +146,7 @@ def _joined_from_parent(configured: Path | None) -> Directory | None:
             continue
         with contextlib.suppress(OSError):
             _locks.append(directory_lock.lock_shared(path))
-            # The parent stays named: it may re-execute itself again, should this one fail to boot.
+            # The parent stays listed: it may re-execute itself again if this arbiter fails to boot.
             owner = replace(owner, arbiters=(parent, os.getpid()))
             directory_lock.write_owner(path, owner)
             return Directory(path.resolve(), owner, private=path.name.startswith(PREFIX))
@@ -156,6 +154,7 @@ def _joined_from_parent(configured: Path | None) -> Directory | None:
 
 
 def _chosen(configured: Path | None) -> Directory:
+    """Return the configured directory if it can be locked, otherwise a new private one."""
     owner = Owner(secrets.token_hex(8), time.time(), (os.getpid(),))
     problem: DirectoryProblem | None = None
     parents = [SHARED_MEMORY, Path(tempfile.gettempdir())]
@@ -186,15 +185,20 @@ def _chosen(configured: Path | None) -> Directory:
 
 
 def _take(path: Path, owner: Owner) -> bool:
-    """Make *path* ours unless a living service has it; raise OSError if it cannot be written to."""
+    """
+    Lock *path* and empty it. Return False if a running service holds the lock.
+
+    Raises:
+        OSError: The directory is not writable.
+    """
     lock = directory_lock.lock_exclusively(path)
     if lock is None:
         return False
     try:
-        _empty(path)  # before the probe: leftovers may be what fills the file system
+        _empty(path)  # before the write test: old files may be what fills the file system
         _probe(path)
         directory_lock.write_owner(path, owner)
-        # Shared from here on, so that a re-executed arbiter can hold it beside this one.
+        # Shared from now on, so that a re-executed arbiter can hold the lock too.
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         os.close(lock)
@@ -204,7 +208,7 @@ def _take(path: Path, owner: Owner) -> bool:
 
 
 def _probe(path: Path) -> None:
-    """Raise OSError unless files can be made in *path*, filled and removed."""
+    """Raise OSError unless files can be created, written and removed in *path*."""
     probe = path / f".new-probe-{os.getpid()}"
     fd = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -215,6 +219,7 @@ def _probe(path: Path) -> None:
 
 
 def _empty(path: Path) -> None:
+    """Remove the files of earlier runs, and private directories of dead services, from *path*."""
     for pattern in _LEFTOVERS:
         for leftover in path.glob(pattern):
             with contextlib.suppress(OSError):
@@ -223,11 +228,11 @@ def _empty(path: Path) -> None:
 
 
 def _make_private(parent: Path, owner: Owner) -> Path:
-    # Made under another name and moved once it is locked: who cleans up never meets it unlocked.
+    # Renamed once it is locked: another service that cleans up never sees it without a lock.
     made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))
     try:
         if not _take(made, owner):
-            raise OSError("somebody else locked a directory just made")
+            raise OSError("another process locked a new directory")
         return made.rename(parent / f"{PREFIX}{owner.service}")
     except OSError:
         shutil.rmtree(made, ignore_errors=True)
@@ -235,31 +240,32 @@ def _make_private(parent: Path, owner: Owner) -> Path:
 
 
 def _release(pid: int) -> None:
-    """Remove what was made for the service as its arbiter ends for good."""
+    """Remove the service's private directories when the arbiter of process id *pid* exits."""
     if os.getpid() != pid or _prepared is None or (path := _prepared.path) is None:
         return
     with contextlib.suppress(OSError):
-        # Workers share this very lock, so that only another arbiter of the service can refuse.
+        # Workers share this lock by inheritance, so only another arbiter can prevent the upgrade.
         for lock in _locks:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if (spill := directory_lock.spill_directory(path, create=False)) is not None:
             shutil.rmtree(spill, ignore_errors=True)
-        guests = directory_lock.private_directories(path)
-        if _prepared.private and all(directory_lock.is_dead(guest) for guest in guests):
+        nested = directory_lock.private_directories(path)
+        if _prepared.private and all(directory_lock.is_dead(each) for each in nested):
             shutil.rmtree(path, ignore_errors=True)
 
 
+#: Descriptors of the locks of directories that this process created again.
 _rejoined_locks: list[int] = []
 
 
 def service_of(directory: Path) -> str | None:
-    """Return the name of the service that has *directory*, if one says so."""
+    """Return the name of the service that owns *directory*, or None if no owner is recorded."""
     owner = directory_lock.read_owner(directory)
     return owner.service if owner else None
 
 
 def may_count_in(directory: Path) -> bool:
-    """Return whether this process may count in *directory*."""
+    """Return whether the service that owns *directory* is the one this process counts for."""
     ours = prepared()
     if ours is None or ours.path != directory:
         return True
@@ -269,13 +275,13 @@ def may_count_in(directory: Path) -> bool:
 
 def recreate_if_deleted(directory: Path) -> bool:
     """
-    Make *directory* again if it was deleted, and return whether this process may count in it.
+    Create *directory* again if it was deleted. Return whether this process may count in it.
 
-    Only a process of a living service makes it again: one that outlived its arbiter would leave a
-    directory behind that nobody removes, and a job does not know who is to have it.
+    Only a process whose arbiter is alive creates it: without an arbiter nothing would remove it. A
+    job does not create it either, because it does not know the owner.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     ours = prepared()
     if ours is None or ours.path != directory:
@@ -283,7 +289,7 @@ def recreate_if_deleted(directory: Path) -> bool:
     if not may_count_in(directory):
         return False
     if service_of(directory) is None:
-        if not any(_lives(pid) for pid in ours.owner.arbiters):
+        if not any(_is_running(pid) for pid in ours.owner.arbiters):
             return False
         directory.mkdir(mode=0o700 if ours.private else 0o777, parents=True, exist_ok=True)
         _rejoined_locks.append(directory_lock.lock_shared(directory))
@@ -291,7 +297,7 @@ def recreate_if_deleted(directory: Path) -> bool:
     return True
 
 
-def _lives(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,8 +1,8 @@
 """
-Whose a metrics directory is, and whether that service still lives.
+Which service owns a metrics directory, and whether that service is still running.
 
-A `flock` on `.owner` is the proof: the arbiter holds it, its workers share it by inheritance, and
-the kernel drops it with the last of them, whatever ended them. The text in the file only names.
+The proof is a `flock` on the file `.owner`. The arbiter takes it, its workers share it by
+inheritance, and the kernel releases it with the last of them. The text in the file is information.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ __all__ = [
     "write_owner",
 ]
 
-#: Private directories of every service begin like this.
+#: Prefix of the names of private directories.
 PREFIX: Final = "atom-metrics-"
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 — only 0700 directories of our own are made in it
 
 _OWNER: Final = ".owner"
 _MOST_OWNER_BYTES: Final = 65_536
 _SPILL: Final = f"{PREFIX}spill-"
-#: A private directory without a lock file is being made, or its maker died making it.
+#: Age, in seconds, from which a private directory without `.owner` belongs to a dead process.
 _HALF_MADE_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
     """
-    What `.owner` says.
+    The content of `.owner`.
 
     Attributes:
-        service: A random name for this life of the service.
-        started_at: When that life began, in seconds since the Unix generation.
-        arbiters: Their pids; more than one around a SIGUSR2, and dead ones may linger.
+        service: A random name, new at each start of the service.
+        started_at: When the service started, in seconds since the Unix epoch.
+        arbiters: The arbiters' process ids: two of them during a SIGUSR2. Dead ones may be listed.
     """
 
     service: str
@@ -61,9 +61,9 @@ class Owner:
 
 
 def read_owner(path: Path) -> Owner | None:
-    """Return what the `.owner` of *path* says, or None when there is none that can be read."""
+    """Return the owner of the directory *path*, or None if its `.owner` cannot be read."""
     try:
-        # Not by `open`: each scrape asks several times.
+        # os.open and not open(): each scrape reads it several times.
         fd = os.open(f"{path}/{_OWNER}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             text = os.read(fd, _MOST_OWNER_BYTES)
@@ -77,16 +77,16 @@ def read_owner(path: Path) -> Owner | None:
 
 def write_owner(path: Path, owner: Owner) -> None:
     """
-    Write the names down.
+    Write *owner* to the `.owner` of the directory *path*.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     text = f"{owner.service} {owner.started_at!r} {' '.join(map(str, owner.arbiters))}\n"
     fd = _open(path)
     try:
-        # In place and not by a rename, because the lock belongs to the inode; and padded, because
-        # a reader must never see the end of a longer text.
+        # Written in place, because the lock belongs to the inode. Padded, so that a reader never
+        # sees the end of an earlier, longer text.
         os.pwrite(fd, text.encode().ljust(256), 0)
     finally:
         os.close(fd)
@@ -94,10 +94,10 @@ def write_owner(path: Path, owner: Owner) -> None:
 
 def lock_exclusively(path: Path) -> int | None:
     """
-    Take *path* for a new service and return the lock, or None while another service lives.
+    Lock *path* for a new service. Return the lock's descriptor, or None if it is already locked.
 
     Raises:
-        OSError: The directory cannot be written to.
+        OSError: The directory is not writable.
     """
     lock = _open(path)
     try:
@@ -110,10 +110,10 @@ def lock_exclusively(path: Path) -> int | None:
 
 def lock_shared(path: Path) -> int:
     """
-    Hold *path* beside the others of its service, and return the lock.
+    Share the lock of *path* with the other processes of its service. Return its descriptor.
 
     Raises:
-        OSError: It cannot be opened, or a new service is just taking it.
+        OSError: The file cannot be opened, or another service holds an exclusive lock.
     """
     lock = _open(path)
     try:
@@ -125,7 +125,7 @@ def lock_shared(path: Path) -> int:
 
 
 def private_directories(parent: Path) -> list[Path]:
-    """Return the directories in *parent* that a service of this user made for itself."""
+    """Return the private directories in *parent* that services of this user created."""
     try:
         return [
             path
@@ -137,7 +137,7 @@ def private_directories(parent: Path) -> list[Path]:
 
 
 def remove_dead(parent: Path) -> None:
-    """Remove the private directories in *parent* whose service is gone."""
+    """Remove the private directories in *parent* whose services no longer run."""
     for path in private_directories(parent):
         with contextlib.suppress(OSError):
             if is_dead(path):
@@ -146,10 +146,10 @@ def remove_dead(parent: Path) -> None:
 
 def is_dead(path: Path) -> bool:
     """
-    Return whether no process of the service of *path* is left.
+    Return whether no process of the service that owns *path* is running.
 
     Raises:
-        OSError: It cannot be told.
+        OSError: Its lock file or status cannot be read.
     """
     main = path
     if path.name.startswith(_SPILL):
@@ -159,15 +159,20 @@ def is_dead(path: Path) -> bool:
             return True
     if not (main / _OWNER).exists():
         return time.time() - path.stat().st_mtime > _HALF_MADE_SECONDS
-    with _probing(main) as dead:
-        return dead
+    with _try_lock(main) as unlocked:
+        return unlocked
 
 
 def spill_directory(path: Path, *, create: bool) -> Path | None:
     """
-    Return the service's directory on another file system, for when that of *path* is full.
+    Return the service's spill directory: on another file system, used when that of *path* is full.
 
-    Every process of the service finds the same one. None: there is none (yet, without *create*).
+    Every process of the service finds the same one.
+
+    Args:
+        create: Whether to create it if it does not exist.
+
+    Returns None if it does not exist or cannot be created.
     """
     owner = read_owner(path)
     if owner is None:
@@ -175,7 +180,7 @@ def spill_directory(path: Path, *, create: bool) -> Path | None:
     for parent in (Path(tempfile.gettempdir()), SHARED_MEMORY):
         name = f"{parent}/{_SPILL}{owner.service}"
         if not create and not _is_ours(name):
-            continue  # the answer of nearly every scrape
+            continue  # the usual case of a scrape
         spill = Path(name)
         with contextlib.suppress(OSError):
             if _is_ours(spill):
@@ -192,6 +197,7 @@ def _open(path: Path) -> int:
 
 
 def _is_ours(path: Path | str) -> bool:
+    """Return whether *path* is a directory, not a link, that belongs to this user."""
     try:
         status = os.lstat(path)
     except OSError:
@@ -200,7 +206,8 @@ def _is_ours(path: Path | str) -> bool:
 
 
 @contextlib.contextmanager
-def _probing(path: Path) -> Iterator[bool]:
+def _try_lock(path: Path) -> Iterator[bool]:
+    """Yield whether the exclusive lock of *path* is free, while holding it if it is."""
     lock = lock_exclusively(path)
     try:
         yield lock is not None

@@ -1,9 +1,9 @@
 """
-The last exemplar of each bucket, across processes.
+The last exemplar of each histogram bucket, shared between processes.
 
-Kept like metrics, in a file of its own that stock tools do not look at. A bucket has two entries:
-value and time under its key, the 128 bits of the trace id under the same key after a space (still
-JSON). The time is written last and cleared first, so that a reader knows a half-written one.
+Exemplars are kept like metrics, in a file that prometheus_client does not read. A bucket has two
+entries: value and time under its key, and the 128 bits of the trace id under a space and its key,
+which is JSON too. The time is cleared first and written last: 0 marks a half-written exemplar.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ __all__ = [
 ]
 
 EXEMPLARS_KIND: Final = "exemplars"
-#: Buckets beyond these have none: an exemplar is a sample, the counts are what is owed.
+#: The number of buckets that can have an exemplar. It bounds memory and disk space.
 _BUCKETS_AT_MOST: Final = 4096
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _LOW_BITS: Final = (1 << 64) - 1
 
-#: The doubles, the place of the value, the same table as integers, and the place of the trace id.
+#: Table of doubles, position of the value, the table as integers, position of the trace id.
 ExemplarCell = tuple[Any, int, Any, int]
 
 
 def trace_key(bucket_key: bytes) -> bytes:
-    """Return the key under which the trace id of a bucket's exemplar lies."""
+    """Return the key of the trace id that belongs to a bucket's exemplar."""
     return b" " + bucket_key
 
 
 def exemplar_cell(bucket_key: bytes, storage: Storage = STORAGE) -> ExemplarCell | None:
     """
-    Return where the exemplar of the bucket goes, or None when there are enough of them.
+    Return the cell of the bucket's exemplar, or None if too many buckets have one.
 
-    Use it under the same hold of the storage's lock, as with any cell.
+    Use it before releasing the storage's lock, as any cell.
 
     Raises:
-        ReentryError: It interrupted itself.
+        ReentryError: The call interrupted another one of the same thread.
     """
     with storage.lock:
         if storage.cell_count(EXEMPLARS_KIND) >= 2 * _BUCKETS_AT_MOST:
@@ -62,7 +62,7 @@ def exemplar_cell(bucket_key: bytes, storage: Storage = STORAGE) -> ExemplarCell
 
 
 def keep_exemplar(cell: ExemplarCell, trace_id: str, value: float, timestamp: float) -> None:
-    """Write an exemplar; *trace_id* is 32 hexadecimal digits. Under the storage's lock."""
+    """Write an exemplar. Call it under the storage's lock; *trace_id* is 32 hex digits."""
     doubles, at, integers, trace_at = cell
     trace = int(trace_id, 16)
     doubles[at + 1] = 0.0
@@ -75,7 +75,7 @@ def keep_exemplar(cell: ExemplarCell, trace_id: str, value: float, timestamp: fl
 def write_client_exemplar(
     bucket_key: bytes, labels: Any, value: float, timestamp: float | None, storage: Storage
 ) -> None:
-    """Keep an exemplar that prometheus_client was given, if its one label is a trace id."""
+    """Keep an exemplar given to prometheus_client if its only label is a trace id."""
     trace_id = labels.get("trace_id", "")
     if len(labels) != 1 or not _TRACE_ID.fullmatch(trace_id):
         return
@@ -86,7 +86,7 @@ def write_client_exemplar(
 
 
 def read_exemplars(cells: Mapping[bytes, Cell]) -> Iterator[tuple[bytes, Exemplar]]:
-    """Yield bucket key and exemplar of each complete one among *cells*, which may be changing."""
+    """Yield bucket key and exemplar of each complete exemplar, while processes may write."""
     for key, (table, at) in cells.items():
         if (trace := cells.get(trace_key(key))) is None:
             continue

@@ -1,8 +1,8 @@
 """
-What went wrong while counting or scraping: counted at once where possible, logged when it is safe.
+Failures of counting or scraping, kept until it is safe to count and log them.
 
-Storage works under a lock that log handlers, which count their lines, need too. So what it has to
-say waits here until somebody without the lock asks for it.
+Log handlers count their lines, and need the lock of the storage for that. So the storage must not
+log while it holds its lock: it notes the failure here, and a caller without the lock logs it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ __all__ = ["ProblemLog"]
 
 log = logging.getLogger("atom_platform.metrics")
 
-#: More different ones are counted but no longer logged: a broken disk must not fill the log.
+#: Different failures that are logged. Further ones are only counted.
 _LOGGED_AT_MOST: Final = 200
 
 
 class ProblemLog:
-    """A queue of problems that is safe under any lock."""
+    """A queue of failures. Its methods, except `log`, are safe under any lock."""
 
     def __init__(self) -> None:
         self._uncounted: deque[str] = deque(maxlen=10_000)
@@ -40,10 +40,14 @@ class ProblemLog:
         logged: bool = True,
     ) -> None:
         """
-        Count one more of *kind*, if any, and have *event* logged unless it was, for *path*.
+        Note a failure. It is logged once for each *event* and *path*.
 
         Args:
-            logged: Whether it is to be logged at all, and not by another process.
+            kind: The label value under which it is counted. None: do not count it.
+            event: The name of the log event.
+            path: The file or directory, for the log.
+            error: The reason, for the log.
+            logged: Whether this process logs it. Otherwise it is only counted.
         """
         if kind is not None:
             self._uncounted.append(kind)
@@ -54,28 +58,28 @@ class ProblemLog:
             self._unlogged.append((event, {"path": str(path), "error": str(error)}))
 
     def uncounted(self) -> list[str]:
-        """Return the kinds noted since the last call."""
+        """Return the kind of each failure noted since the last call."""
         kinds = []
         while self._uncounted:
             kinds.append(self._uncounted.popleft())
         return kinds
 
     def log(self) -> None:
-        """Log what was noted; never call it under a lock that a log handler may want."""
+        """Log new failures. Never call it under a lock that a log handler may take."""
         if getattr(self._logging, "active", False):
-            return  # a handler that counts its lines came back here
+            return  # called by a log handler that counts the line being logged
         self._logging.active = True
         try:
             while self._unlogged:
                 event, extra = self._unlogged.popleft()
                 log.error(event, extra=extra)
-        except Exception:  # noqa: S110 — a log that fails is the log's to report, never the caller's
+        except Exception:  # noqa: S110 — a failing log must not fail the caller
             pass
         finally:
             self._logging.active = False
 
     def forget(self) -> None:
-        """Start anew: a forked child has not seen what its parent saw."""
+        """Forget all failures, as a forked child does with those of its parent."""
         self._uncounted.clear()
         self._unlogged.clear()
         self._seen.clear()

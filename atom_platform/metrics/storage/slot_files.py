@@ -1,7 +1,8 @@
 """
-A process's place in a directory: its slot, and the files of the slot, opened or set aside.
+The files of the slot that this process holds.
 
-Where one process counts metrics of one kind: a file, one elsewhere, then memory.
+`SlotFiles` opens them, and sets corrupt ones aside. A `FileSet` is where metrics of one kind are
+counted: in the slot's file; in one on another file system once the disk is full; in memory if that fails too.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from atom_platform.metrics.storage.value_files import Cell, MemoryValues, ValueF
 
 __all__ = ["Entry", "FileSet", "SlotFiles"]
 
-FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+_DISK_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
-#: Corrupt files that are kept for whoever wants to know why.
+#: The number of corrupt files that are kept for analysis.
 _CORRUPT_KEPT: Final = 8
 
 
@@ -36,12 +37,12 @@ class SlotFiles:
     A slot of *directory*, held until the process ends.
 
     Args:
-        preferred: The slot to take if it is free, rather than the lowest.
-        avoided: A slot to leave free: its holder counts in files that lost their names, and will
-            be back for it.
+        problems: Where problems with the files are reported.
+        preferred: The slot to take if it is free.
+        avoided: A slot not to take: its holder still counts into deleted files, and will claim it.
 
     Raises:
-        OSError: The directory is gone, cannot be written, or is another service's.
+        OSError: The directory was deleted, is not writable, or belongs to another service.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class SlotFiles:
         avoided: int | None = None,
     ) -> None:
         if not may_count_in(directory):
-            raise OSError(errno.EBUSY, "another service has it", str(directory))
+            raise OSError(errno.EBUSY, "owned by another service", str(directory))
         self.directory = directory
         self.slots = SlotFile(directory)
         self._problems = problems
@@ -64,22 +65,22 @@ class SlotFiles:
                 for name in self._names(parent):
                     if name.is_live_gauge:
                         (parent / name.name).unlink(missing_ok=True)
-        # Only now: until then the scrape would take a dead process's gauges for this one's.
+        # Last: a scrape must not read the live gauges of the slot's previous, dead holder.
         self.slots.mark_live(self.slot)
 
     def kinds(self) -> set[str]:
-        """Return the kinds of metrics that the slot's holders have counted so far."""
+        """Return the kinds of metrics for which the slot has files."""
         parents = [self.directory, spill_directory(self.directory, create=False)]
         return {
             name.kind for parent in parents if parent is not None for name in self._names(parent)
         }
 
     def open(self, kind: str) -> list[ValueFile | ColumnarFile]:
-        """Return the files of *kind*, the one to add to last; none if none can be used."""
+        """Return the usable files of *kind*. The last of them is the one to add new keys to."""
         paths = [self.directory / self._name(kind)]
         former = self.directory / f"{kind}_slot{self.slot}.db"
         if former not in paths and former.exists():
-            # An earlier version's, which was told to hand over (SIGUSR2): its counts go on.
+            # The file of an earlier version that was replaced by SIGUSR2: its counts continue.
             paths.insert(0, former)
         spill = spill_directory(self.directory, create=False)
         if spill is not None and (spill / self._name(kind)).exists():
@@ -87,8 +88,8 @@ class SlotFiles:
         return [file for path in paths if (file := self._opened(path, kind)) is not None]
 
     def note_unwritable(self, path: Path, error: Exception) -> None:
-        """Count that *path* could not be written; a full disk is one line of log a service."""
-        if isinstance(error, OSError) and error.errno in FULL:
+        """Report that *path* is not writable. A full disk is logged by one process of a service."""
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
             self._problems.note(
                 "write",
                 "metrics_directory_full",
@@ -100,23 +101,24 @@ class SlotFiles:
             self._problems.note("write", "metrics_file_unusable", path, error)
 
     def spill(self, kind: str) -> ValueFile | ColumnarFile | None:
-        """Return a file for *kind* on another file system, or None if there is no room either."""
+        """Return a file for *kind* on another file system, or None if that has no room either."""
         parent = spill_directory(self.directory, create=True)
         return None if parent is None else self._opened(parent / self._name(kind), kind)
 
     def _names(self, parent: Path) -> list[FileName]:
-        """Return the names in *parent* of files that the slot's holders have made."""
+        """Return the names of the slot's files in *parent*."""
         found = map(parse_name, os.listdir(parent))  # noqa: PTH208 — names suffice
         return [name for name in found if name is not None and name.slot == self.slot]
 
     def _name(self, kind: str) -> str:
-        # Stock tools read every `*.db`, and know neither tallies nor exemplars.
+        # prometheus_client reads every `*.db`, and knows neither columnar files nor exemplars.
         suffix = (
             "columnar" if kind in SUMMED_KINDS else "exemplars" if kind == "exemplars" else "db"
         )
         return f"{kind}_slot{self.slot}.{suffix}"
 
     def _opened(self, path: Path, kind: str) -> ValueFile | ColumnarFile | None:
+        """Return the file at *path*, a new one in place of a corrupt one, or None on an error."""
         for _ in range(2):
             try:
                 return ColumnarFile(path, kind) if path.suffix == ".columnar" else ValueFile(path)
@@ -133,6 +135,7 @@ class SlotFiles:
 
     @staticmethod
     def _set_aside(path: Path) -> None:
+        """Rename a corrupt file, or delete it if enough of them are kept."""
         kept = len(list(path.parent.glob("*.corrupt")))
         if kept >= _CORRUPT_KEPT:
             path.unlink()
@@ -143,17 +146,20 @@ class SlotFiles:
 #: Key, value and timestamp.
 Entry = tuple[bytes, float, float]
 
-#: How often a process that counts in memory looks for a better place.
+#: Seconds after which a process that counts in memory tries a file again.
 _RETRY_SECONDS: Final = 10.0
 
 
 class FileSet:
     """
-    A key lives in one file of the chain; a new one goes to the first that has room.
+    Where one process counts metrics of one kind.
+
+    Each key is in one of the files. A new key goes to the last file, or to a further one if that is
+    full.
 
     Args:
         kind: Such as `counter` or `gauge_livesum`.
-        slot_files: The process's place in the directory; without one, memory is all there is.
+        slot_files: The files of the process's slot. None: count in memory.
     """
 
     def __init__(self, kind: str, slot_files: SlotFiles | None) -> None:
@@ -175,7 +181,7 @@ class FileSet:
         return None
 
     def add(self, key: bytes) -> Cell:
-        """Return the cell of *key*, made with value 0 if there is none. Memory always has room."""
+        """Return the cell of *key*, created with value 0 if there is none. Never fails."""
         found = self.find(key)
         while found is None:
             last = self.files[-1]
@@ -188,11 +194,11 @@ class FileSet:
         return found
 
     def keys(self) -> Iterable[bytes]:
-        """Return every key of the chain."""
+        """Return the keys of all files."""
         return [key for file in self.files for key in file.all_keys()]
 
     def is_sound(self) -> bool:
-        """Return whether others can read it all, or it is not yet time to try that again."""
+        """Return whether other processes can read all values, or it is too early to try again."""
         return all(
             time.monotonic() < self._retry_at
             if isinstance(file, MemoryValues)
@@ -201,7 +207,7 @@ class FileSet:
         )
 
     def unreachable(self) -> list[Entry]:
-        """Return what others cannot read: in memory, or in files that lost their name."""
+        """Return the values that other processes cannot read: in memory or in deleted files."""
         return [
             entry
             for file in self.files
@@ -210,7 +216,7 @@ class FileSet:
         ]
 
     def put(self, entry: Entry) -> None:
-        """Take over what was counted elsewhere."""
+        """Add a value that was counted in another file; replace it if it is a gauge."""
         key, value, timestamp = entry
         cells, at = self.add(key)
         if self._kind.startswith("gauge"):
@@ -219,13 +225,14 @@ class FileSet:
             cells[at] += value
 
     def close(self) -> None:
-        """Give the descriptors back; what was counted stays in the files."""
+        """Close the files. Their values stay on disk."""
         for file in self.files:
             if not isinstance(file, MemoryValues):
                 with contextlib.suppress(OSError):
                     file.close()
 
     def _append_file(self) -> None:
+        """Add a file on another file system, or a table in memory if that fails."""
         tried = any(
             not isinstance(file, MemoryValues) and self._is_spill(file) for file in self.files
         )

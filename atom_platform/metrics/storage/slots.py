@@ -2,12 +2,14 @@
 Slots: which process counts into which files.
 
 A process that counts holds a POSIX record lock on one byte of `.slots`, and names its files after
-that byte. The kernel gives the byte back when the whole process is gone, whatever ended it and
-however slow it was to die: so a slot never has two writers, its next holder goes on with the same
-files, and nobody keeps a list. Record locks are not inherited by `fork`: a child counts apart.
+the number of that byte, its slot. The kernel releases the lock when the process ends, for whatever
+reason. So a slot never has two writers, the next holder continues the same files, and no list is
+kept. A fork does not inherit record locks: a child process takes a slot of its own.
 
-The trap: closing *any* descriptor of the file in this process drops all its locks. So a process has
-one descriptor of it, and closes it only to give its slot up.
+`server/scoreboard.py` says how process id, worker index and slot relate.
+
+The trap: closing *any* descriptor of the file in this process releases all of its locks. So a
+process has one descriptor of it, and closes it only to give up its slot.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ from typing import Final
 __all__ = ["SlotFile"]
 
 _NAME: Final = ".slots"
-#: A second byte of a slot says that its live gauges are its present holder's.
+#: Offset of a slot's second byte. It is locked once the slot's live gauges are its holder's own.
 _LIVE: Final = 1 << 20
-#: Whoever holds this byte tells that the file system is full; the others know that it is told.
+#: The holder of this byte logs problems of the whole directory, so that each is logged once.
 _LOGS: Final = 1 << 21
-#: struct flock of 64-bit Linux, padding at its end included.
+#: `struct flock` of 64-bit Linux with the padding at its end.
 _FLOCK: Final = struct.Struct("@hhqqi4x")
 
 
@@ -45,7 +47,7 @@ class SlotFile:
 
     def claim(self, *, preferred: int = 0, avoided: int | None = None) -> int:
         """
-        Take the lowest free slot but *avoided* for this process, or *preferred* if that is free.
+        Take *preferred* if it is free, otherwise the lowest free slot except *avoided*.
 
         Raises:
             OSError: The file system refuses locks.
@@ -64,7 +66,7 @@ class SlotFile:
 
     def mark_live(self, slot: int) -> None:
         """
-        Say that the live gauges of *slot*, which this process holds, are its own from now on.
+        Mark the live gauges of *slot*, which this process holds, as its own.
 
         Raises:
             OSError: The file system refuses locks.
@@ -72,15 +74,15 @@ class SlotFile:
         fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _LIVE + slot)
 
     def holder(self, slot: int) -> int | None:
-        """Return the pid of the *other* process that holds *slot* (0: not visible from here)."""
+        """Return the pid of the *other* process that holds *slot* (0: in another pid namespace)."""
         return self._locked_by(slot)
 
     def live_holder(self, slot: int) -> int | None:
-        """Likewise, of the other process whose live gauges are in *slot*."""
+        """Return the pid of the *other* process whose live gauges are in *slot* (0: as above)."""
         return self._locked_by(_LIVE + slot)
 
     def try_claim(self, slot: int) -> bool:
-        """Take *slot* for this process and return True, if nobody has it."""
+        """Take *slot* for this process. Return False if another process holds it."""
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
         except OSError:
@@ -88,27 +90,27 @@ class SlotFile:
         return True
 
     def claim_logging(self) -> bool:
-        """Return whether it is for this process to log what concerns the directory as a whole."""
+        """Return whether this process is the one that logs problems of the whole directory."""
         return self.try_claim(_LOGS)
 
     def release(self, slot: int) -> None:
-        """Let others have *slot*."""
+        """Release *slot*, so that another process can take it."""
         fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)
 
     def release_all(self) -> None:
-        """Hold nothing any more, but go on seeing who does."""
+        """Release all locks, but keep the file open to see the locks of other processes."""
         fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
     def has_other_holders(self) -> bool:
-        """Return whether any other process holds anything."""
+        """Return whether any other process holds a lock of the file."""
         return self._locked_by(0, length=0) is not None
 
     def close(self) -> None:
-        """Give the slot back: in a forked child, which has none yet, or to move elsewhere."""
+        """Close the file, which releases all locks of this process, but not those of a parent."""
         os.close(self._fd)
 
     def is_current(self) -> bool:
-        """Return whether the name still leads to this file, rather than nowhere or to a new one."""
+        """Return whether the path still leads to this file: it was neither deleted nor replaced."""
         try:
             named, opened = self.path.stat(), os.fstat(self._fd)
         except OSError:

@@ -1,7 +1,8 @@
 """
-Where this process counts: files in its slot, another file system when theirs is full, else memory.
+The storage of one process's metrics: a *cell* for each value that it counts.
 
-Whoever asks for a cell gets one: nothing here raises for what a file system does.
+The cells are in the files of the process's slot; on another file system if the disk is full; in
+memory if no file can be written. A file system error never reaches the caller.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from atom_platform.metrics.storage.value_files import Cell, MemoryValues
 
 __all__ = ["STORAGE", "ReentryError", "Storage"]
 
-#: How often a process without a place in the directory tries to get one.
+#: Seconds after which a process without a slot tries again to claim one.
 _RETRY_SECONDS: Final = 10.0
-#: By then every process that has a heartbeat has noticed that the directory was deleted.
+#: Seconds within which each process with a heartbeat notices that the directory was deleted.
 _MOVING_SECONDS: Final = 2.0
 
 
 class ReentryError(RuntimeError):
-    """A signal handler or a finalizer came in while this very thread was making a cell."""
+    """A signal handler or finalizer asked for a cell while its thread was creating one."""
 
 
 class Storage:
@@ -38,14 +39,14 @@ class Storage:
     The cells of one process.
 
     Args:
-        directory: Where the files go. None: this process is all there is, and memory will do.
+        directory: The metrics directory. None: count in memory, for this process alone.
 
     Attributes:
-        lock: Held around every change of a cell (but see `metrics/http_metrics.py`). Re-entrant, as
-            signal handlers and finalizers that log, and so count, may interrupt who holds it.
-        fork_generation: Changes in a forked child: what the parent began is not the child's to end.
-        generation: Changes when the cells handed out so far are no longer the ones to count into.
-        problems: What went wrong, for the log.
+        lock: Held for every change of a cell (but see `metrics/http_metrics.py`). Re-entrant:
+            signal handlers and finalizers log, logging counts, and they may interrupt its holder.
+        fork_generation: One more in a forked child. A child must not end what its parent began.
+        generation: One more whenever cells that were returned earlier must not be used any more.
+        problems: What failed, to be counted and logged.
     """
 
     def __init__(self, directory: Path | None) -> None:
@@ -70,11 +71,11 @@ class Storage:
 
     @property
     def slot_files(self) -> SlotFiles | None:
-        """This process's place in the directory, if it has taken one."""
+        """The files of this process's slot, or None if it has none."""
         return self._slot_files
 
     def is_slot_held(self, slot: int) -> bool:
-        """Return whether any process counts in *slot*, be it in a directory that was deleted."""
+        """Return whether any process holds *slot*, be it of a directory that was deleted."""
         with self.lock:
             known = [self._deleted_slots] if self._deleted_slots else []
             if self._slot_files is not None:
@@ -84,7 +85,7 @@ class Storage:
             return any(slots.holder(slot) is not None for slots in known)
 
     def is_moving(self) -> bool:
-        """Return whether other processes may be about to follow this one to a new directory."""
+        """Return whether other processes may still count into a directory that was deleted."""
         with self.lock:
             late = time.monotonic() > self._moved_at + _MOVING_SECONDS
             return (
@@ -94,17 +95,21 @@ class Storage:
             )
 
     def on_invalidate(self, forget: Callable[[], None]) -> None:
-        """Have *forget* called, under the lock, whenever `generation` changes."""
+        """Register *forget*, to be called under the lock whenever `generation` changes."""
         self._on_invalidate.append(forget)
 
     def cell(self, kind: str, key: bytes) -> Cell:
         """
-        Return the cell of *key* among those of *kind*, such as `counter` or `gauge_livesum`.
+        Return the cell of *key*, created if there is none.
 
-        Use it under the same hold of `lock`, or get it anew when `generation` has changed.
+        Use it before releasing `lock`, or ask again whenever `generation` has changed.
+
+        Args:
+            kind: Such as `counter` or `gauge_livesum`.
+            key: As `prometheus_client.mmap_dict.mmap_key` makes it, encoded.
 
         Raises:
-            ReentryError: It interrupted itself.
+            ReentryError: The call interrupted another one of the same thread.
         """
         with self.lock:
             file_set = self._file_sets.get(kind)
@@ -115,7 +120,7 @@ class Storage:
                 return self._file_set(kind).add(key)
 
     def keys(self, kind: str) -> Iterable[bytes]:
-        """Return the keys that this process's files of *kind* hold, its predecessors' included."""
+        """Return the keys in this process's files of *kind*, those of earlier slot holders too."""
         with self.lock, self._exclusive():
             return self._file_set(kind).keys()
 
@@ -126,14 +131,14 @@ class Storage:
             return sum(len(file.entries) for file in file_set.files) if file_set else 0
 
     def claim_slot(self) -> SlotFiles | None:
-        """Take this process's place in the directory now rather than at its first cell."""
+        """Claim a slot now, not only when the first cell is created."""
         with self.lock:
             if not self._busy:
                 self._try_claim_slot()
             return self._slot_files
 
     def in_memory(self) -> list[tuple[str, MemoryValues]]:
-        """Return kind and table of what is counted in memory, which only this process can show."""
+        """Return kind and values of what is counted in memory: only this process can show them."""
         with self.lock:
             files = [
                 (kind, file)
@@ -144,9 +149,9 @@ class Storage:
 
     def heartbeat(self) -> None:
         """
-        Notice that the directory was deleted or has room again, and count there again.
+        Move the cells to new files if the directory was deleted or has room again.
 
-        Costs microseconds: call it every second or so in each process that counts. Never raises.
+        It takes microseconds. Call it about every second in each process that counts. Never raises.
         """
         with self.lock:
             if self.directory is not None and not self._busy and not self._is_sound():
@@ -155,7 +160,7 @@ class Storage:
         self.problems.log()
 
     def switch_to(self, directory: Path | None) -> None:
-        """Count in *directory* from now on, and leave behind what was counted so far."""
+        """Count in *directory* from now on. The values so far stay where they are."""
         with self.lock:
             self._close_files()
             self._close_slots()
@@ -164,6 +169,7 @@ class Storage:
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
+        """Raise ReentryError if this thread is already inside: the lock itself is re-entrant."""
         if self._busy:
             raise ReentryError
         self._busy = True
@@ -173,6 +179,7 @@ class Storage:
             self._busy = False
 
     def _file_set(self, kind: str) -> FileSet:
+        """Return the files of *kind*, opened if they are not; the first call claims a slot."""
         file_set = self._file_sets.get(kind)
         if file_set is None:
             self._try_claim_slot()
@@ -181,15 +188,15 @@ class Storage:
         return file_set
 
     def _try_claim_slot(self, preferred: int = 0) -> None:
-        """Take a place in the directory, if there is one to take."""
+        """Claim a slot and open its files, unless the last attempt failed a moment ago."""
         if self._slot_files is None and self.directory and time.monotonic() >= self._retry_at:
             try:
                 self._slot_files = SlotFiles(
                     self.directory, self.problems, preferred=preferred, avoided=self._parents_slot
                 )
                 self._service = service_of(self.directory)
-                # All that the slot has, counted into or not: should the directory be deleted, then
-                # what a predecessor left is this process's to carry on.
+                # All files of the slot, used or not: if the directory is deleted, this process
+                # must carry over the values of earlier slot holders too.
                 for kind in self._slot_files.kinds():
                     self._file_sets[kind] = FileSet(kind, self._slot_files)
             except OSError as error:
@@ -197,14 +204,15 @@ class Storage:
                 self.problems.note("directory", "metrics_directory_unusable", self.directory, error)
 
     def _is_sound(self) -> bool:
+        """Return whether the directory still exists and other processes can read all values."""
         current = self._slot_files is None or self._slot_files.slots.is_current()
         return current and all(file_set.is_sound() for file_set in self._file_sets.values())
 
     def _move_to(self, directory: Path) -> None:
-        """Count where others can find it again, and take along what they no longer can."""
+        """Open new files in *directory*, and carry over values that others cannot read any more."""
         if not recreate_if_deleted(directory):
             return
-        # First, so that who counts without the lock finds no cell whose number is taken already.
+        # First: no thread may count into a cell whose value was already read to be carried over.
         self._invalidate_cells()
         carried = [
             (kind, entry)
@@ -215,14 +223,14 @@ class Storage:
         self._close_files()
         self._retry_at = 0.0
         if slot_files is not None and not slot_files.slots.is_current():
-            # Kept open: it tells who still counts into files that have lost their names.
+            # Kept open: its locks show which processes still count into the deleted files.
             slot_files.slots.release_all()
             if self._deleted_slots is not None:
                 self._deleted_slots.close()
             self._deleted_slots, self._slot_files = slot_files.slots, None
             self._moved_at = time.monotonic()
         self._try_claim_slot(preferred=slot_files.slot if slot_files else 0)
-        if service is None or service == self._service:  # else a new life, which starts at zero
+        if service is None or service == self._service:  # a new service starts at zero
             for kind, entry in carried:
                 self._file_set(kind).put(entry)
 
@@ -240,13 +248,14 @@ class Storage:
         self._invalidate_cells()
 
     def _invalidate_cells(self) -> None:
-        """Have all cells that were handed out forgotten."""
+        """Have all cells that were returned so far forgotten by their users."""
         self.generation += 1
         for forget in self._on_invalidate:
             forget()
 
     def _after_fork(self) -> None:
-        # The slot stays the parent's. The lock file's descriptor was inherited, the locks were not.
+        """Start without a slot in a forked child."""
+        # The slot is the parent's: a fork inherits the descriptor, but not the record locks.
         self._parents_slot = self._slot_files.slot if self._slot_files else None
         self._close_slots()
         self._busy, self._retry_at = False, 0.0
@@ -256,5 +265,5 @@ class Storage:
         self.lock.release()
 
 
-#: This process's own.
+#: The storage of this process.
 STORAGE: Final = Storage(Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)

@@ -1,8 +1,8 @@
 """
-The value class behind prometheus_client's metrics in our processes.
+The class in which prometheus_client keeps the values of its metrics.
 
-Whatever a library counts with prometheus_client's own classes lands in the same cells, files and
-slots as our metrics: bounded, exact, and without a way to fail the caller.
+Metrics that the application or a library defines with prometheus_client thereby count into the same
+cells, files and slots as ours. Counting never fails the caller.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _installing: Final = threading.Lock()
 
 class SlotValue:
     """
-    One value, as prometheus_client's metrics use it.
+    One value of a prometheus_client metric, with the interface of its `MmapedValue`.
 
-    Two of the same key share their cell, as two processes of one slot do one after the other.
+    Values with the same key share one cell.
     """
 
     _multiprocess = True
-    #: Where the cells are; a class attribute, because prometheus_client makes the instances.
+    #: A class attribute, because prometheus_client creates the instances.
     _storage: Storage = STORAGE
 
     def __init__(
@@ -46,13 +46,13 @@ class SlotValue:
         **kwargs: Any,
     ) -> None:
         self._kind = f"gauge_{multiprocess_mode}" if typ == "gauge" else typ
-        #: What is added up has no time, nor room for one.
+        #: Only the cell of a gauge has a timestamp.
         self._timed = typ == "gauge"
         help_text = str(help_text)
         self._key = mmap_key(metric_name, name, list(labelnames), list(labelvalues), help_text)
         self._encoded = self._key.encode(errors="replace")
         self._generation = -1
-        self.inc(0.0)  # exposed from its creation on, as prometheus_client does
+        self.inc(0.0)  # exposed from its creation on, as in prometheus_client
 
     def inc(self, amount: float) -> None:
         with contextlib.suppress(ReentryError), self._storage.lock:
@@ -75,13 +75,13 @@ class SlotValue:
         return 0.0
 
     def set_exemplar(self, exemplar: Any) -> None:
-        """Keep *exemplar* if its only label is a `trace_id`: others do not cross processes."""
+        """Keep *exemplar* if its only label is `trace_id`; the files have no room for others."""
         write_client_exemplar(
             self._encoded, exemplar.labels, exemplar.value, exemplar.timestamp, self._storage
         )
 
     def get_exemplar(self) -> None:
-        """Return nothing: exemplars are read by the scrape, from every process."""
+        """Return None: the scrape reads the exemplars of all processes from files."""
 
     def _cell(self) -> tuple[Any, int]:
         if self._generation != self._storage.generation:
@@ -92,10 +92,10 @@ class SlotValue:
 
 def install_value_class() -> None:
     """
-    Have prometheus_client's metrics count into this process's storage.
+    Make the metrics of prometheus_client count into this process's storage.
 
-    Those made before keep the class they were made with, and its files are scraped as well.
-    Does nothing outside a metrics directory, where prometheus_client's own values in memory do.
+    Metrics that already exist keep their value class; its files are scraped too. Without a metrics
+    directory nothing is changed: prometheus_client counts in memory.
     """
     with _installing:
         if STORAGE.directory is not None:

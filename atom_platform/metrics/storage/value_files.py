@@ -1,9 +1,9 @@
 """
-The writing side of one metrics file, and the same in the memory of the process.
+Files that a process counts into, and the same table in memory.
 
-Room is allocated before it is mapped: a full file system is then an OSError at a moment that can
-take one, not a SIGBUS in the middle of an addition. A growing file is mapped once more and the old
-map stays: both show the same pages, so that cells handed out before stay good.
+Space is allocated before it is mapped. A full file system is then an OSError when a cell is
+created, and never a SIGBUS when a cell is changed. When a file grows it is mapped again and the
+old map stays: both show the same pages, so the cells that were returned earlier remain valid.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _INT: Final = struct.Struct("i")
 
 def _allocated(path: Path, head: bytes) -> int:
     """
-    Return a descriptor of *path*: as it is, or made with *head* and room behind it.
+    Open *path*, and return its descriptor. A new file begins with *head*, and has space behind it.
 
-    It is made under another name until complete: no reader meets half of it.
+    It is created under another name and then renamed, so that no reader sees half of it.
 
     Raises:
-        OSError: There is no room, or no right.
+        OSError: The disk is full, or permission is missing.
     """
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     with contextlib.suppress(FileNotFoundError):
@@ -59,23 +59,23 @@ def _allocated(path: Path, head: bytes) -> int:
 
 
 def step_bytes(size: int) -> int:
-    """Return by how much a file of *size* bytes is to grow."""
+    """Return by how many bytes a file of *size* bytes grows."""
     return min(size, _LARGEST_STEP_BYTES)
 
 
 class WritableFile:
     """
-    A file that one process maps and writes: what all formats have in common.
+    A metrics file that this process maps and writes; the base of both formats.
 
-    `_open` reads what the file holds, and keeps in `_size` how much of it is mapped.
+    `_open` reads the existing entries, and sets `_size` to the number of bytes that are mapped.
 
     Args:
         path: Created if missing.
-        head: What a new file begins with.
+        head: The first bytes of a new file.
 
     Raises:
-        CorruptFileError: The file holds something else.
-        OSError: There is no room, or no right.
+        CorruptFileError: The file violates its format.
+        OSError: The disk is full, or permission is missing.
     """
 
     _size: int
@@ -94,7 +94,7 @@ class WritableFile:
         raise NotImplementedError
 
     def is_linked(self) -> bool:
-        """Return whether the file can still be found by others, in its full length."""
+        """Return whether the file still has a name, and was not truncated."""
         try:
             status = os.fstat(self._fd)
         except OSError:
@@ -102,24 +102,24 @@ class WritableFile:
         return status.st_nlink > 0 and status.st_size >= self._size
 
     def is_whole(self) -> bool:
-        """Return whether what is mapped is there: to touch what was cut off would be a SIGBUS."""
+        """Return whether the file was not truncated: to use a lost page would be a SIGBUS."""
         return os.fstat(self._fd).st_size >= self._size
 
     def close(self) -> None:
-        """Give the descriptor back; cells that were handed out keep their map alive."""
+        """Close the descriptor. Cells that were returned keep their map alive."""
         os.close(self._fd)
 
 
 class ValueFile(WritableFile):
     """
-    One file of prometheus_client's format, written by the one process that holds its slot.
+    A file of prometheus_client's format. Only the process that holds its slot writes it.
 
     Args:
         path: Created if missing.
 
     Raises:
-        CorruptFileError: The file holds something else.
-        OSError: There is no room, or no right.
+        CorruptFileError: The file violates its format.
+        OSError: The disk is full, or permission is missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -129,16 +129,16 @@ class ValueFile(WritableFile):
         size = os.fstat(self._fd).st_size
         if size < FIRST_ENTRY:
             raise CorruptFileError(f"{size} bytes")
-        # A file of another writer may have holes, which are a SIGBUS when the file system is full.
+        # Another writer's file may have holes: a SIGBUS when the file system is full.
         os.posix_fallocate(self._fd, 0, max(size, mmap.PAGESIZE))
         self._map()
         (self._used,) = _INT.unpack_from(self._maps[-1], 0)
-        if self._used == 0:  # prometheus_client's, between its creation and its first value
+        if self._used == 0:  # created by prometheus_client, which has not written yet
             self._used = FIRST_ENTRY
             self._publish()
         self.entries: dict[bytes, int] = {}
         for key, position in read_entries(self._maps[-1], FIRST_ENTRY, self._used):
-            parse_key(key)  # what the scrape would refuse, nobody should count into
+            parse_key(key)  # a scrape would skip this file: set it aside now
             self.entries[key] = position
 
     def find(self, key: bytes) -> Cell | None:
@@ -152,10 +152,10 @@ class ValueFile(WritableFile):
 
     def add(self, key: bytes) -> Cell:
         """
-        Return the cell of *key*, made with value 0 if there is none.
+        Return the cell of *key*, created with value 0 if there is none.
 
         Raises:
-            OSError: There is no room.
+            OSError: The disk is full.
         """
         position = self.entries.get(key)
         if position is None:
@@ -165,14 +165,14 @@ class ValueFile(WritableFile):
                 self._grow(end)
             self._maps[-1][self._used : end] = entry
             position = (self._used + offset) // 8
-            # Published last: a reader never sees a length without its entry.
+            # Published last: a reader must not see a length without its entry.
             self._used = end
             self._publish()
             self.entries[key] = position
         return self._cells, position
 
     def values(self) -> list[tuple[bytes, float, float]]:
-        """Return key, value and timestamp of each entry, or nothing if the file was cut."""
+        """Return key, value and timestamp of each entry, or nothing if it was truncated."""
         cells = self._cells
         if not self.is_whole():
             return []
@@ -181,24 +181,26 @@ class ValueFile(WritableFile):
         ]
 
     def _grow(self, least: int) -> None:
+        """Allocate and map at least *least* bytes."""
         size = -(-max(self._size + step_bytes(self._size), least) // mmap.PAGESIZE) * mmap.PAGESIZE
         os.posix_fallocate(self._fd, 0, size)
         self._map()
 
     def _map(self) -> None:
-        # Down to whole cells: a foreign file may end in the middle of one.
+        # Rounded down to whole cells: another writer's file may end within one.
         self._size = os.fstat(self._fd).st_size // 8 * 8
         mapped = mmap.mmap(self._fd, self._size)
         self._maps.append(mapped)
         self._cells = memoryview(mapped).cast("d")
 
     def _publish(self) -> None:
+        """Write how many bytes are used, so that readers see the new entry."""
         # One assignment: struct.pack_into would show readers a zero first.
         self._maps[-1][0:4] = _INT.pack(self._used)
 
 
 class MemoryValues:
-    """The same table in the process's own memory: no directory, or no room in it."""
+    """The same table in memory, for a process without a directory or with a full disk."""
 
     def __init__(self) -> None:
         self.entries: dict[bytes, Cell] = {}
@@ -214,11 +216,11 @@ class MemoryValues:
         return list(self.entries)
 
     def add(self, key: bytes) -> Cell:
-        """Return the cell of *key*, made with value 0 if there is none."""
+        """Return the cell of *key*, created with value 0 if there is none."""
         cell = self.entries.get(key)
         if cell is None:
             if self._next >= len(self._free):
-                # A further block, not a longer one: cells handed out must stay where they are.
+                # A further block, not a longer one: returned cells must stay where they are.
                 self._free, self._next = memoryview(bytearray(4096)).cast("d"), 0
             cell = self.entries[key] = self._free, self._next
             self._next += 2
