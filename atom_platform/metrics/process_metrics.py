@@ -1,12 +1,10 @@
 """
-The service's CPU time, as every worker has told it so far.
+The `process_*` metrics and `gunicorn_backlog`: CPU, memory and files of arbiter and workers.
 
-/proc forgets an arbiter that leaves after SIGUSR2, and with it all the workers it ever reaped. What
-was told is therefore kept in the metrics directory, and the next reading goes on from there.
+They are read from /proc at each scrape. Without an arbiter, the service is this one process.
 
-What the kernel knows of the service: CPU, memory and files of the arbiter and its workers together.
-
-Read from /proc at the scrape. Without an arbiter the service is this one process.
+/proc forgets an arbiter that exits after SIGUSR2, and the CPU time of all workers that it reaped.
+So the exposed CPU time is kept in a file of the metrics directory, the ledger, and never decreases.
 """
 
 from __future__ import annotations
@@ -41,13 +39,19 @@ __all__ = ["CpuLedger", "CpuReading", "ProcessMetrics", "watch_listeners"]
 
 _NAME: Final = ".cpu"
 _BYTES: Final = 256
-#: Another worker holds it for a millisecond; one that was stopped meanwhile must not stop us.
-_PATIENCE_SECONDS: Final = 0.1
+#: Seconds to wait for the lock of the ledger. A stopped process must not block all scrapes.
+_LOCK_TIMEOUT_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class CpuReading:
-    """Ticks that /proc shows for a service, and the living arbiters that they include."""
+    """
+    The CPU time of a service in /proc.
+
+    Attributes:
+        ticks: The CPU time in clock ticks.
+        arbiters: The pids of the arbiters that are included.
+    """
 
     ticks: int
     arbiters: tuple[int, ...]
@@ -55,11 +59,11 @@ class CpuReading:
 
 class CpuLedger:
     """
-    Makes a counter of readings that may go back.
+    A counter of CPU time, shared by all workers, for readings that may decrease.
 
     Args:
         directory: The metrics directory.
-        service: The service's name for this life; what another one wrote is not its.
+        service: The random name of this run of the service. Entries of other runs are ignored.
     """
 
     def __init__(self, directory: Path, service: str) -> None:
@@ -68,28 +72,32 @@ class CpuLedger:
 
     def advance(self, read: Callable[[], CpuReading]) -> int:
         """
-        Take a reading while nobody else does, and return the ticks to tell: never fewer than told.
+        Return the CPU ticks to expose, which are never fewer than before.
+
+        Args:
+            read: Takes a reading. It is called under the lock of the ledger.
 
         Raises:
-            OSError: The ledger cannot be read or written, or not in time.
+            OSError: The ledger cannot be read or written, or its lock is held for too long.
         """
         with self._locked() as fd:
-            told, gone, arbiters = self._entry(os.pread(fd, _BYTES, 0))
+            exposed, gone, arbiters = self._entry(os.pread(fd, _BYTES, 0))
             reading = read()
             ticks = gone + reading.ticks
-            if ticks < told and reading.arbiters != arbiters:
-                gone += told - ticks  # what the arbiter that left has taken along
-            ticks = max(ticks, told)
+            if ticks < exposed and reading.arbiters != arbiters:
+                gone += exposed - ticks  # an arbiter exited, and its CPU time left /proc
+            ticks = max(ticks, exposed)
             numbers = " ".join(map(str, (ticks, gone, *reading.arbiters)))
             os.pwrite(fd, f"{self._service} {numbers}\n".encode().ljust(_BYTES), 0)
         return ticks
 
     def _entry(self, text: bytes) -> tuple[int, int, tuple[int, ...]]:
+        """Return exposed ticks, ticks of exited arbiters, and the arbiters of the last reading."""
         with contextlib.suppress(ValueError):
             service, *numbers = text.decode().split()
-            told, gone, *arbiters = map(int, numbers)
+            exposed, gone, *arbiters = map(int, numbers)
             if service == self._service:
-                return told, gone, tuple(arbiters)
+                return exposed, gone, tuple(arbiters)
         return 0, 0, ()
 
     @contextlib.contextmanager
@@ -97,7 +105,7 @@ class CpuLedger:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(self._path, flags, 0o600)
         try:
-            until = time.monotonic() + _PATIENCE_SECONDS
+            until = time.monotonic() + _LOCK_TIMEOUT_SECONDS
             while True:
                 try:
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,11 +121,11 @@ class CpuLedger:
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
-#: A worker may be reaped between two readings; under a storm of deaths the last reading must do.
+#: Attempts to read the process tree without a worker being reaped meanwhile.
 _READINGS_AT_MOST: Final = 20
-#: After SIGUSR2 the former one leaves, perhaps just as it is about to be read.
+#: Attempts to read arbiters of which one exits meanwhile, as after SIGUSR2.
 _ARBITERS_LEAVE_AT_MOST: Final = 3
-#: Where the kernel says how many connections wait to be accepted (struct tcp_info, of a listener).
+#: In `struct tcp_info` of a listener: how many connections wait to be accepted.
 _TCPI_UNACKED: Final = slice(24, 28)
 
 
@@ -130,21 +138,21 @@ class _Stat:
     started: int
 
 
-#: The sockets that the service accepts connections on, as far as this process knows.
+#: The listening sockets of the service that this process knows.
 _listeners: list[socket.socket] = []
 
 
 def watch_listeners(listeners: Iterable[socket.socket]) -> None:
-    """Say which sockets the service accepts connections on, for `gunicorn_backlog`."""
+    """Set the listening sockets of the service, for `gunicorn_backlog`."""
     _listeners[:] = listeners
 
 
 class ProcessMetrics:
     """
-    The computed families of the metric table.
+    The families that are computed at each scrape.
 
     Args:
-        proc: Where the kernel's process table is.
+        proc: The directory of the process file system.
     """
 
     def __init__(self, *, proc: Path = Path("/proc")) -> None:
@@ -152,15 +160,15 @@ class ProcessMetrics:
         self._cpu_floor = 0
 
     def families(self) -> list[FamilySamples]:
-        """Return the families; what cannot be read is left out."""
+        """Return the families. Those that cannot be read are left out."""
         arbiters, started_at = self._service()
-        pids, ticks = self._told(arbiters)
+        pids, ticks = self._ledger_ticks(arbiters)
         found: list[FamilySamples] = []
         with contextlib.suppress(OSError, ValueError):
             found.append(_family(PROCESS_START_TIME, started_at or self._started_at(pids[0])))
         if ticks is not None or self._cpu_floor:
-            # Ticks of a tree that was read across a death may lack that process's, or be unread;
-            # the next reading has them, and a counter must not show the difference.
+            # If a process exits while the tree is read, its ticks may be missing until the next
+            # reading. A counter must not decrease.
             self._cpu_floor = max(self._cpu_floor, ticks or 0)
             found.append(_family(PROCESS_CPU, self._cpu_floor / _TICKS))
         sizes = list(map(self._memory_bytes, pids))
@@ -174,7 +182,7 @@ class ProcessMetrics:
         return found
 
     def _service(self) -> tuple[list[int], float | None]:
-        """Return the pids at the root of the service, and when it started if that was noted."""
+        """Return the pids of the arbiters, and the recorded start time of the service if any."""
         prepared = directories.prepared()
         if prepared is None:
             return [os.getpid()], None
@@ -182,8 +190,8 @@ class ProcessMetrics:
         living = [pid for pid in owner.arbiters if os.path.exists(f"{self._proc}/{pid}")]  # noqa: PTH110 — as `_read`
         return living or [os.getpid()], owner.started_at
 
-    def _told(self, arbiters: list[int]) -> tuple[list[int], int | None]:
-        """Return the service's pids, and its CPU ticks as no worker has told more of them."""
+    def _ledger_ticks(self, arbiters: list[int]) -> tuple[list[int], int | None]:
+        """Return the service's pids, and its CPU ticks, never fewer than any worker exposed."""
         pids: list[int] = []
         ticks: int | None = None
 
@@ -194,7 +202,7 @@ class ProcessMetrics:
                 pids, ticks = self._consistent(living)
                 if ticks is not None:
                     return CpuReading(ticks, tuple(living))
-            raise OSError("the process table cannot be read")
+            raise OSError("/proc cannot be read")
 
         prepared = directories.prepared()
         if prepared is not None and prepared.path is not None:
@@ -205,10 +213,10 @@ class ProcessMetrics:
 
     def _consistent(self, roots: list[int]) -> tuple[list[int], int | None]:
         """
-        Return the service's pids, and the CPU ticks of all of them, dead workers' included.
+        Return the service's pids, and the CPU ticks of all of them and of reaped workers.
 
-        A worker's ticks move to its arbiter's when it is reaped. Read again until none was in
-        between, or they would be counted twice or not at all.
+        When a worker is reaped, its ticks are added to those of its arbiter. So the tree is read
+        until no worker was reaped meanwhile: its ticks would count twice or not at all.
         """
         pids, ticks = roots, None
         for _ in range(_READINGS_AT_MOST):
@@ -226,7 +234,7 @@ class ProcessMetrics:
 
     def _stat(self, pid: int) -> _Stat:
         text = self._read(f"{pid}/stat")
-        # The name may hold anything, spaces and brackets included; numbers follow its last bracket.
+        # The name of the program may contain spaces and brackets. Numbers follow the last bracket.
         fields = text[text.rindex(b")") + 2 :].split()
         own, reaped = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
         return _Stat(own, reaped, int(fields[19]))
@@ -237,7 +245,7 @@ class ProcessMetrics:
         return [int(child) for child in self._read(f"{pid}/task/{pid}/children").split()]
 
     def _memory_bytes(self, pid: int) -> tuple[int, int]:
-        """Return its virtual and its resident size."""
+        """Return the virtual and the resident size of a process."""
         with contextlib.suppress(OSError, ValueError, IndexError):
             virtual, resident = self._read(f"{pid}/statm").split()[:2]
             return int(virtual) * _PAGE_BYTES, int(resident) * _PAGE_BYTES
@@ -246,12 +254,12 @@ class ProcessMetrics:
     def _open_fds(self, pid: int) -> int:
         with contextlib.suppress(OSError):
             path = f"{self._proc}/{pid}/fd"
-            # From Linux 6.2 on its size is their number; to list them takes ten times as long.
+            # Since Linux 6.2 the size of the directory is the count. Listing takes 10 times as long.
             return os.stat(path).st_size or len(os.listdir(path))  # noqa: PTH116, PTH208 — as `_read`
         return 0
 
     def _read(self, name: str) -> bytes:
-        """Return a file of the process table; with `pathlib` it would be a third of a scrape."""
+        """Return the content of a file in /proc. With pathlib it would take a third of a scrape."""
         pieces = []
         fd = os.open(f"{self._proc}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -265,7 +273,7 @@ class ProcessMetrics:
         for line in self._read("stat").splitlines():
             if line.startswith(b"btime "):
                 return int(line.split()[1]) + self._stat(pid).started / _TICKS
-        raise ValueError("the kernel does not say when it booted")
+        raise ValueError("no boot time in /proc/stat")
 
 
 def _max_fds(pid: int) -> int:

@@ -1,7 +1,5 @@
 """
-What a scrape shows: families of samples.
-
-What a scrape says, for those of our commands that read one.
+Values of a scrape: families and samples, and the samples parsed from an exposition.
 """
 
 from __future__ import annotations
@@ -23,20 +21,20 @@ __all__ = [
     "labels_of",
 ]
 
-#: Sorted by name.
+#: Name and value of each label, sorted by name.
 Labels = tuple[tuple[str, str], ...]
-#: A family's name, then name and value of each label: sorts as the labels do, and takes less room.
+#: The name of a family, then name and value of each label: sorts as labels do, takes less memory.
 SeriesKey = tuple[str, ...]
 
 
 def labels_of(series_key: SeriesKey) -> Labels:
-    """Return the labels that *series_key* names."""
+    """Return the labels in *series_key*."""
     return tuple(zip(series_key[1::2], series_key[2::2], strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """One observation of a bucket, and the trace it belongs to."""
+    """One observation of a bucket and its trace. *timestamp* is in seconds since the Unix epoch."""
 
     trace_id: str
     value: float
@@ -45,7 +43,7 @@ class Exemplar:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One exposed line."""
+    """One line of an exposition."""
 
     name: str
     labels: Labels
@@ -59,7 +57,7 @@ class FamilySamples:
     One metric family.
 
     Attributes:
-        name: As prometheus_client knows it: a counter's has no `_total`.
+        name: As in prometheus_client: that of a counter has no `_total`.
         kind: counter, gauge, histogram or summary.
     """
 
@@ -69,18 +67,18 @@ class FamilySamples:
     samples: list[Sample] = field(default_factory=list)
 
 
-Key = tuple[str, tuple[tuple[str, str], ...]]
+SampleKey = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class SampleSet:
     """
-    SampleSet, each by its name and its sorted labels.
+    Samples, each with its name and its sorted labels.
 
     Attributes:
         values: The samples.
     """
 
-    def __init__(self, values: Mapping[Key, float]) -> None:
+    def __init__(self, values: Mapping[SampleKey, float]) -> None:
         self.values = values
 
     def total(self, name: str, **labels: str) -> float:
@@ -102,10 +100,10 @@ class SampleSet:
 
     def since(self, earlier: SampleSet) -> SampleSet:
         """
-        Return by how much each sample has grown since *earlier*.
+        Return by how much each counter has grown since *earlier*.
 
-        One that has shrunk began anew at nought, as Prometheus reckons, so nothing is negative.
-        MergedGauges make no sense in what is returned.
+        A counter that is smaller than before was reset to zero, as Prometheus assumes, so no result
+        is negative. The results for gauges are meaningless.
         """
         before = earlier.values
         return SampleSet(
@@ -125,13 +123,13 @@ class ParsedExposition(SampleSet):
         per_family: The number of samples of each family.
 
     Raises:
-        ValueError: It is no Prometheus text.
+        ValueError: The text is not in the Prometheus format.
     """
 
     def __init__(self, text: str) -> None:
         self.families: set[str] = set()
         self.per_family: Counter[str] = Counter()
-        values: dict[Key, float] = {}
+        values: dict[SampleKey, float] = {}
         try:
             for family in text_string_to_metric_families(text):
                 exposed = f"{family.name}_total" if family.type == "counter" else family.name
@@ -139,6 +137,6 @@ class ParsedExposition(SampleSet):
                 for sample in family.samples:
                     self.per_family[exposed] += 1
                     values[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
-        except (KeyError, IndexError) as error:  # what the parser raises for some nonsense
+        except (KeyError, IndexError) as error:  # what the parser raises for some invalid texts
             raise ValueError(f"no Prometheus text: {type(error).__name__}") from error
         super().__init__(values)

@@ -1,22 +1,12 @@
 """
-The numbers of one file of prometheus_client's format.
+From the values of many files to the values of one service.
 
-Its positions are kept as one `itemgetter`: reading ten thousand numbers is then a single call.
+`ClientFileValues` and `ColumnarFileValues` hold the values of one file, and tell which of them
+changed since the last scrape. `KindTotals` sums counters, histograms and summaries over all files.
+`MergedGauges` merges gauges as the MultiProcessCollector of prometheus_client does.
 
-The reading side of a tally.
-
-Its numbers are compared with the last ones block by block, and only those of blocks that differ
-are looked at. Nothing read here is trusted: a file may be cut, garbage, or half written.
-
-The totals of one kind over all processes.
-
-A total is always added up anew, in the order of the files, never corrected by a difference: floats
-added in another order may come out smaller, and a counter would seem to go back.
-
-From the gauges of many processes to the samples of one service.
-
-What their minimum, sum or latest is, is prometheus_client's to say: the samples equal those of its
-MultiProcessCollector for the same files in the same order.
+A total is always summed again in the order of the files, never corrected by a difference. Floats
+summed in another order may give a smaller total, and a counter must not go back.
 """
 
 from __future__ import annotations
@@ -39,10 +29,12 @@ __all__ = ["ClientFileValues", "ColumnarFileValues", "FileValues", "KindTotals",
 
 class ClientFileValues:
     """
-    The row of the file that *reader* reads; see `ColumnarFileValues`.
+    The values of a file of prometheus_client's format; see `ColumnarFileValues`.
+
+    The positions are kept as one `itemgetter`, so that one call reads thousands of values.
 
     Raises:
-        CorruptFileError: From `load_new`, when the file is not what it should be.
+        CorruptFileError: From `load_new`: the file violates its format.
     """
 
     def __init__(self, reader: ValueFileReader, table: SeriesTable) -> None:
@@ -54,16 +46,16 @@ class ClientFileValues:
         self.values = array("d", [0.0])
 
     def load_new(self) -> None:
-        """Number the cells that were appended to the file."""
+        """Look up the series numbers of the entries that were appended to the file."""
         if entries := self.reader.appended():
             keys, positions = zip(*entries, strict=True)
             self.numbers.extend(self.table.numbers_of_keys(self.reader.name.kind, keys))
             self._positions += positions
-            # Twice the first: of a single position, itemgetter would make no tuple.
+            # The first position twice: itemgetter returns no tuple for a single one.
             self._getter = itemgetter(self._positions[0], *self._positions)
 
     def refresh(self) -> list[int] | None:
-        """Read the values anew, and return where one changed; None: look everywhere."""
+        """Read the values again. Return the positions of changed ones; None: any of them."""
         if self._getter is None:
             return []
         values = array("d", self._getter(self.reader.cells))
@@ -74,15 +66,25 @@ class ClientFileValues:
         return None
 
 
-#: Of the numbers that are compared at once. Smaller ones are more calls, larger ones more numbers.
+#: Bytes that are compared at once. Smaller blocks need more calls, larger ones more comparisons.
 _BLOCK_BYTES: Final = 1024
-#: More than one changed block in so many: everything is looked at, unless it is few anyway.
+#: If more than one block in so many changed, all values are taken as changed. Not if they are few.
 _ALL_BLOCKS_FROM: Final = 4
 _FEW_BLOCKS: Final = 8
 
 
 class _Segment:
-    """What is known of one segment."""
+    """
+    How much of a segment was read so far.
+
+    Attributes:
+        segment: Its start and end offset in the file.
+        cells: The number of its values.
+        text_end: The length of its text.
+        line_at: The offset of its last line, which may still grow.
+        line_cells: The number of values of that line.
+        last: The bytes of its values at the last scrape.
+    """
 
     __slots__ = ("cells", "end", "last", "line_at", "line_cells", "segment", "text_end")
 
@@ -95,15 +97,15 @@ class _Segment:
 
 class ColumnarFileValues:
     """
-    The numbers of the tally that *reader* reads.
+    The values of a columnar file, which are compared with the former ones block by block.
 
     Attributes:
-        numbers: Which series each is of; the first, which is always 0, of none.
-        values: As last read, in the same order.
+        numbers: The number of each value in the series table. The first one is 0: no series.
+        values: The values as last read, in the same order. The first one is 0.0.
 
     Raises:
         OSError: From its methods: the file cannot be opened again.
-        CorruptFileError: Likewise, it is not what it should be.
+        CorruptFileError: From its methods: the file violates its format.
     """
 
     def __init__(self, reader: ColumnarReader, table: SeriesTable) -> None:
@@ -114,7 +116,7 @@ class ColumnarFileValues:
         self.values = array("d", [0.0])
 
     def load_new(self) -> None:
-        """Number what was added to the file."""
+        """Look up the series numbers of the lines that were added to the file."""
         self.reader.find_new_segments()
         for segment in self.reader.segments[len(self._segments) :]:
             self._segments.append(_Segment(segment))
@@ -124,10 +126,10 @@ class ColumnarFileValues:
                 self._parse_text(known, text)
 
     def _parse_text(self, known: _Segment, text: bytes) -> None:
-        """Take in *text*, which begins with the line that was the last one so far."""
+        """Parse new *text* of a segment. It begins with the last known line, which may grow."""
         begin, end = known.segment
         empty, *lines = text.split(b"\n")
-        # A line has one tab more than sample_ids; checked before the table learns any of it.
+        # A line has one tab more than sample ids. Check the size before the table is changed.
         cells = known.cells - known.line_cells + text.count(b"\t") - len(lines)
         text_end = known.line_at + len(text)
         if empty or TEXT_AT + text_end + 8 * cells > end - begin:
@@ -141,14 +143,14 @@ class ColumnarFileValues:
         known.line_cells = len(numbers[-1]) // size
 
     def refresh(self) -> list[int] | None:
-        """Read the values anew, and return where one changed; None: nearly everywhere."""
+        """Read the values again. Return the positions of changed ones; None: most have changed."""
         changed: list[int] | None = []
         at = 1 + sum(known.cells for known in self._segments)
-        # The last is the largest, and mostly says whether it is worth it to look any closer.
+        # The last segment is the largest: it usually decides whether a close comparison pays.
         for known in reversed(self._segments):
             size = 8 * known.cells
             at -= known.cells
-            # Copied before the numbers are read: what changes in between is seen again next time.
+            # Copied once and then compared: a later change is seen at the next scrape.
             now, last = self.reader.copy(known.end - size, known.end), known.last
             known.last = now
             if now != last:
@@ -157,7 +159,16 @@ class ColumnarFileValues:
         return changed
 
     def _take_over(self, now: bytes, last: bytes, first: int, *, look: bool) -> list[int] | None:
-        """Take over *now*; return where it differs from *last* if to *look* is worth it."""
+        """
+        Store the values *now* of one segment at position *first*.
+
+        Args:
+            now: The bytes of the values, last value first.
+            last: The same at the last scrape.
+            look: Whether to compare them.
+
+        Returns the positions of changed values, or None if most have changed or *look* is false.
+        """
         size, end = len(now), first + len(now) // 8
         former, values = self.values[first:end], array("d", now)
         values.reverse()
@@ -181,9 +192,9 @@ class ColumnarFileValues:
 #: The values of one file, whichever format it has.
 FileValues = ClientFileValues | ColumnarFileValues
 
-#: From one total in so many on, all are added up: that is less work for each.
+#: If one total in so many changed, all are summed again, which costs less for each.
 _WHOLE_FROM: Final = 8
-#: So many rows are added up in one go, without a list of sums for each.
+#: The number of files that are summed in one pass, without a list of sums for each.
 _AT_ONCE: Final = 16
 
 
@@ -193,7 +204,7 @@ class _ValueOrder:
     def __init__(self, numbers: array[int], size: int) -> None:
         self.numbers, self.size = numbers[:], size
         positions = [0] * size
-        #: Further cells of a number that the row has already.
+        #: Number and position of further values of a number that occurs more than once.
         self.extras: list[tuple[int, int]] = []
         for position, number in enumerate(numbers):
             if number and positions[number]:
@@ -201,11 +212,11 @@ class _ValueOrder:
             elif number:
                 positions[number] = position
         self.positions = tuple(positions)
-        # Twice the first: of a single position, itemgetter would make no tuple.
+        # itemgetter returns no tuple for a single position.
         self.getter: Any = itemgetter(*self.positions) if size > 1 else lambda values: (values[0],)
 
     def fits(self, numbers: array[int], size: int) -> bool:
-        """Return whether it is the order of a row of *numbers*."""
+        """Return whether this is the order of a file with these *numbers*."""
         return self.size == size and self.numbers == numbers
 
 
@@ -215,10 +226,10 @@ def _add_pairwise(one: Iterable[float], other: Iterable[float]) -> Iterator[floa
 
 class KindTotals:
     """
-    The sums of one kind.
+    The sums of all files of one kind.
 
     Attributes:
-        totals: By number of the table.
+        totals: The sum of each number of the series table.
     """
 
     def __init__(self, kind: str, table: SeriesTable) -> None:
@@ -228,7 +239,7 @@ class KindTotals:
         self.totals: list[float] = []
 
     def update(self, read: Sequence[tuple[FileValues, list[int] | None]]) -> None:
-        """Take over what changed in the rows *read*, which are all there are."""
+        """Update the totals. *read* holds all files, each with the positions that changed."""
         size = self._table.size(self._kind)
         whole = [row for row, _ in read] != [row for row, _ in self._rows]
         if whole or len(self.totals) != size or any(changed is None for _, changed in read):
@@ -247,22 +258,24 @@ class KindTotals:
         self._table.mark_stale(self._kind, numbers)
 
     def _set_order(self, rows: list[FileValues], size: int) -> None:
+        """Keep the order of the values of each file; files with the same series share one."""
         orders = {id(row): order for row, order in self._rows}
         self._rows = []
         last: _ValueOrder | None = None
         for row in rows:
             order = orders.get(id(row))
             if order is None or not order.fits(row.numbers, size):
-                # Workers of one service mostly met the same things in the same order.
+                # Workers of one service usually created the same series in the same order.
                 same = last is not None and last.fits(row.numbers, size)
                 order = last if same and last is not None else _ValueOrder(row.numbers, size)
             self._rows.append((row, order))
             last = order
 
     def _sum_all(self, size: int) -> None:
+        """Sum all values of all files again."""
         totals = [0.0] * size
-        # Workers that met the same things in the same order are added up in that, if they come
-        # first: each number is the same sum, put in its position once.
+        # Files with the same order, if they come first, are summed in that order. Only the result
+        # is brought into the order of the table.
         alike = self._rows_in_same_order()
         if alike:
             order = self._rows[0][1]
@@ -280,7 +293,7 @@ class KindTotals:
         self._table.mark_stale(self._kind)
 
     def _rows_in_same_order(self) -> list[FileValues]:
-        """Return the first rows, as far as they have the same order."""
+        """Return the files at the beginning that share one order, without repeated numbers."""
         first = self._rows[0][1] if self._rows else None
         if first is None or first.extras:
             return []
@@ -288,7 +301,12 @@ class KindTotals:
 
 
 class MergedGauges:
-    """Takes the cells of one file after the other; `families` gives what they come to."""
+    """
+    Merges gauges of many processes. `add` takes the values of one file after the other.
+
+    The samples equal those of prometheus_client's MultiProcessCollector for the same files in the
+    same order.
+    """
 
     def __init__(self) -> None:
         self._help: dict[str, str] = {}
@@ -297,12 +315,12 @@ class MergedGauges:
 
     def add(self, kind: str, writer: str, cells: Iterable[tuple[Key, float, float]]) -> None:
         """
-        Take the cells of one file.
+        Merge the values of one file.
 
         Args:
             kind: `gauge_` and the mode.
-            writer: Which process wrote it.
-            cells: Key, value and timestamp of each.
+            writer: The process that wrote them, as in the name of its files.
+            cells: Key, value and timestamp of each value.
         """
         mode = kind.removeprefix("gauge_").removeprefix("live")
         for key, value, timestamp in cells:
@@ -314,7 +332,7 @@ class MergedGauges:
             elif mode == "sum":
                 values[position] = values.get(position, 0.0) + value
             elif mode == "mostrecent":
-                # One that was never set has the time 0, and is not exposed.
+                # A gauge that was never set has timestamp 0 and is not exposed.
                 at = key.family, key.sample, key.labels
                 if self._times.get(at, 0.0) < timestamp:
                     self._times[at] = timestamp
@@ -325,7 +343,7 @@ class MergedGauges:
                     values[position] = value
 
     def families(self) -> list[FamilySamples]:
-        """Return the families, in no order."""
+        """Return the merged families in no particular order."""
         return [
             FamilySamples(
                 name,

@@ -1,13 +1,8 @@
 """
-What a collector returns.
+The multiprocess collector: reads and merges all files of a metrics directory.
 
-Garbage collection, and when it is in the way.
-
-The scrape's view of a metrics directory: every file of it that can be read, merged.
-
-What cannot be read is skipped, counted and logged, and tried again at the next scrape: a bad file
-costs its own numbers and nobody else's. Workers that come, go and write meanwhile are the normal
-case.
+A file that cannot be read is skipped, counted and logged, and tried again at the next scrape; all
+other files are still read. Workers may start, stop and write during a scrape.
 """
 
 from __future__ import annotations
@@ -52,20 +47,20 @@ from atom_platform.metrics.storage.value_files import Cell
 
 __all__ = ["Collector", "Exemplars", "MetricsSnapshot", "garbage_collection_paused"]
 
-#: By family and labels, then by the bucket's upper bound.
+#: Exemplars by family and labels, then by the upper bound of the bucket.
 Exemplars = dict[tuple[str, Labels], dict[float, Exemplar]]
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
     """
-    What all processes had counted at one moment.
+    The metrics of all processes at one moment.
 
     Attributes:
-        table: The families that are added up, whose series hold the places of their totals.
-        totals: By kind, and by number of the table.
+        table: The series of counters, histograms and summaries.
+        totals: The totals of each kind, in the order of the table's numbers.
         gauges: The families of gauges.
-        exemplars: The latest of each bucket, by family and labels.
+        exemplars: The latest exemplar of each bucket.
     """
 
     table: SeriesTable
@@ -74,7 +69,7 @@ class MetricsSnapshot:
     exemplars: Exemplars = field(default_factory=dict)
 
     def families(self) -> list[FamilySamples]:
-        """Return every family with its samples one by one, sorted by name."""
+        """Return all families with their samples, sorted by name."""
         added = [
             FamilySamples(family.name, family.kind, family.help, self.samples(family))
             for family in self.table.families.values()
@@ -82,7 +77,7 @@ class MetricsSnapshot:
         return sorted([*added, *self.gauges], key=lambda family: family.name)
 
     def samples(self, family: SummedFamily | FamilySamples) -> list[Sample]:
-        """Return the samples of *family*, which is one of the collection's."""
+        """Return the samples of *family*, which belongs to this snapshot."""
         if isinstance(family, FamilySamples):
             return family.samples
         return [
@@ -98,10 +93,9 @@ class MetricsSnapshot:
 @contextmanager
 def garbage_collection_paused() -> Iterator[None]:
     """
-    Learn something large that stays.
+    Pause garbage collection while many objects are created that are kept.
 
-    To look for garbage in it meanwhile, and in all else that the process has, finds none: it took
-    half the time of a first scrape.
+    Collections in between find nothing to free, and took half of the time of a first scrape.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -112,20 +106,20 @@ def garbage_collection_paused() -> Iterator[None]:
             gc.enable()
 
 
-#: When a file vanishes while it is read, the reading begins again; not for ever.
+#: How often reading starts over because a file was deleted meanwhile.
 _ATTEMPTS: Final = 3
 
 
 class Collector:
     """
-    Reads what all processes of the service have counted.
+    Collects the metrics of all processes of the service.
 
-    One thread at a time may collect, and use what it got.
+    Not thread-safe: only one thread at a time may collect, and use the snapshot.
 
     Args:
-        storage: This process's own; its directory is what is read.
-        alive: Whether the process behind a plain prometheus_client file still runs.
-        seed: Gives a new table the series that are there whoever counted what.
+        storage: The storage of this process. Its directory is read.
+        alive: Tells whether the writer of a plain prometheus_client file is running.
+        seed: Adds to a new table the series that are exposed even if nothing was counted.
     """
 
     def __init__(
@@ -148,22 +142,23 @@ class Collector:
         seed(self.table)
 
     def collect(self) -> MetricsSnapshot:
-        """Return everything. Never raises for what it reads."""
+        """Return the metrics of all processes. Files that cannot be read never raise."""
         with garbage_collection_paused():
             return self._collect_once_stable()
 
     def _collect_once_stable(self) -> MetricsSnapshot:
+        """Read all files, again if one of them is deleted meanwhile."""
         for _ in range(_ATTEMPTS):
             table = self.table
             gauges, exemplars = MergedGauges(), Exemplars()
             totals = self._update_totals(list(self._read(gauges, exemplars)))
             totals = self._with_memory(totals, gauges, exemplars)
             if table is self.table:
-                break  # no file vanished meanwhile and took its series with it
+                break  # no file was dropped, and its series with it
         return MetricsSnapshot(self.table, totals, self._visible_gauges(gauges), exemplars)
 
     def _read(self, gauges: MergedGauges, exemplars: Exemplars) -> Iterator[FileValues]:
-        """Read every file, and yield the rows of those whose values are added up."""
+        """Read every file into *gauges* and *exemplars*; yield those whose values are summed."""
         for path, name in self._listed():
             with self._tolerating(path):
                 reader = self._reader(path, name)
@@ -197,7 +192,7 @@ class Collector:
 
     def _listed(self) -> list[tuple[Path, FileName]]:
         storage = self._storage
-        # Without a place of its own it could not ask whose live gauges are alive.
+        # A slot is needed for the locks that tell which live gauges count.
         slot_files = storage.claim_slot()
         if storage.directory is None or not may_count_in(storage.directory):
             return []
@@ -229,7 +224,7 @@ class Collector:
         return reader
 
     def _update_totals(self, rows: list[FileValues]) -> dict[str, list[float]]:
-        """Return the totals of *rows*, by kind."""
+        """Return the totals of all files, by kind."""
         read: list[tuple[FileValues, list[int] | None]] = []
         for row in rows:
             with self._tolerating(row.reader.path):
@@ -237,7 +232,7 @@ class Collector:
         for kind in SUMMED_KINDS:
             sums = self._sums.get(kind) or KindTotals(kind, self.table)
             self._sums[kind] = sums
-            # Rows of a former table wait for the next attempt.
+            # Files read into an earlier table are read again in the next attempt.
             sums.update(
                 [
                     (row, changed)
@@ -250,7 +245,7 @@ class Collector:
     def _with_memory(
         self, totals: dict[str, list[float]], gauges: MergedGauges, exemplars: Exemplars
     ) -> dict[str, list[float]]:
-        """Return *totals* with what is counted in memory; *gauges* and *exemplars* get theirs."""
+        """Add values counted in memory to *gauges* and *exemplars*, and to a copy of *totals*."""
         slot_files = self._storage.slot_files
         writer = f"slot{slot_files.slot}" if slot_files else "memory"
         with self._storage.lock:
@@ -283,7 +278,7 @@ class Collector:
                     known[bound] = exemplar
 
     def _visible_gauges(self, gauges: MergedGauges) -> list[FamilySamples]:
-        # Of two metrics with one name only one can be exposed.
+        """Return the gauges whose names no counter, histogram or summary has."""
         return [each for each in gauges.families() if each.name not in self.table.families]
 
     def _entries(self, reader: ValueFileReader) -> dict[bytes, int]:
@@ -299,6 +294,7 @@ class Collector:
 
     @contextmanager
     def _tolerating(self, path: Path) -> Iterator[None]:
+        """Skip the file at *path* if reading it fails."""
         try:
             yield
         except (CorruptFileError, OSError, ValueError, IndexError) as error:
@@ -312,7 +308,7 @@ class Collector:
         self._readers.pop(path, None)
         self._tables.pop(path, None)
         if path in self._rows:
-            # What only that file had must not stay as 0: a counter would seem to go back.
+            # Series of this file alone must not remain with value 0: a counter must not go back.
             self._forget_series()
 
     def _forget_series(self) -> None:

@@ -1,12 +1,9 @@
 """
-The text formats, written from totals: only series whose numbers changed are written anew.
+The body of a scrape in the requested exposition format.
 
-What stands here is what prometheus_client's encoders write for the same samples; names that need
-escaping, which nothing of ours has, are left to them.
-
-The body of a scrape, in the format that the scraper asks for.
-
-The negotiation is prometheus_client's own, and so is the text of whatever we do not write faster.
+The text equals that of prometheus_client's encoders, but only series with changed values are
+formatted again. Content negotiation, and families whose names need escaping, are left to
+prometheus_client.
 """
 
 from __future__ import annotations
@@ -41,17 +38,17 @@ __all__ = [
     "summed_lines",
 ]
 
-#: How an OpenMetrics exposition ends; one that does not was cut off.
+#: The last line of an OpenMetrics exposition. Without it, the exposition is truncated.
 END_OF_EXPOSITION: Final = b"# EOF\n"
 
-#: Names that are remembered; those of a service are a hundred.
+#: The size of each cache of names; a service has about a hundred.
 _REMEMBERED: Final = 1024
 _PLAIN_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _PLAIN_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 def has_plain_names(family: SummedFamily | FamilySamples) -> bool:
-    """Return whether every name in *family* can be written as it is."""
+    """Return whether no name in *family* needs escaping."""
     if not _is_plain_name(family.name):
         return False
     if isinstance(family, SummedFamily):
@@ -73,7 +70,7 @@ def _is_plain_label(name: str) -> bool:
 
 @functools.lru_cache(_REMEMBERED)
 def family_header(name: str, kind: str, help_text: str, *, openmetrics: bool) -> bytes:
-    """Return the lines that come before a family's first sample."""
+    """Return the HELP and TYPE lines of a family."""
     help_text = help_text.replace("\\", r"\\").replace("\n", r"\n")
     if openmetrics:
         help_text = help_text.replace('"', r"\"")
@@ -87,7 +84,7 @@ def summed_lines(
     totals: list[float],
     exemplars: Mapping[tuple[str, Labels], dict[float, Exemplar]],
 ) -> list[bytes]:
-    """Return the text of *family* in chunks; exemplars only if there are any given."""
+    """Return the text of *family* in chunks, with the given exemplars."""
     texts = family.texts(totals)
     if not exemplars or not any(name == family.name for name, _ in exemplars):
         return texts
@@ -126,17 +123,19 @@ def _with_exemplars(
     return b"\n".join(lines)
 
 
-#: Escaping schemes that leave names as they are when every character of them is plain.
+#: Escaping schemes that do not change plain names.
 _LEAVING_PLAIN_NAMES: Final = ("", "underscores", "allow-utf-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Exposition:
     """
-    The answer to a scrape.
+    The response to a scrape.
 
     Attributes:
-        body: Empty when there was nothing to expose, which is an error and not an answer.
+        body: Empty if there is nothing to expose, which is an error.
+        content_type: The value of `Content-Type`.
+        gzipped: Whether *body* is compressed.
     """
 
     body: bytes
@@ -147,10 +146,12 @@ class Exposition:
 @dataclass(frozen=True, slots=True)
 class ExpositionFormat:
     """
-    What a scraper asked for.
+    The format that a scraper requested.
 
     Attributes:
-        names: The families or samples to restrict it to, as `name[]` does; none for everything.
+        content_type: The negotiated media type.
+        gzipped: Whether the scraper accepts gzip.
+        names: The families or samples to expose, as given by `name[]`. Empty: all.
     """
 
     content_type: str
@@ -161,7 +162,7 @@ class ExpositionFormat:
 def negotiate(
     *, accept: str = "", accept_encoding: str = "", names: Sequence[str] = ()
 ) -> ExpositionFormat:
-    """Return the format for these headers; whatever they hold, it is one."""
+    """Return the format for these request headers. Invalid headers give the default format."""
     _, content_type = _chosen(accept)
     return ExpositionFormat(content_type, _accepts_gzip(accept_encoding), frozenset(names))
 
@@ -173,7 +174,7 @@ def render(
     Return *snapshot* in the format *wanted*.
 
     Args:
-        gzip: What has compressed the former ones, and remembers.
+        gzip: The cache of compressed chunks of earlier scrapes.
     """
     openmetrics = wanted.content_type.startswith("application/openmetrics-text")
     families: list[SummedFamily | FamilySamples] = [*snapshot.table.families.values()]
@@ -194,6 +195,7 @@ def _family_lines(
     *,
     openmetrics: bool,
 ) -> list[bytes]:
+    """Return the text of *family*, or nothing if the scraper did not request it."""
     whole = not wanted.names or bool(wanted.names & {family.name, f"{family.name}_total"})
     exemplars = snapshot.exemplars if openmetrics else {}
     escaping = wanted.content_type.partition("escaping=")[2]
@@ -223,7 +225,7 @@ def _render_with_client(
 def _chosen(accept: str) -> tuple[Callable[[Any], bytes], str]:
     try:
         return choose_encoder(accept)
-    except Exception:  # it trips over versions that are no numbers
+    except Exception:  # it raises for version parameters that are no numbers
         ERRORS.add(("negotiation",))
         return generate_latest, CONTENT_TYPE_PLAIN_0_0_4
 
@@ -238,7 +240,7 @@ def _accepts_gzip(accept_encoding: str) -> bool:
 
 
 class _Registry:
-    """One family, as prometheus_client's encoders want it."""
+    """A registry of one family, for the encoders of prometheus_client."""
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric

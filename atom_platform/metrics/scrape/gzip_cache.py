@@ -1,4 +1,4 @@
-"""gzip of a text of which most is as it was: what did not change is not compressed again."""
+"""gzip for a text of which only parts change: unchanged parts are not compressed again."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ __all__ = ["GzipCache"]
 #: Level 1: a fifth of the time of level 6, for text that any level makes small.
 _LEVEL: Final = 1
 _RAW: Final = -zlib.MAX_WBITS
-#: Smaller chunks are compressed together: to begin a block costs as much as a kilobyte does.
+#: Smaller chunks are compressed together: to start a block costs as much as a kilobyte does.
 _LEAST_BYTES: Final = 16 * 1024
 
-#: RFC 1952: deflate, nothing known of time, file or system; made by the fastest method.
+#: RFC 1952: deflate; no time, file name or system; fastest method.
 _HEADER: Final = b"\x1f\x8b\x08\x00\0\0\0\0\x04\xff"
-#: RFC 1951: a last block, of no bytes.
+#: RFC 1951: an empty last block.
 _END: Final = b"\x03\x00"
 _TRAILER: Final = struct.Struct("<II")
 
 
 class _Block(NamedTuple):
     """
-    What was made of a part of a text.
+    A compressed part of the text.
 
     Attributes:
-        before: The checksum of all that came before it.
-        after: The same with it.
+        compressed: The part as deflate blocks.
+        before: The CRC-32 of the text before it.
+        after: The CRC-32 of the text up to its end.
     """
 
     compressed: bytes
@@ -38,10 +39,10 @@ class _Block(NamedTuple):
 
 class GzipCache:
     """
-    Compresses the chunks of a text into one member, and keeps what it made of each.
+    Compresses the chunks of a text into one gzip member, and keeps each compressed chunk.
 
-    Compressed text is about a fifteenth of the text. What neither of the last two texts had is
-    forgotten: two, because scrapers may ask for two formats in turn.
+    The cache takes about a fifteenth of the size of the text. It holds the chunks of the last two
+    texts: two, because scrapers may request two formats in turn.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class GzipCache:
         self._before: dict[bytes, _Block] = {}
 
     def compress(self, chunks: Iterable[bytes]) -> bytes:
-        """Return the gzip of *chunks* in a row."""
+        """Return the gzip of the concatenated *chunks*."""
         crc = size = 0
         made: dict[bytes, _Block] = {}
         parts = [_HEADER]
@@ -57,7 +58,7 @@ class GzipCache:
             known = self._last.get(block) or self._before.get(block)
             if known is None or known.before != crc:
                 compressed = known.compressed if known else _compressed(block)
-                # A checksum of a megabyte takes longer than all else in an unchanged text.
+                # The checksum of a megabyte takes longer than everything else in an unchanged text.
                 known = _Block(compressed, crc, zlib.crc32(block, crc))
             made[block] = known
             parts.append(known.compressed)
@@ -68,7 +69,7 @@ class GzipCache:
 
 
 def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield *chunks*, those together that are small and follow each other."""
+    """Yield *chunks*, with successive small ones joined."""
     small: list[bytes] = []
     size = 0
     for chunk in chunks:
@@ -88,5 +89,5 @@ def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _compressed(block: bytes) -> bytes:
     compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW)
-    # A full flush ends on a byte and lets what follows refer to nothing before it.
+    # A full flush ends on a byte boundary; later blocks refer to nothing before it.
     return compressor.compress(block) + compressor.flush(zlib.Z_FULL_FLUSH)

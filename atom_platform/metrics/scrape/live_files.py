@@ -1,11 +1,12 @@
 """
-Which files of a metrics directory count at this moment, and in which order.
+Which files of a metrics directory a scrape reads, and in which order.
 
-Files that lost their name while the service runs: somebody deleted the directory, or files in it.
+A live gauge (`gauge_live…`) counts only while its writer runs: `list_live_files` leaves the files
+of dead workers out. Counters and histograms of a dead worker remain.
 
-Their holders notice within a second and count on in new ones, with all they had. Until then the
-scrape goes on reading what it has mapped. Those of slots without a holder would be nobody's to make
-again; so the scrape does that.
+A file may be deleted while the service runs. Its writer notices within a second, and writes a new
+file with the same values. Until then the scrape reads the map that it still has. The file of a slot
+that no process holds is written again by the scrape, because no other process would do it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ __all__ = [
     "survives_deletion",
 ]
 
-#: Names that are remembered: a scrape mostly finds those of the last one.
+#: The number of parsed names that are cached between scrapes.
 _REMEMBERED: Final = 4096
 
 
@@ -45,10 +46,10 @@ def list_live_files(
     directory: Path, slot_files: SlotFiles | None, *, alive: Callable[[str], bool]
 ) -> list[tuple[Path, FileName]]:
     """
-    Return path and name of each file whose numbers describe something.
+    Return path and name of each file to read: live gauges only of processes that run.
 
     Args:
-        slot_files: This process's own, for the locks that say whose live gauges are alive.
+        slot_files: The slot of this process, for the locks that tell which slots are held.
         alive: Whether the process behind a plain prometheus_client file still runs.
 
     Raises:
@@ -74,19 +75,19 @@ def _file(parent: Path, name: str) -> tuple[Path, FileName] | None:
 @functools.lru_cache(_REMEMBERED)
 def reading_order(path: Path, name: FileName) -> tuple[str, bool, int, str, str]:
     """
-    Return the sorting key of a file.
+    Return the sort key of a file.
 
-    A sum of the same numbers in another order may differ in its last bit, and a counter that seems
-    to go back by that much looks like a restart. In one order, it never goes back.
+    Floats that are summed in another order may give a slightly smaller sum. Prometheus would take
+    such a counter for one that was restarted. So files are always summed in the same order.
     """
     number = name.slot if name.slot is not None else -1
     return name.kind, name.slot is None, number, name.writer, str(path.parent)
 
 
 def is_writer_alive(writer: str) -> bool:
-    """Return whether the process that named its files *writer* runs."""
+    """Return whether the process that put *writer* into the names of its files is running."""
     if not (writer.isascii() and writer.isdigit()):
-        return True  # not a pid but some other identifier that a library chose
+        return True  # not a pid but another identifier that a library chose
     try:
         os.kill(int(writer), 0)
     except (ProcessLookupError, OverflowError):
@@ -97,24 +98,25 @@ def is_writer_alive(writer: str) -> bool:
 
 
 def _is_live(name: FileName, slot_files: SlotFiles | None, alive: Callable[[str], bool]) -> bool:
+    """Return whether a file counts: all do, except the live gauges of dead writers."""
     if not name.is_live_gauge:
         return True
     if name.slot is None:
         return alive(name.writer)
-    # Whoever is live has removed its predecessor's file by now, and files are opened by name after
-    # this: what is then found under the name is the holder's own.
+    # A holder that is marked live has deleted the file of the previous holder. Files are opened by
+    # name after this check, so the file that is then found is the holder's own.
     return slot_files is not None and (
         name.slot == slot_files.slot or slot_files.slots.live_holder(name.slot) is not None
     )
 
 
 def survives_deletion(reader: ValueFileReader | ColumnarReader) -> bool:
-    """Return whether the numbers of a file count although its name is gone."""
+    """Return whether the values of a file count even after it was deleted."""
     return reader.name.slot is not None and not reader.name.is_live_gauge
 
 
 def restore_deleted_file(reader: ValueFileReader | ColumnarReader, storage: Storage) -> None:
-    """Write the file of a slot without a holder again, unless somebody else just did."""
+    """Write a deleted file again if no process holds its slot and no other process did so."""
     slot_files, slot = storage.slot_files, reader.name.slot
     if (
         slot_files is None

@@ -1,7 +1,7 @@
 """
-One scrape: what all processes counted, what the system knows, and what the table promises.
+The metrics page: collects, completes and renders the metrics for any number of scrapers.
 
-What `/health/metrics` shows, whoever sends it: the route, or the server by itself.
+`/health/metrics` shows it, whether the Flask route or the scrape thread of our worker answers.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _MOVING_POLL_SECONDS: Final = 0.02
 
 class SharedScrape:
     """
-    Collects for any number of scrapers at once.
+    Shares one collection between all scrapers that wait for it.
 
-    Who arrives during a collection waits for the next one, and shares it with all who waited: a
-    result older than the request would make counters go backwards between two workers.
+    A scraper that arrives during a collection waits for the next one. A result older than the
+    request would let counters go back when scrapes alternate between two workers.
 
     Args:
-        computed: Returns the families that are worked out at the scrape.
-        clock: Tells what was before what.
+        computed: Returns the families that are computed at each scrape.
+        clock: A monotonic clock, in nanoseconds.
     """
 
     def __init__(
@@ -58,15 +58,15 @@ class SharedScrape:
         _scrapes.add(self)
 
     def answer(self, wanted: ExpositionFormat) -> Exposition:
-        """Return everything in the format *wanted*."""
+        """Return all metrics in the format *wanted*."""
         return self.answers([wanted])[wanted]
 
     def answers(self, wanted: Iterable[ExpositionFormat]) -> dict[ExpositionFormat, Exposition]:
-        """Return everything in each of the formats *wanted*, all of one collection."""
+        """Return all metrics in each of the formats *wanted*, from one collection."""
         arrived_at = self._clock()
         STORAGE.heartbeat()
         while STORAGE.is_moving():
-            sleep(_MOVING_POLL_SECONDS)  # the directory was deleted: let the others come along
+            sleep(_MOVING_POLL_SECONDS)  # the directory was deleted: other processes still move
         with self._lock:
             if self._collection is None or self._started_at <= arrived_at:
                 self._started_at = self._clock()
@@ -80,6 +80,7 @@ class SharedScrape:
         return answers
 
     def _collected(self) -> MetricsSnapshot:
+        """Collect, and add computed families and gauges that were never set."""
         self._collector = self._collector or Collector(seed=seed)
         collection = self._collector.collect()
         computed = list(self._computed())
@@ -88,7 +89,7 @@ class SharedScrape:
         return replace(collection, gauges=completed_gauges([*computed, *gauges]))
 
     def _restart(self) -> None:
-        """Begin with nothing kept, and with a lock that no thread of a parent process holds."""
+        """Forget everything, and the lock, which a thread of the parent process may hold."""
         self._lock = threading.Lock()
         self._started_at = -1
         self._collector = self._collection = None
@@ -96,8 +97,8 @@ class SharedScrape:
         self._gzip = GzipCache()
 
 
-#: Weak, and one hook for all: what is registered at the interpreter stays, and an application of a
-#: test would leave all that it had collected behind.
+#: Weak references and one fork hook for all: a hook cannot be unregistered, and would keep every
+#: application that a test creates alive.
 _scrapes: Final[weakref.WeakSet[SharedScrape]] = weakref.WeakSet()
 
 
@@ -109,16 +110,16 @@ def _after_fork_in_child() -> None:
 at_fork("scrape", after_in_child=_after_fork_in_child)
 
 
-#: Headers of every answer, after those of its content.
+#: Headers of every response, after those of its content.
 NO_CACHE_HEADERS: Final = (("Cache-Control", "no-store"), ("Vary", "Accept, Accept-Encoding"))
 
 
 class MetricsPage:
     """
-    One for a process.
+    The metrics page of a process.
 
     Args:
-        on_scrape: Told that somebody is watching; must return at once.
+        on_scrape: Called at each scrape. It must return at once.
     """
 
     def __init__(self, *, on_scrape: Callable[[], None] = lambda: None) -> None:
@@ -127,14 +128,14 @@ class MetricsPage:
         self._durations = HistogramFamily(METRICS_COLLECT_DURATION)
 
     def answer(self, wanted: ExpositionFormat) -> Exposition:
-        """Return everything as *wanted* by one request, and note how long that took."""
+        """Return all metrics in the format *wanted*, and record how long that took."""
         return self.answers([wanted])[wanted]
 
     def answers(self, wanted: Iterable[ExpositionFormat]) -> dict[ExpositionFormat, Exposition]:
         """
-        Likewise for several requests at once, which share what is collected after this call.
+        Return all metrics in each of the formats *wanted*, from one collection.
 
-        An exposition without a body is an error.
+        An exposition with an empty body is an error.
         """
         started_at = perf_counter()
         self._on_scrape()

@@ -1,4 +1,4 @@
-"""One series: where its totals are, and how they are written."""
+"""One series: the numbers of its totals, and the text of its lines."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from atom_platform.metrics.samples import Exemplar, Labels, Sample, SeriesKey, l
 
 __all__ = ["SampleId", "Series", "SeriesLayout", "label_text", "value_text"]
 
-#: What one cell of a series is: a bucket, by its upper bound, or a sample, by its name.
+#: Identifies a sample within its series: a bucket by its upper bound, others by their name.
 SampleId = float | str
 
 
 def value_text(value: float) -> str:
-    """Return *value* as the text formats write it."""
+    """Return *value* in the number format of the exposition formats, which is that of Go."""
     text: str = floatToGoString(value)  # type: ignore[no-untyped-call]
     return text
 
 
 def label_text(labels: Labels) -> str:
-    """Return the braces of a sample's line, or nothing without labels."""
+    """Return the labels of a sample in braces, or an empty text without labels."""
     if not labels:
         return ""
     parts = [f'{name}="{_escaped(value)}"' for name, value in sorted(labels)]
@@ -36,13 +36,16 @@ def _escaped(value: str) -> str:
 
 class _LineTemplates(NamedTuple):
     """
-    The text around the values of labels of certain names, twice `%`-formatted before it is text.
+    The text of a series around the values of its labels.
+
+    It is formatted twice with `%`: once with the label values of a series, and at each scrape with
+    the values of the samples. So `%` of a name appears four times in it.
 
     Attributes:
-        before: Of a bucket's line, what precedes its bound.
-        after: What follows it.
-        others: The lines that are no buckets'.
-        first: How many of the labels come before the bound.
+        before: The part of a bucket's line before its bound.
+        after: The part of a bucket's line after its bound.
+        others: The lines of the other samples.
+        first: The number of labels before `le` in a bucket's line.
     """
 
     before: str
@@ -53,19 +56,19 @@ class _LineTemplates(NamedTuple):
 
 class SeriesLayout:
     """
-    What the series of a family that have the same sample_ids have in common.
+    The lines of all series of a family that have the same sample ids.
 
     Attributes:
-        sample_ids: In the order of the lines, buckets first by their bounds; then what has no line.
-        shown: How many have one.
+        sample_ids: Buckets by their bounds, then the others; at the end the one without a line.
+        shown: The number of sample ids with a line.
         bounds: The upper bounds of the buckets.
-        line_count: How many lines there are.
+        line_count: The number of lines.
     """
 
     def __init__(self, family: str, sample_ids: Iterable[SampleId]) -> None:
         known = dict.fromkeys(sample_ids)
         self.bounds = sorted(sample_id for sample_id in known if not isinstance(sample_id, str))
-        # A histogram's count is that of its buckets, so that the two never disagree.
+        # The count of a histogram is the sum of its buckets, so that the two never disagree.
         count = f"{family}_count" if self.bounds else None
         others = [
             sample_id for sample_id in known if isinstance(sample_id, str) and sample_id != count
@@ -82,12 +85,12 @@ class SeriesLayout:
         self._templates: dict[tuple[str, ...], _LineTemplates] = {}
 
     def lines(self, labels: Labels) -> list[tuple[str, Labels]]:
-        """Return name and labels of each line of the series of *labels*."""
+        """Return name and labels of each line of the series with *labels*."""
         lines = [(self._bucket, (*labels, ("le", bound))) for bound in self._bounds]
         return lines + [(name, labels) for name in self._names]
 
     def template(self, series_key: SeriesKey) -> str:
-        """Return the text of the series of *series_key*, with `%s` for each value."""
+        """Return the text of the series, with `%s` for each value of a sample."""
         names, values = series_key[1::2], series_key[2::2]
         templates = self._templates.get(names)
         if templates is None:
@@ -100,7 +103,7 @@ class SeriesLayout:
         others = templates.others % (values * len(self._names))
         if not self.bounds:
             return others
-        # What lies between two bounds is the same for all of them.
+        # The text between two bounds is the same for all buckets.
         before, after = (
             templates.before % values[: templates.first],
             templates.after % values[templates.first :],
@@ -120,13 +123,13 @@ class SeriesLayout:
 
 class Series:
     """
-    One label set of a family, with all its cells.
+    One label set of a family.
 
     Args:
-        layouts: Those of the family, by sample_ids.
+        layouts: The layouts of the family, by sample ids.
 
     Attributes:
-        stale: Whether its totals may be other ones than its text says.
+        stale: Whether its totals may differ from those in its text.
     """
 
     __slots__ = ("_first", "_layout", "_layouts", "_numbers", "series_key", "stale")
@@ -138,7 +141,7 @@ class Series:
         self.stale = True
         self._layouts = layouts
         self._layout: SeriesLayout | None = None
-        #: The number of its first total; 0 when they do not lie side by side.
+        #: The number of its first total; 0 if its numbers are not consecutive.
         self._first = 0
         self._numbers: dict[SampleId, int] | None = None
 
@@ -148,7 +151,7 @@ class Series:
 
     @property
     def numbers(self) -> dict[SampleId, int]:
-        """Which totals are its own, by sample_id."""
+        """The number of each of its totals, by sample id."""
         if self._numbers is None:
             sample_ids = self._layout.sample_ids if self._layout else []
             self._numbers = {sample_id: self._first + at for at, sample_id in enumerate(sample_ids)}
@@ -156,15 +159,15 @@ class Series:
 
     @property
     def has_grown(self) -> bool:
-        """Whether it was given more cells since its text was asked for."""
+        """Whether it was given more numbers since its layout was determined."""
         return self._layout is None
 
     def begin(self, layout: SeriesLayout, first: int) -> None:
-        """Give a new series its cells, the numbers from *first* on."""
+        """Assign consecutive numbers from *first* on to a new series."""
         self._layout, self._first = layout, first
 
     def add(self, numbers: Mapping[SampleId, int]) -> None:
-        """Give the series more cells."""
+        """Assign more numbers to the series."""
         self.numbers.update(numbers)
         self._layout, self.stale = None, True
 
@@ -173,7 +176,7 @@ class Series:
         return (self._layout or self._prepared()).template(self.series_key)
 
     def values(self, totals: list[float]) -> list[float]:
-        """Return what the lines say: buckets hold all below them, and the last is their count."""
+        """Return the value of each line. Buckets are cumulative; the last one is the count."""
         layout = self._layout or self._prepared()
         first, buckets = self._first, len(layout.bounds)
         if first:
@@ -190,11 +193,11 @@ class Series:
         return values
 
     def line_count(self) -> int:
-        """Return how many lines it has."""
+        """Return the number of its lines."""
         return (self._layout or self._prepared()).line_count
 
     def bounds(self) -> list[float]:
-        """Return the buckets' upper bounds, in the order of their lines, which come first."""
+        """Return the upper bounds of its buckets in the order of their lines, which come first."""
         return (self._layout or self._prepared()).bounds
 
     def samples(
@@ -212,6 +215,7 @@ class Series:
         ]
 
     def _prepared(self) -> SeriesLayout:
+        """Determine the layout, and whether the numbers are consecutive."""
         sample_ids = tuple(self.numbers)
         layout = self._layouts.get(sample_ids)
         if layout is None:

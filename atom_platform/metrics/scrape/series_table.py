@@ -1,8 +1,8 @@
 """
-The numbering of what is added up: counters, histograms and summaries.
+The series of all counters, histograms and summaries, and a number for each of their values.
 
-Every cell that any process counts into has a number among those of its kind; a scrape is a list of
-totals in that order.
+Every value that any process counts has a number among those of its kind. The totals of a scrape are
+a list in the order of these numbers.
 """
 
 from __future__ import annotations
@@ -25,34 +25,52 @@ from atom_platform.metrics.storage.columnar_format import (
 
 __all__ = ["NUMBERS", "SeriesTable", "split_bound"]
 
-#: How numbers are kept in arrays.
+#: The type code of arrays of numbers.
 NUMBERS: Final = "i"
 
 
 class _Numbering:
-    """The cells of one kind."""
+    """
+    The numbers of one kind.
+
+    Attributes:
+        owners: Series and family of each number. Number 0 stands for values that are not exposed.
+        keys: The number of each prometheus_client key.
+        lines: The packed numbers of each line of a columnar file.
+    """
 
     def __init__(self) -> None:
-        #: Number 0 is nobody's: cells that cannot be exposed go there.
         self.owners: list[tuple[Series, SummedFamily] | None] = [None]
         self.keys: dict[bytes, int] = {}
-        #: The numbers of each line, packed as `NUMBERS` are: most workers have the same lines.
         self.lines: dict[bytes, bytes] = {}
 
 
 class _LineTail:
-    """What follows the series_key in a line; mostly the same in all lines of a family."""
+    """
+    The text behind the series key of a line, parsed; usually the same in all lines of a family.
+
+    Attributes:
+        help: The help text.
+        sample_ids: The sample ids in the order of the text.
+        layout: How the samples are exposed.
+        offsets: The offset of each sample id in the order of exposition.
+    """
 
     def __init__(self, family: str, help_text: str, sample_ids: list[SampleId]) -> None:
         self.help, self.sample_ids = help_text, sample_ids
         self.layout = SeriesLayout(family, sample_ids)
-        # In the order of the lines, so that the totals of a series are one slice.
+        # Numbers follow the exposed order, so that the totals of a series are one slice.
         at = {sample_id: offset for offset, sample_id in enumerate(self.layout.sample_ids)}
         self.offsets = [at[sample_id] for sample_id in sample_ids]
 
 
 class SeriesTable:
-    """Every cell that was ever seen, by kind and number; it only grows."""
+    """
+    All series that were read so far; it only grows.
+
+    Attributes:
+        families: The families by name.
+    """
 
     def __init__(self) -> None:
         self.families: dict[str, SummedFamily] = {}
@@ -61,11 +79,11 @@ class SeriesTable:
         self._tails: dict[tuple[str, bytes], _LineTail] = {}
 
     def size(self, kind: str) -> int:
-        """Return how many numbers there are of *kind*, 0 included."""
+        """Return the count of numbers of *kind*, number 0 included."""
         return len(self._numbering(kind).owners)
 
     def family(self, name: str, kind: str, help_text: str) -> SummedFamily:
-        """Return the family, made if it is new: exposed from then on, with or without series."""
+        """Return the family, created if it is new. It is exposed even without series."""
         family = self.families.get(name)
         if family is None:
             family = self.families[name] = SummedFamily(name, kind, help_text)
@@ -73,10 +91,10 @@ class SeriesTable:
 
     def numbers_of_keys(self, kind: str, keys: Iterable[bytes]) -> list[int]:
         """
-        Return the numbers of the cells of *keys* in prometheus_client's files of *kind*.
+        Return the number of each of *keys* in prometheus_client's files of *kind*.
 
         Raises:
-            CorruptFileError: One of them is not a key; the table has then learnt none of them.
+            CorruptFileError: One of them is not a valid key. The table is then unchanged.
         """
         known = self._numbering(kind).keys
         keys = list(keys)
@@ -89,13 +107,13 @@ class SeriesTable:
 
     def numbers_of_lines(self, kind: str, lines: list[bytes]) -> list[bytes]:
         """
-        Return the numbers of the cells that each of the *lines* of a tally names, packed.
+        Return the packed numbers of the values of each of the *lines* of a columnar file.
 
         Raises:
-            CorruptFileError: One of them is not a line; the table has then learnt none of them.
+            CorruptFileError: One of them is not a valid line. The table is then unchanged.
         """
         known = self._numbering(kind).lines
-        with contextlib.suppress(KeyError):  # mostly another worker had them all
+        with contextlib.suppress(KeyError):  # usually another worker has the same lines
             return list(map(known.__getitem__, lines))
         new = [line for line in lines if line not in known]
         for line, (series_key, tail) in zip(new, self._parsed(new), strict=True):
@@ -118,7 +136,7 @@ class SeriesTable:
         return tail
 
     def _start_series(self, kind: str, series_key: SeriesKey, tail: _LineTail) -> list[int]:
-        """Return the numbers of a line, which mostly is all that there is of its series."""
+        """Return the numbers of a new line, which usually holds all values of its series."""
         family = self.family(series_key[0], kind, tail.help)
         if family.kind != kind or series_key in family.series:
             return self._numbers_in_series(kind, family, series_key, tail.sample_ids)
@@ -130,7 +148,7 @@ class SeriesTable:
         return [first + offset for offset in tail.offsets]
 
     def mark_stale(self, kind: str, numbers: Iterable[int] | None = None) -> None:
-        """Have the series of *numbers* look at their totals, or all of *kind*."""
+        """Mark the series of *numbers*, or all series of *kind*, as having changed totals."""
         if numbers is None:
             for family in self.families.values():
                 if family.kind == kind:
@@ -153,8 +171,9 @@ class SeriesTable:
     def _numbers_in_series(
         self, kind: str, family: SummedFamily, series_key: SeriesKey, sample_ids: list[SampleId]
     ) -> list[int]:
+        """Return the numbers of *sample_ids* of a series, assigning new numbers where needed."""
         if family.kind != kind:
-            return [0] * len(sample_ids)  # two metrics of one name: the first is the one exposed
+            return [0] * len(sample_ids)  # a name of two kinds: only the first is exposed
         series, owners = family.get_or_add(series_key), self._numbering(kind).owners
         known = series.numbers
         new = dict.fromkeys(sample_id for sample_id in sample_ids if sample_id not in known)
@@ -173,6 +192,7 @@ class SeriesTable:
 
 
 def _split(kind: str, key: Key) -> tuple[Key, Labels, SampleId]:
+    """Return the key, the labels of its series, and which sample of the series it is."""
     labels, bound = split_bound(key) if kind == "histogram" else (key.labels, None)
     return key, labels, key.sample if bound is None else bound
 

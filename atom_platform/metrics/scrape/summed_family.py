@@ -1,10 +1,8 @@
 """
-The text of some series of a family, kept, and made again where their totals are other ones.
+A family whose values are summed over all processes, and its text in chunks.
 
-When much has changed, all of it is one `%` over one template; when little has, the lines of that
-are put between the others.
-
-A family whose processes' values are added up: its series, and their text in chunks.
+A chunk keeps its text between scrapes. If most of its totals changed, all of it is formatted with
+one `%` over one template. If few changed, only their lines are replaced.
 """
 
 from __future__ import annotations
@@ -20,18 +18,18 @@ from atom_platform.metrics.scrape.series import SampleId, Series, SeriesLayout, 
 
 __all__ = ["SummedFamily", "TextChunk"]
 
-#: From here on Go writes exponents where Python does not.
+#: From this value on, Go writes an exponent where Python does not.
 _EXPONENT_FROM: Final = 1e6
-#: From one changed series in so many on, all of them are written.
+#: If one series in so many changed, all of them are formatted again.
 _WHOLE_FROM: Final = 2
 
 
 class TextChunk:
     """
-    Series that follow each other.
+    The text of some successive series of a family.
 
     Attributes:
-        series: In the order of their text.
+        series: The series in the order of their text.
     """
 
     __slots__ = ("_template", "_text", "_values", "series")
@@ -40,19 +38,19 @@ class TextChunk:
         self.series = series
         self._template = ""
         self._text = b""
-        #: What the text says; None when only some of it was written last.
+        #: The values in the text; None after some of them were replaced.
         self._values: array[float] | None = None
 
     def insert(self, series: Series) -> None:
-        """Give a new series its place."""
+        """Insert a new series in the order of its key."""
         insort(self.series, series, key=lambda each: each.series_key)
         self._template = ""
 
     def text(self, totals: list[float]) -> bytes:
         """
-        Return the lines; *totals* are looked at for series that are stale.
+        Return the text, formatted again for series that are stale.
 
-        What is as it was is the same object.
+        Unchanged text is the same object as before.
         """
         stale = [each for each in self.series if each.stale]
         if stale or not self._text:
@@ -67,6 +65,7 @@ class TextChunk:
         return self._text
 
     def _written(self, totals: list[float]) -> bytes:
+        """Return the text with all values formatted again."""
         values: list[float] = []
         for each in self.series:
             values += each.values(totals)
@@ -79,11 +78,12 @@ class TextChunk:
         return _filled(self._template, values)
 
     def _patched(self, totals: list[float], stale: list[Series]) -> bytes:
+        """Return the text with only the lines of *stale* series replaced."""
         values: list[float] = []
         for each in stale:
             values += each.values(totals)
         text = _filled("".join([each.template() for each in stale]), values)
-        new = iter(text.split(b"\n"))  # labels have theirs escaped
+        new = iter(text.split(b"\n"))  # newlines in labels are escaped
         lines = self._text.split(b"\n")
         begin = 0
         for each in self.series:
@@ -96,25 +96,28 @@ class TextChunk:
 
 
 def _filled(template: str, values: list[float]) -> bytes:
-    # A float formats as its repr, which is what Go writes, but for NaN and large numbers.
+    """Return *template* with *values* in the number format of Go."""
+    # The repr of a float is what Go writes, except for NaN, negative and large values.
     if hypot(*values) < _EXPONENT_FROM:
         return (template % tuple(values)).encode()
     texts = [each if 0.0 <= each < _EXPONENT_FROM else value_text(each) for each in values]
     return (template % tuple(texts)).encode()
 
 
-#: Series of a chunk: as histograms 20 KB of text, worth compressing by itself.
+#: Series of a chunk. As histograms they have 20 KB of text, enough to compress it by itself.
 _SERIES_PER_CHUNK: Final = 16
-#: From one new series in so many on, the chunks are made anew.
+#: If one series in so many is new, all chunks are built again.
 _REBUILD_FROM: Final = 8
 
 
 class SummedFamily:
     """
-    A family whose processes' values are added up.
+    A counter, histogram or summary whose values are summed over all processes.
 
     Attributes:
-        stale: Whether any of its series is, or is new.
+        series: The series by key.
+        label_names: The names of all labels of all series.
+        stale: Whether any of its series is stale or new.
     """
 
     def __init__(self, name: str, kind: str, help_text: str) -> None:
@@ -129,11 +132,11 @@ class SummedFamily:
         self._texts: list[bytes] = []
 
     def get_or_add(self, series_key: SeriesKey) -> Series:
-        """Return the series of *series_key*, made if it is new."""
+        """Return the series of *series_key*, added if it is new."""
         return self.series.get(series_key) or self.add_series(series_key)
 
     def add_series(self, series_key: SeriesKey) -> Series:
-        """Return the series of *series_key*, which is new."""
+        """Add the series of *series_key*, and return it."""
         series = self.series[series_key] = Series(series_key, self._layouts)
         self._new.append(series)
         names = series_key[1::2]
@@ -144,9 +147,9 @@ class SummedFamily:
 
     def chunks(self) -> list[TextChunk]:
         """
-        Return the series, some at a time, sorted by their labels.
+        Return the chunks of all series, sorted by labels.
 
-        New ones are put between the others, so that chunks without any stay as they are.
+        A few new series are inserted, so that chunks without new series remain as they are.
         """
         if self._new and len(self._new) * _REBUILD_FROM > len(self.series):
             series = [self.series[each] for each in sorted(self.series)]
@@ -160,9 +163,9 @@ class SummedFamily:
 
     def texts(self, totals: list[float]) -> list[bytes]:
         """
-        Return the lines of each chunk; *totals* are looked at where they may have changed.
+        Return the text of each chunk, formatted again where *totals* may have changed.
 
-        What is as it was is the same object.
+        Unchanged text is the same object as before.
         """
         if self.stale:
             self.stale = False
@@ -170,6 +173,7 @@ class SummedFamily:
         return self._texts
 
     def _insert(self, series: Series) -> None:
+        """Insert a new series into its chunk, and split the chunk if it is too long."""
         firsts = [chunk.series[0].series_key for chunk in self._chunks]
         at = max(0, bisect_right(firsts, series.series_key) - 1)
         chunk = self._chunks[at]

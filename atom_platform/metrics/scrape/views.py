@@ -23,12 +23,12 @@ def create_blueprint(
     Return the blueprint of `/health/metrics`.
 
     Args:
-        page: What it shows.
-        verdict: Says by its WSGI environment whether a request may see the metrics.
+        page: The page to show.
+        verdict: Decides from the WSGI environment whether a request may see the metrics.
     """
     bp = Blueprint("metrics", __name__)
 
-    # A scraper does not follow redirects; OPTIONS gets the 405 that every health endpoint gives.
+    # No redirects: a scraper does not follow them. OPTIONS gets 405, as on every health endpoint.
     @bp.route(
         "/health/metrics",
         methods=["GET"],
@@ -53,7 +53,7 @@ def create_blueprint(
             )
         )
         if not exposition.body:
-            # Prometheus would take an empty 200 for a service that is up and has nothing to say.
+            # Prometheus would take an empty 200 for a service that is up and has no metrics.
             return _plain("no metric to expose\n", 404 if names else 500)
         response = Response(exposition.body, content_type=exposition.content_type)
         if exposition.gzipped:

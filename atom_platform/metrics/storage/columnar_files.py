@@ -1,8 +1,8 @@
 """
-The writing side of a tally.
+Writing and reading columnar files.
 
-As everywhere, room is allocated before it is mapped, and a growing file is mapped once more while
-the old map stays: cells handed out before stay good.
+As in `value_files.py`, space is allocated before it is mapped, and the old map of a growing file
+stays, so the cells that were returned earlier remain valid.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from atom_platform.metrics.storage.value_files import INITIAL_BYTES, Cell, Writa
 
 __all__ = ["ColumnarFile", "ColumnarReader"]
 
-#: Where the head of a segment has its length of text, in positions of eight bytes.
+#: The position of the text length in the head of a segment, in units of eight bytes.
 _USED: Final = 2
 
 
 class ColumnarFile(WritableFile):
     """
-    One tally, opened for writing by the one process that holds its slot.
+    A columnar file that this process, which holds its slot, writes.
 
     Args:
         path: Created if missing.
-        kind: What is counted in it, such as `counter`.
+        kind: The kind of its metrics, such as `counter`.
 
     Raises:
-        CorruptFileError: The file holds something else.
-        OSError: There is no room, or no right.
+        CorruptFileError: The file violates its format.
+        OSError: The disk is full, or permission is missing.
     """
 
     def __init__(self, path: Path, kind: str) -> None:
         self._kind = kind
-        #: SlotFiles of each number, by series_key and sample_id.
+        #: The position of each number, by series key and sample id.
         self.entries: dict[bytes, dict[bytes, int]] = {}
         self._helps: dict[bytes, bytes] = {}
         super().__init__(path, HEAD.pack(MAGIC, INITIAL_BYTES, 0))
@@ -60,7 +60,7 @@ class ColumnarFile(WritableFile):
         self._map()
         for start, end in find_segments(self._maps[-1]):
             self._select_segment(start, end)
-            # What the scrape would refuse, nobody should count into.
+            # A scrape would skip an invalid file: parse_lines raises, and it is set aside.
             for series_key, help_text, sample_ids in parse_lines(self._maps[-1], (start, end)):
                 self._helps.setdefault(series_key, json_text(help_text))
                 known = self.entries.setdefault(series_key, {})
@@ -77,10 +77,10 @@ class ColumnarFile(WritableFile):
 
     def add(self, key: bytes) -> Cell:
         """
-        Return the cell of *key*, made with value 0 if there is none.
+        Return the cell of *key*, created with value 0 if there is none.
 
         Raises:
-            OSError: There is no room.
+            OSError: The disk is full.
         """
         found = self.find(key)
         if found is not None:
@@ -93,7 +93,7 @@ class ColumnarFile(WritableFile):
             text = whole
         at = self._start + TEXT_AT + self._used
         self._maps[-1][at : at + len(text)] = text
-        # Published last, in one store: a reader never sees a length without its text.
+        # Published last, in one store: a reader must not see a length without its text.
         self._used += len(text)
         self._words[self._start // 8 + _USED] = self._used
         return self._doubles, self._add_cell(series_key, help_text, sample_id)
@@ -103,7 +103,7 @@ class ColumnarFile(WritableFile):
         return [key for key, _ in self._keys_with_positions()]
 
     def values(self) -> list[tuple[bytes, float, float]]:
-        """Return key, value and 0 of each number, or nothing if the file was cut."""
+        """Return key, value and 0.0 of each number, or nothing if the file was truncated."""
         if not self.is_whole():
             return []
         return [
@@ -111,6 +111,7 @@ class ColumnarFile(WritableFile):
         ]
 
     def _keys_with_positions(self) -> list[tuple[bytes, int]]:
+        """Return the prometheus_client key and the position of each number."""
         return [
             (full_key((series_key, json.loads(self._helps[series_key]), []), sample_id), position)
             for series_key, positions in self.entries.items()
@@ -125,7 +126,7 @@ class ColumnarFile(WritableFile):
         return self.entries.setdefault(series_key, {}).setdefault(sample_id, position)
 
     def _select_segment(self, start: int, end: int) -> None:
-        """Have what is added go to this segment, behind what it has."""
+        """Append to the segment from *start* to *end* from now on."""
         self._start, self._end, self._cells = start, end, 0
         self._used = self._words[start // 8 + _USED]
         self._series_key = b""
@@ -135,9 +136,9 @@ class ColumnarFile(WritableFile):
         return text + 8 - room
 
     def _grow(self, text: int) -> None:
-        """Begin another segment, with room for a line of *text* bytes at least."""
+        """Append a segment with space for at least a line of *text* bytes."""
         step = max(step_bytes(self._end), TEXT_AT + text + 8)
-        # What a killed predecessor had allocated already is ours to use.
+        # Reuse space that a killed earlier holder of the slot had allocated.
         size = max(self._size, self._end + step)
         size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         os.posix_fallocate(self._fd, 0, size)
@@ -158,7 +159,7 @@ class ColumnarFile(WritableFile):
 
 
 class ColumnarReader(ReadableFile):
-    """One tally."""
+    """Reads one columnar file again and again."""
 
     def __init__(self, path: Path, name: FileName) -> None:
         super().__init__(path, name)
@@ -166,11 +167,11 @@ class ColumnarReader(ReadableFile):
 
     def find_new_segments(self) -> None:
         """
-        Find the segments that were added since.
+        Append the segments that were added since the last call to `segments`.
 
         Raises:
-            OSError: It has grown and cannot be opened again.
-            CorruptFileError: The file is not, or no longer, what it should be.
+            OSError: The file has grown and cannot be opened again.
+            CorruptFileError: The file violates its format.
         """
         size = self.size()
         known = self.segments[-1][1] if self.segments else 0
@@ -178,16 +179,16 @@ class ColumnarReader(ReadableFile):
             try:
                 self._remap(size)
             except FileNotFoundError:
-                return  # deleted: what it had until then is what is left of it
+                return  # deleted: the segments known so far are all that is left
         if known < len(self._map):
             self.segments += find_segments(self._map, known)
 
     def text(self, segment: tuple[int, int], start: int = 0) -> bytes:
         """
-        Return the text of *segment* from *start* on.
+        Return the text of *segment* from its offset *start* on.
 
         Raises:
-            CorruptFileError: It is longer than the segment.
+            CorruptFileError: The text is longer than the segment.
         """
         at = segment[0] + TEXT_AT
         used = int.from_bytes(self._map[segment[0] + 16 : segment[0] + 24], "little")
@@ -201,10 +202,10 @@ class ColumnarReader(ReadableFile):
 
     def values(self) -> list[tuple[bytes, float, float]]:
         """
-        Return key, value and 0 of each number.
+        Return key, value and 0.0 of each number.
 
         Raises:
-            CorruptFileError: The file was cut.
+            CorruptFileError: The file was truncated.
         """
         self.size()
         found = []

@@ -1,17 +1,18 @@
 """
-The format of a tally: what one process counts of one kind, numbers apart from names.
+The columnar file format: all numbers of one kind in one block, apart from their names.
 
-    a file is segments, a segment:  "columns1" | size | used | 0 | text …  free  … doubles
+    a file is a list of segments:  "columns1" | size | used | 0 | text …  free  … doubles
 
-The text grows from the front, the doubles from the back: the first number is the segment's last
-eight bytes, the second lies before it. So all numbers of a segment are one block of memory, which
-a reader compares in one go. Each label set is a line of text, its numbers in the order named:
+The text grows from the front, the doubles from the back: the first number is the last eight bytes
+of the segment, the second number lies before it. So the numbers of a segment are one block of
+memory, which a reader compares at once. The text has one line for each label set:
 
     newline | ["family", "label", "value", …] | tab | "help" | tab | id | tab | id …
 
-A sample_id is `=` and a bucket's upper bound, or `.` and the name of a sample. All of it is JSON text,
-which has neither tabs nor newlines in it. Lines are only appended, and only the last one gets
-longer; `used` is written last, so that what a killed writer left unfinished is not there.
+A sample id is `=` and the upper bound of a bucket, or `.` and the name of a sample. Each id has one
+number, in the order of the ids. All parts are JSON, which contains neither tabs nor newlines.
+Lines are only appended, and only the last line grows. `used` is written last, so a reader does not
+see what a killed writer left unfinished.
 """
 
 from __future__ import annotations
@@ -47,31 +48,31 @@ __all__ = [
     "split_key",
 ]
 
-#: Kinds whose processes' values are added up; gauges are not.
+#: The kinds of metrics whose values are summed over all processes.
 SUMMED_KINDS: Final = frozenset(["counter", "histogram", "summary"])
 MAGIC: Final = b"columns1"
-#: Magic, size of the segment, length of its text; native order, as the numbers are.
+#: Magic, size of the segment, length of its text; in native byte order, as the numbers.
 HEAD: Final = struct.Struct("=8sQQ")
 #: Where the text of a segment begins.
 TEXT_AT: Final = 32
 
 
-#: SeriesKey, help text, sample_ids.
+#: A line, which describes one label set: encoded series key, help text, encoded sample ids.
 SeriesLine = tuple[bytes, str, list[bytes]]
 
 
 def find_segments(data: bytes | mmap.mmap, start: int = 0) -> list[tuple[int, int]]:
     """
-    Return begin and end of each segment from *start* on.
+    Return start and end offset of each segment from offset *start* on.
 
     Raises:
-        CorruptFileError: There is something else.
+        CorruptFileError: The data violate the format.
     """
     found = []
     while start + TEXT_AT <= len(data):
         magic, size, _ = HEAD.unpack_from(data, start)
         if start and magic == bytes(8):
-            break  # room that its writer was about to use
+            break  # allocated by a writer that has not written the head yet
         if magic != MAGIC or size <= TEXT_AT or size % 8 or start + size > len(data):
             raise CorruptFileError(f"no segment at {start}")
         found.append((start, start + size))
@@ -81,10 +82,10 @@ def find_segments(data: bytes | mmap.mmap, start: int = 0) -> list[tuple[int, in
 
 def parse_lines(data: bytes | mmap.mmap, segment: tuple[int, int]) -> list[SeriesLine]:
     """
-    Return the lines of *segment*, all of which make sense.
+    Return the lines of *segment* after validating all of them.
 
     Raises:
-        CorruptFileError: One does not, or there is no room for so much.
+        CorruptFileError: A line is invalid, or text and numbers exceed the segment.
     """
     start, end = segment
     used = HEAD.unpack_from(data, start)[2]
@@ -104,10 +105,10 @@ def parse_lines(data: bytes | mmap.mmap, segment: tuple[int, int]) -> list[Serie
 @lru_cache(maxsize=64)
 def split_key(kind: str, key: bytes) -> tuple[bytes, bytes, bytes]:
     """
-    Return series_key, help and sample_id of what prometheus_client calls *key*.
+    Return series key, help text and sample id, all encoded, of a prometheus_client *key*.
 
     Raises:
-        CorruptFileError: It is not a key.
+        CorruptFileError: It is not a valid key.
     """
     parsed = parse_key(key)
     labels, sample_id = parsed.labels, f".{parsed.sample}"
@@ -118,7 +119,7 @@ def split_key(kind: str, key: bytes) -> tuple[bytes, bytes, bytes]:
     return _series_key(parsed.family, labels), json_text(parsed.help), json_text(sample_id)[1:-1]
 
 
-# Kept, because the cells of a label set are asked for one after the other.
+# Cached, because the cells of one label set are requested one after the other.
 @lru_cache(maxsize=16)
 def _series_key(family: str, labels: Labels) -> bytes:
     return json.dumps([family, *(text for item in labels for text in item)]).encode()
@@ -131,7 +132,7 @@ def json_text(text: str) -> bytes:
 
 
 def full_key(line: SeriesLine, sample_id: bytes) -> bytes:
-    """Return the key that `split_key` made *sample_id* of *line* from."""
+    """Return the prometheus_client key of *sample_id* in *line*: the inverse of `split_key`."""
     family, labels = parse_series_key(line[0])
     names, values = [name for name, _ in labels], [value for _, value in labels]
     bound, sample = parse_sample_id(sample_id)
@@ -143,16 +144,16 @@ def full_key(line: SeriesLine, sample_id: bytes) -> bytes:
 def format_line(
     family: str, labels: Labels, help_text: str, samples: Iterable[str], bounds: Iterable[str] = ()
 ) -> bytes:
-    """Return the line of a label set, which is sorted, that has these samples and then buckets."""
+    """Return the line of a sorted label set with the given samples and the given buckets."""
     sample_ids = [f".{sample}" for sample in samples] + [f"={bound}" for bound in bounds]
     texts = [json_text(help_text), *(json_text(sample_id)[1:-1] for sample_id in sample_ids)]
     return b"\t".join([_series_key(family, labels), *texts])
 
 
 def _lines(texts: list[bytes]) -> list[SeriesLine]:
-    """Return what each line says, its series_key and sample_ids not yet looked into."""
+    """Return the parsed lines; their series keys and sample ids are not validated yet."""
     parts = [text.partition(b"\t") for text in texts]
-    # What follows the series_key is the same in all lines of a family.
+    # The text behind the series key is usually the same in all lines of a family.
     known = {rest: parse_line_tail(rest) for rest in {rest for _, _, rest in parts}}
     return [(series_key, *known[rest]) for series_key, _, rest in parts]
 
@@ -162,28 +163,28 @@ def parse_line_tail(rest: bytes) -> tuple[str, list[bytes]]:
     Return the help text and the sample ids of a line; *rest* is the text behind the series key.
 
     Raises:
-        CorruptFileError: It is not that.
+        CorruptFileError: It is invalid.
     """
     try:
         help_text, *sample_ids = rest.split(b"\t")
         text = json.loads(help_text)
     except (ValueError, RecursionError) as error:
-        raise CorruptFileError("a line that is not a line") from error
+        raise CorruptFileError("an invalid line") from error
     if not isinstance(text, str) or not sample_ids:
-        raise CorruptFileError("a line that is not a line")
+        raise CorruptFileError("an invalid line")
     return text, sample_ids
 
 
 def parse_series_keys(series_keys: list[bytes]) -> list[SeriesKey]:
     """
-    Return what each says, as `parse_series_key` does.
+    Return each of the *series_keys* parsed, but flat: family, then name and value of each label.
 
     Raises:
-        CorruptFileError: One of them says something else.
+        CorruptFileError: One of them is invalid.
     """
     try:
-        # One text of all is read at once. What is none by itself cannot be completed by the next:
-        # no JSON text goes on over a newline, and a list that goes on has a number in it.
+        # All keys are parsed as one JSON text, which is faster. The next key cannot complete an
+        # incomplete one: no JSON string contains a newline, and a longer list contains a number.
         found = json.loads("[" + b",\n0,\n".join(series_keys).decode() + "]")
         parsed = list(map(tuple, found[::2]))
         whole = found[1::2] == [0] * (len(series_keys) - 1) and all(
@@ -193,7 +194,7 @@ def parse_series_keys(series_keys: list[bytes]) -> list[SeriesKey]:
             "".join(chain.from_iterable(parsed)).encode()
             return parsed
     except (ValueError, TypeError, RecursionError):
-        pass  # one of them is to blame, and the others are not
+        pass  # at least one is invalid: parse them one by one
     return [(family, *chain(*labels)) for family, labels in map(parse_series_key, series_keys)]
 
 
@@ -202,20 +203,20 @@ def parse_series_key(series_key: bytes) -> tuple[str, Labels]:
     Return family and labels, sorted by name.
 
     Raises:
-        CorruptFileError: It says something else.
+        CorruptFileError: It is invalid.
     """
     try:
-        # From text: for bytes, their encoding would be looked into every time.
+        # Decoded first: json.loads would detect the encoding of bytes each time.
         family, *labels = json.loads(series_key.decode())
-        "".join((family, *labels)).encode()  # all of them are texts, and can be written out
+        "".join((family, *labels)).encode()  # fails unless all are text and valid Unicode
         return family, tuple(zip(labels[::2], labels[1::2], strict=True))
     except (ValueError, TypeError, RecursionError) as error:
-        raise CorruptFileError("an series_key that is none") from error
+        raise CorruptFileError("an invalid series key") from error
 
 
 def parse_sample_id(sample_id: bytes) -> tuple[float | None, str]:
     """
-    Return upper bound and its text, or None and the name of a sample.
+    Return the upper bound of a bucket and its text, or None and the name of a sample.
 
     Raises:
         CorruptFileError: It is neither.
@@ -226,9 +227,9 @@ def parse_sample_id(sample_id: bytes) -> tuple[float | None, str]:
         if text[0] == "=":
             return float(text[1:]), text[1:]
     except (ValueError, IndexError) as error:
-        raise CorruptFileError("a sample_id that is none") from error
+        raise CorruptFileError("an invalid sample id") from error
     if text[0] != ".":
-        raise CorruptFileError("a sample_id that is none")
+        raise CorruptFileError("an invalid sample id")
     return None, text[1:]
 
 

@@ -1,8 +1,8 @@
 """
 The files of the slot that this process holds.
 
-`SlotFiles` opens them, and sets corrupt ones aside. A `FileSet` is where metrics of one kind are
-counted: in the slot's file; in one on another file system once the disk is full; in memory if that fails too.
+`SlotFiles` opens them, and sets corrupt ones aside. A `FileSet` holds the metrics of one kind: in
+the slot's file, in one on another file system if the disk is full, or in memory.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from atom_platform.metrics.storage.client_format import (
 
 __all__ = ["INITIAL_BYTES", "Cell", "MemoryValues", "ValueFile", "WritableFile", "step_bytes"]
 
-#: A table of doubles and the position in it; a gauge's timestamp is the next position.
+#: A table of doubles and a position in it. The next position is the timestamp of a gauge.
 Cell = tuple[Any, int]
 
 INITIAL_BYTES: Final = 16 * 1024

@@ -121,7 +121,7 @@ def test_the_text_is_prometheus_clients_own(
 
 
 def test_every_family_has_its_head_before_its_first_sample() -> None:
-    """Also those nobody has counted yet."""
+    """Also those that were never counted."""
     text = SharedScrape().answer(negotiate()).body.decode()
 
     for definition in DEFINITIONS:

@@ -50,7 +50,7 @@ class Kept:
         return family.texts(totals)
 
 
-def anew(values: Values) -> list[bytes]:
+def rebuilt(values: Values) -> list[bytes]:
     fresh = Kept()
     fresh.load_new(values)
     return fresh.texts(values)
@@ -75,7 +75,7 @@ def test_kept_text_is_as_text_made_anew(history: list[tuple[Values, bool]]) -> N
         kept.load_new(step)
         found = kept.texts(values, {label for label, _ in step} if told else None)
 
-        assert b"".join(found) == b"".join(anew(values))
+        assert b"".join(found) == b"".join(rebuilt(values))
 
 
 def test_a_new_series_leaves_the_other_pieces_as_they_are() -> None:
@@ -93,7 +93,7 @@ def test_a_new_series_leaves_the_other_pieces_as_they_are() -> None:
 
     assert len(set(map(id, before)) - set(map(id, after))) == 1
     assert len(after) == len(before) + 1 or len(after) == len(before) + 2
-    assert b"".join(after) == b"".join(anew(values))
+    assert b"".join(after) == b"".join(rebuilt(values))
 
 
 def test_text_that_only_might_have_changed_is_the_same_object() -> None:

@@ -180,7 +180,7 @@ def test_nothing_is_emptied_under_a_worker_that_outlived_its_arbiter(
         assert (tmp_path / "counter_slot0.columnar").exists()
     finally:
         os.kill(worker, 9)
-    # Its parent is gone, so nobody here can wait for it: the lock is what says that it is.
+    # Its parent is gone, so this test cannot wait for it: only the lock tells that it has ended.
 
     def takes_it() -> bool:
         return bool(service().ask(f"start({str(tmp_path)!r})")[2] is None)
@@ -231,7 +231,7 @@ def test_a_gunicorn_that_an_arbiter_merely_started_is_a_service_of_its_own(
 def test_a_gunicorn_that_a_worker_started_is_a_service_of_its_own(
     service: Callable[..., Script], tmp_path: Path
 ) -> None:
-    """It inherits the environment, GUNICORN_PID included, but is nobody's re-execution."""
+    """It inherits the environment with GUNICORN_PID, but was not re-executed by an arbiter."""
     one = service()
     one.ask(f"start({str(tmp_path)!r})")
 

@@ -1,4 +1,4 @@
-"""Exemplars cross processes: the latest of each bucket, whoever saw it."""
+"""Exemplars are shared between processes: the scrape shows the latest of each bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A slot has one holder, and nobody has to tell when that one is gone."""
+"""A slot has at most one holder, and the kernel releases it when that process ends."""
 
 from __future__ import annotations
 
