@@ -254,7 +254,7 @@ class ProcessMetrics:
     def _open_fds(self, pid: int) -> int:
         with contextlib.suppress(OSError):
             path = f"{self._proc}/{pid}/fd"
-            # Since Linux 6.2 the size of the directory is the count. Listing takes 10 times as long.
+            # Since Linux 6.2 the size of the directory is the count; listing takes 10 times longer.
             return os.stat(path).st_size or len(os.listdir(path))  # noqa: PTH116, PTH208 — as `_read`
         return 0
 
