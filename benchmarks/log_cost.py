@@ -22,9 +22,9 @@ import orjson
 import structlog
 
 from atom_platform.logs import RequestContext, configure_structlog, get_logger
+from atom_platform.logs.access_log import AccessLog
 from atom_platform.logs.config import reset
-from atom_platform.logs.exchange import Exchange
-from atom_platform.logs.http import AccessLog
+from atom_platform.logs.context import Exchange
 from atom_platform.logs.writer import Writer
 
 PORTION = 200

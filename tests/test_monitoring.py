@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 
 from atom_platform.health.result import CheckResult
 from atom_platform.logs.config import reset
-from atom_platform.logs.output import OUTPUT
+from atom_platform.logs.records import OUTPUT
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.multiprocess.table import SeriesTable
 from atom_platform.monitoring import Monitoring, label_request

@@ -8,7 +8,7 @@ from typing import Final
 
 from atom_platform.logs import configure_structlog
 from atom_platform.logs.config import count_with, reset
-from atom_platform.logs.output import OUTPUT
+from atom_platform.logs.records import OUTPUT
 from atom_platform.metrics.instruments import count_log_drop, count_log_message
 from atom_platform.settings import Settings
 

@@ -8,13 +8,11 @@ from collections.abc import Callable, Mapping, Set
 
 import structlog
 
-from atom_platform.logs.bound import PROCESSORS, BoundLogger, make_stdlib_logger
+from atom_platform.logs.capture import capture_streams, install_hooks, release_streams, remove_hooks
 from atom_platform.logs.console import render_for_terminal
 from atom_platform.logs.encode import encode_line
-from atom_platform.logs.hooks import install_hooks, remove_hooks
-from atom_platform.logs.output import OUTPUT
-from atom_platform.logs.records import HANDLER
-from atom_platform.logs.streams import capture_streams, release_streams
+from atom_platform.logs.logger import PROCESSORS, BoundLogger, make_stdlib_logger
+from atom_platform.logs.records import HANDLER, OUTPUT
 from atom_platform.logs.writer import Writer
 
 __all__ = ["capture_output", "configure_structlog", "count_with", "override_levels", "reset"]

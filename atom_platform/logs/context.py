@@ -1,9 +1,9 @@
 """
-What every line of a request says without being told: the fields bound around it.
+The fields that log lines carry: those of the request, and those that `RequestContext` binds.
 
-Fields live in one context variable, so threads, greenlets and tasks do not see each other's. A
-scope remembers the one around it and needs no token to leave: it can be left in any order, and in
-another context than it was entered in, without taking anybody else's fields along.
+The innermost scope is kept in one context variable, so threads, greenlets and tasks do not see each
+other's fields. A scope refers to the scope around it and needs no token. It can therefore be left
+in any order, or in another context, without removing other fields.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from types import TracebackType
+from dataclasses import dataclass
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from atom_platform.logs.exchange import NOTHING, Exchange, Scope
-from atom_platform.logs.trace import active_span
+from atom_platform.logs.trace import TraceContext, active_span
 
 __all__ = [
     "CURRENT_SCOPE",
+    "NOTHING",
+    "Exchange",
+    "Particulars",
     "RequestContext",
+    "Scope",
     "bound_fields",
     "current_exchange",
     "log_request",
@@ -30,6 +34,81 @@ __all__ = [
     "outgoing_headers",
     "propagate",
 ]
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Scope:
+    """Fields bound at one place: its own and those around it."""
+
+    __slots__ = ("around", "fields", "owner")
+
+    def __init__(self, fields: Mapping[str, Any], around: Scope | None, owner: object) -> None:
+        self.fields = fields
+        self.around = around
+        self.owner = owner
+
+
+@dataclass(slots=True)
+class Particulars:
+    """
+    What some requests have and most have not.
+
+    Attributes:
+        trace: The caller's place in a trace.
+        notes: What `log_request` added.
+        db_queries: How often the database was asked, which took *db_seconds*.
+        exception: What no handler turned into a response.
+        aborted: Why the response was cut off; empty when it was not.
+    """
+
+    trace: TraceContext | None = None
+    notes: dict[str, Any] | None = None
+    db_queries: int = 0
+    db_seconds: float = 0.0
+    exception: BaseException | None = None
+    aborted: str = ""
+
+
+class Exchange(Scope):
+    """
+    What is noted about a request for its access line; also the outermost scope of its lines.
+
+    Attributes:
+        request_id: The client's or our own; empty when requests get no ids.
+        particulars: None as long as there is nothing to say there.
+    """
+
+    __slots__ = ("particulars", "request_id")
+
+    #: Whoever entered it leaves it; nothing is around it.
+    around = None
+    owner = None
+
+    def __init__(self) -> None:
+        self.request_id = ""
+        self.particulars: Particulars | None = None
+
+    @property
+    def fields(self) -> Mapping[str, Any]:  # type: ignore[override]  # made when a line asks for it
+        """The ids, which every line of the request carries."""
+        if not self.request_id:
+            return NOTHING
+        trace = None if self.particulars is None else self.particulars.trace
+        if trace is None:
+            return {"request_id": self.request_id}
+        return {
+            "request_id": self.request_id,
+            "trace_id": trace.trace_id,
+            "span_id": trace.span_id,
+        }
+
+    def noted(self) -> Particulars:
+        """Return the particulars, to be added to."""
+        if self.particulars is None:
+            self.particulars = Particulars()
+        return self.particulars
+
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -15,8 +15,7 @@ from gunicorn.glogging import Logger
 from gunicorn.http import errors
 
 from atom_platform.logs.config import capture_output, configure_structlog
-from atom_platform.logs.output import OUTPUT
-from atom_platform.logs.records import level_name, line_of
+from atom_platform.logs.records import OUTPUT, level_name, line_of
 from atom_platform.settings import Settings
 
 __all__ = ["REFUSED", "GunicornLogger", "Refused"]

@@ -19,9 +19,9 @@ from typing import Any, Final
 
 import orjson
 
-from atom_platform.logs.bound import get_logger
 from atom_platform.logs.config import override_levels
-from atom_platform.logs.output import OUTPUT
+from atom_platform.logs.logger import get_logger
+from atom_platform.logs.records import OUTPUT
 
 __all__ = ["Levels", "LevelsFile", "watch_levels"]
 

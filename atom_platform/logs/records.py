@@ -1,22 +1,34 @@
-"""From a record of the standard library, whoever made it, to a line."""
+"""
+Log lines: how one is made of fields or of a `logging.LogRecord`, and where it goes.
+
+`OUTPUT` is the end of the pipeline in each process; `HANDLER` connects the standard library to it.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
 from atom_platform.logs.context import bound_fields
-from atom_platform.logs.output import OUTPUT, build_line
+from atom_platform.logs.encode import encode_line
+from atom_platform.logs.trace import active_span
+from atom_platform.logs.writer import Writer
+from atom_platform.timestamps import rfc3339
 
 __all__ = [
     "FIELDS",
     "HANDLER",
+    "OUTPUT",
+    "RESERVED",
     "LineHandler",
+    "Output",
+    "build_line",
     "confess",
     "exception_text",
     "is_heard_by_us_alone",
@@ -24,6 +36,75 @@ __all__ = [
     "line_of",
     "text_of",
 ]
+
+#: The keys that begin every line; a field of the same name gets an underscore behind it.
+RESERVED: Final = frozenset({"timestamp", "level", "logger", "event"})
+
+_SEVERE: Final = frozenset({"ERROR", "CRITICAL"})
+
+
+def build_line(
+    created: float, level: str, logger: str, event: str, *groups: Mapping[str, Any]
+) -> dict[str, Any]:
+    """
+    Return a line: the four keys, then the *groups* of fields in order; of two the later one counts.
+    """
+    line: dict[str, Any] = {
+        "timestamp": rfc3339(created),
+        "level": level,
+        "logger": logger,
+        "event": event,
+    }
+    for fields in groups:
+        if fields:
+            if not RESERVED.isdisjoint(fields):
+                fields = {f"{key}_" if key in RESERVED else key: fields[key] for key in fields}
+            line.update(fields)
+    span = active_span()
+    if span is not None:
+        line["trace_id"], line["span_id"] = span.trace_id, span.span_id
+    return line
+
+
+class Output:
+    """
+    The end of the pipeline: a renderer and a writer.
+
+    There is one per process (`OUTPUT`), because there is one standard output. Nothing in it raises.
+
+    Attributes:
+        on_error: Also told of each line at ERROR or above, unredacted; must not raise.
+    """
+
+    __slots__ = ("on_error", "render", "writer")
+
+    def __init__(self) -> None:
+        self.on_error: Callable[[Mapping[str, Any]], None] | None = None
+        self.writer: Writer | None = None
+        self.render: Callable[[dict[str, Any]], bytes] = encode_line
+
+    def emit(self, level: str, line: dict[str, Any]) -> None:
+        """Write *line*, whose level is *level*; before the configuration, do nothing."""
+        if self.on_error is not None and level in _SEVERE:
+            self.on_error(line)
+        if self.writer is not None:
+            self.writer.write(self.render(line), level)
+
+    def describe_loss(self, lines: int) -> bytes:
+        """Return the line that says that *lines* lines are missing before it."""
+        return self.render(
+            build_line(
+                time.time(),
+                "WARNING",
+                "atom_platform.logs",
+                "log_lines_dropped",
+                {"lines": lines, "pid": os.getpid()},
+            )
+        )
+
+
+OUTPUT: Final = Output()
+
 
 #: The attribute under which a record of ours carries its fields.
 FIELDS: Final = "atom_fields"

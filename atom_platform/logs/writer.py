@@ -1,26 +1,135 @@
 """
-Whole lines out of several processes, and never at the price of a request.
+The queue and the thread through which every log line of a process goes to its output.
 
-Lines go into a bounded queue; one thread per process writes them in batches, under a lock that all
-processes of the service share. A reader that is slow, gone or full costs lines, which are counted,
-and nothing else.
+The queue is bounded. One thread for each process writes its lines in batches, under a lock that all
+processes of the service share. If the output is slow, closed or full, lines are dropped and
+counted; requests do not wait.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from typing import Final
+import weakref
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol, cast
 
+from atom_platform.forking import at_fork
 from atom_platform.logs.access_line import AccessParts, access_line
 from atom_platform.logs.encode import without_odd_ends
-from atom_platform.logs.entries import BATCH_BYTES, Entry, batch_of, entry_of, joined
-from atom_platform.logs.lifecycle import flush_at_end_of_child, keep_through_forks, tell
-from atom_platform.logs.shared import SharedOutput
+from atom_platform.logs.locked_output import SharedOutput
 
-__all__ = ["Writer"]
+__all__ = [
+    "BATCH_BYTES",
+    "Entry",
+    "Writer",
+    "batch_of",
+    "entry_of",
+    "flush_at_end_of_child",
+    "joined",
+    "keep_through_forks",
+    "tell",
+]
+
+#: What one lock of the output carries at most: long enough to be cheap, short enough to be fair.
+BATCH_BYTES: Final = 256 * 1024
+
+#: A line; a line with its level, when that is not INFO; or what an access line is to be made of.
+Entry = bytes | tuple[bytes, str] | AccessParts
+
+
+def entry_of(line: bytes, level: str) -> Entry:
+    """Return *line* with what has to be known of its *level*."""
+    return line if level == "INFO" else (line, level)
+
+
+def _line_of(entry: Entry) -> bytes:
+    """Return the line of *entry*."""
+    if isinstance(entry, bytes):
+        return entry
+    return entry[0] if len(entry) == 2 else access_line(entry)
+
+
+def batch_of(queue: deque[Entry], short_bytes: int, long_bytes: int) -> tuple[list[Entry], int]:
+    """
+    Take the next batch from *queue*, and return it with the bytes of the long lines in it.
+
+    Args:
+        short_bytes: A longer line is a long one.
+        long_bytes: Of the long lines in the queue.
+    """
+    if not long_bytes:
+        most = min(len(queue), max(1, BATCH_BYTES // (short_bytes + 1)))
+        return [queue.popleft() for _ in range(most)], 0
+    size, taken, long_taken = 0, list[Entry](), 0
+    while queue and (not taken or size + _length_of(queue[0]) <= BATCH_BYTES):
+        taken.append(queue.popleft())
+        size += (length := _length_of(taken[-1]))
+        long_taken += length if length > short_bytes else 0
+    return taken, long_taken
+
+
+def _length_of(entry: Entry) -> int:
+    """Return how long the line of *entry* is, 0 for one that is not made yet: it is short."""
+    if isinstance(entry, bytes):
+        return len(entry)
+    return len(entry[0]) if len(entry) == 2 else 0
+
+
+def joined(entries: Sequence[Entry]) -> tuple[bytes, Mapping[str, int]]:
+    """Return the lines of *entries* in one, and how many there are of each level."""
+    levels = Counter([entry[-1] if type(entry) is tuple else "INFO" for entry in entries])
+    lines = [entry if type(entry) is bytes else _line_of(entry) for entry in entries]
+    return b"".join(lines), cast(Mapping[str, int], levels)
+
+
+class Kept(Protocol):
+    """What has lines that must not be lost, or written twice."""
+
+    def forget(self) -> None: ...
+    def flush(self, timeout_seconds: float = ...) -> bool: ...
+    def close(self) -> None: ...
+
+
+_kept: weakref.WeakSet[Kept] = weakref.WeakSet()
+
+
+def keep_through_forks(writer: Kept) -> None:
+    """Have *writer* forget its parent's lines in each forked process, and be closed at each end."""
+    _kept.add(writer)
+
+
+def flush_at_end_of_child(writer: Kept) -> None:
+    """Processes of `multiprocessing` end without `atexit`; they have a registry of their own."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.Finalize(None, writer.flush, exitpriority=0)
+
+
+def tell(listener: Callable[..., None] | None, *what: object) -> None:
+    """Tell *listener*, if there is one; one that fails costs no line and no request."""
+    if listener is not None:
+        with contextlib.suppress(Exception):
+            listener(*what)
+
+
+def _after_fork() -> None:
+    for writer in list(_kept):
+        writer.forget()
+
+
+def _at_exit() -> None:
+    for writer in list(_kept):
+        writer.close()
+
+
+at_fork("log_writer", after_in_child=_after_fork)
+atexit.register(_at_exit)
+
 
 #: A queue filled this far is written at once rather than at the end of the batching pause.
 _HURRY_LINES: Final = 2000

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from atom_platform.logs.exchange import Exchange
+from atom_platform.logs.context import Exchange
 from atom_platform.metrics.statuses import STATUS_CODES, code_of
 
 __all__ = ["UNKNOWN", "Answer", "Observer"]

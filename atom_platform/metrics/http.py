@@ -15,8 +15,7 @@ from typing import Any, Final, Protocol
 
 from flask import Flask, got_request_exception
 
-from atom_platform.logs.context import CURRENT_SCOPE, note_exception
-from atom_platform.logs.exchange import Exchange
+from atom_platform.logs.context import CURRENT_SCOPE, Exchange, note_exception
 from atom_platform.metrics.answer import Answer
 from atom_platform.metrics.bodies import observed_body, piece_of, whole_body
 from atom_platform.metrics.endpoints import Endpoints
@@ -50,7 +49,7 @@ class Recorder(Protocol):
 
 
 class AccessLine(Protocol):
-    """What logs: `atom_platform.logs.http.AccessLog`."""
+    """What logs: `atom_platform.logs.access_log.AccessLog`."""
 
     def begin(self, exchange: Exchange, environ: Environ) -> None: ...
     def write(

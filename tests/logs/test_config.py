@@ -31,7 +31,7 @@ def keys(line: dict[str, Any]) -> list[str]:
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """pytest listens to all records, so the short way must be forced here."""
     short = request.param == "the short way"
-    monkeypatch.setattr("atom_platform.logs.bound.is_heard_by_us_alone", lambda logger: short)
+    monkeypatch.setattr("atom_platform.logs.logger.is_heard_by_us_alone", lambda logger: short)
 
 
 def test_the_example_of_the_guide(log: Log) -> None:

@@ -13,11 +13,11 @@ import pytest
 from atom_platform.logs import RequestContext, log_request, propagate
 from atom_platform.logs.context import (
     CURRENT_SCOPE,
+    Exchange,
     bound_fields,
     note_query,
     outgoing_headers,
 )
-from atom_platform.logs.exchange import Exchange
 from atom_platform.logs.trace import parse_trace_context
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atom_platform.logs.exchange import Exchange
+from atom_platform.logs.context import Exchange
 
 __all__ = ["Counts"]
 

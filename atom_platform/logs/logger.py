@@ -15,9 +15,10 @@ from structlog.contextvars import get_contextvars
 from structlog.typing import EventDict, WrappedLogger
 
 from atom_platform.logs.context import bound_fields
-from atom_platform.logs.output import OUTPUT, build_line
 from atom_platform.logs.records import (
     FIELDS,
+    OUTPUT,
+    build_line,
     confess,
     exception_text,
     is_heard_by_us_alone,

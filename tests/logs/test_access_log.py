@@ -13,10 +13,9 @@ from flask import Flask, Response, request
 
 from atom_platform.logs import RequestContext, get_logger, log_request, propagate
 from atom_platform.logs.access_line import _paths
-from atom_platform.logs.context import bound_fields, note_query, outgoing_headers
-from atom_platform.logs.exchange import Exchange
-from atom_platform.logs.http import AccessLog
-from atom_platform.logs.output import OUTPUT
+from atom_platform.logs.access_log import AccessLog
+from atom_platform.logs.context import Exchange, bound_fields, note_query, outgoing_headers
+from atom_platform.logs.records import OUTPUT
 from atom_platform.logs.writer import Writer
 from atom_platform.metrics.http import ObservedWSGI
 from tests.logs.conftest import Log

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from atom_platform.ids import is_request_id, new_id
 from atom_platform.logs.access_line import ACCESS_LOGGER, shown_path
+from atom_platform.logs.context import Exchange
 from atom_platform.logs.encode import encode_line
-from atom_platform.logs.exchange import Exchange
-from atom_platform.logs.output import OUTPUT, RESERVED
+from atom_platform.logs.records import OUTPUT, RESERVED
 from atom_platform.logs.trace import active_span, parse_trace_context
 from atom_platform.timestamps import rfc3339_now
 
