@@ -17,13 +17,20 @@ from atom_platform.logs.encode import encode_line
 from atom_platform.logs.redact import redact_text
 from atom_platform.timestamps import rfc3339, rfc3339_now
 
-__all__ = ["ACCESS_LOGGER", "MAX_PATH", "AccessParts", "JSONTexts", "access_line", "shown_path"]
+__all__ = [
+    "ACCESS_LOGGER",
+    "MAX_PATH",
+    "AccessParts",
+    "JSONStringCache",
+    "access_line",
+    "redacted_path",
+]
 
 #: What is kept at once; then all is forgotten, so that a flood of paths does not stay.
-_MOST: int = 1000
+_MAX_STRINGS: int = 1000
 
 
-class JSONTexts(dict[str, str]):
+class JSONStringCache(dict[str, str]):
     """
     `texts[text]` is *text* as a JSON string, its quotes included.
 
@@ -41,7 +48,7 @@ class JSONTexts(dict[str, str]):
             found = orjson.dumps(shown).decode()
         except TypeError:  # a lone surrogate, from a server that is careless with what it reads
             found = orjson.dumps(shown.encode(errors="backslashreplace").decode()).decode()
-        if len(self) >= _MOST:
+        if len(self) >= _MAX_STRINGS:
             self.clear()
         self[text] = found
         return found
@@ -51,7 +58,7 @@ ACCESS_LOGGER: Final = "atom_platform.access"
 #: A longer path is cut: it is a client's text.
 MAX_PATH: Final = 1024
 #: What is searched for secrets: of what comes later nothing is shown.
-_MOST_REDACTED: Final = 16 * MAX_PATH
+_MAX_SEARCHED_PATH: Final = 16 * MAX_PATH
 
 #: When the request ended, by the clock of the day; its id, with those of its trace behind it as
 #: they are to stand in the line; method, path, endpoint; status; seconds; bytes; the client's
@@ -73,10 +80,10 @@ def access_line(parts: AccessParts) -> bytes:
         micros = int(seconds * 1e6)
         return (
             f'{{"timestamp":"{rfc3339(created)}{_HEADS[level]}{ids}",'
-            f'"method":{_texts[method]},"path":{_paths[path]},'
-            f'"endpoint":{_texts[endpoint]},"status":{status},'
+            f'"method":{_strings[method]},"path":{_paths[path]},'
+            f'"endpoint":{_strings[endpoint]},"status":{status},'
             f'"duration_ms":{micros // 1000}.{_THOUSANDTHS[micros % 1000]},'
-            f'"bytes":{size},"remote_addr":{_texts[address]}{more}}}\n'
+            f'"bytes":{size},"remote_addr":{_strings[address]}{more}}}\n'
         ).encode()
     except Exception as error:
         return encode_line(
@@ -90,9 +97,9 @@ def access_line(parts: AccessParts) -> bytes:
         )
 
 
-def shown_path(path: str) -> str:
+def redacted_path(path: str) -> str:
     """Return *path* as the client meant it, without secrets."""
-    text = path[:_MOST_REDACTED]
+    text = path[:_MAX_SEARCHED_PATH]
     if not text.isascii():  # WSGI hands bytes over as latin-1
         text = text.encode("latin-1", "replace").decode("utf-8", "replace")
     text = redact_text(text)  # before it is cut: half a secret may not look like one
@@ -100,5 +107,5 @@ def shown_path(path: str) -> str:
 
 
 # Each thread that writes may use them: a lookup that another one's clearing overtakes is made anew.
-_paths: Final = JSONTexts(shown_path)
-_texts: Final = JSONTexts()
+_paths: Final = JSONStringCache(redacted_path)
+_strings: Final = JSONStringCache()

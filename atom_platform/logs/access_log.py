@@ -13,10 +13,10 @@ import time
 from typing import Any, Final
 
 from atom_platform.ids import is_request_id, new_id
-from atom_platform.logs.access_line import ACCESS_LOGGER, shown_path
-from atom_platform.logs.context import Exchange
+from atom_platform.logs.access_line import ACCESS_LOGGER, redacted_path
+from atom_platform.logs.context import RequestScope
 from atom_platform.logs.encode import encode_line
-from atom_platform.logs.records import OUTPUT, RESERVED
+from atom_platform.logs.records import LOG_OUTPUT, RESERVED
 from atom_platform.logs.trace import active_span, parse_trace_context
 from atom_platform.timestamps import rfc3339_now
 
@@ -41,7 +41,7 @@ class AccessLog:
     def __init__(self, *, sample: float = 1.0) -> None:
         self._sample = sample
 
-    def begin(self, exchange: Exchange, environ: dict[str, Any]) -> None:
+    def begin(self, exchange: RequestScope, environ: dict[str, Any]) -> None:
         """
         Settle the request's ids: in *exchange*, in its lines, and in *environ* for latecomers.
         """
@@ -52,13 +52,13 @@ class AccessLog:
             request_id = new_id()
         environ["atom.request_id"] = exchange.request_id = request_id
         if "HTTP_TRACEPARENT" in environ:
-            exchange.noted().trace = parse_trace_context(
+            exchange.ensure_extras().trace = parse_trace_context(
                 environ["HTTP_TRACEPARENT"], environ.get("HTTP_TRACESTATE", "")
             )
 
     def write(
         self,
-        exchange: Exchange,
+        exchange: RequestScope,
         method: str,
         path: str,
         endpoint: str,
@@ -81,16 +81,16 @@ class AccessLog:
         sample = self._sample
         if sample < 1.0 and status < 400 and random.random() >= sample:  # noqa: S311 — no secret
             return
-        some = exchange.particulars
+        some = exchange.extras
         if (
-            (some is None or not (some.notes or some.exception or some.aborted))
+            (some is None or not (some.fields or some.exception or some.aborted))
             and number < 40
             and (sample >= 1.0 or status >= 400)
             and len(path) <= _SHORT_PATH
             and len(method) <= _SHORT_METHOD
             and len(remote_addr) <= _SHORT_ADDRESS
-            and OUTPUT.render is encode_line
-            and OUTPUT.writer is not None
+            and LOG_OUTPUT.render is encode_line
+            and LOG_OUTPUT.writer is not None
             and "opentelemetry.trace" not in sys.modules
         ):
             ids, more = exchange.request_id, ""
@@ -104,7 +104,7 @@ class AccessLog:
                         f',"db_queries":{some.db_queries}'
                         f',"db_ms":{int(some.db_seconds * 1e6) / 1000}'
                     )
-            OUTPUT.writer.write_access(
+            LOG_OUTPUT.writer.write_access(
                 (
                     time.time(),
                     ids,
@@ -120,7 +120,7 @@ class AccessLog:
                 )
             )
             return
-        OUTPUT.emit(
+        LOG_OUTPUT.emit(
             level,
             self._line(
                 exchange,
@@ -137,7 +137,7 @@ class AccessLog:
 
     def _line(
         self,
-        exchange: Exchange,
+        exchange: RequestScope,
         level: str,
         method: str,
         path: str,
@@ -155,14 +155,14 @@ class AccessLog:
             "event": "http_request",
             **exchange.fields,
             "method": method,
-            "path": shown_path(path),
+            "path": redacted_path(path),
             "endpoint": endpoint,
             "status": status,
             "duration_ms": int(duration_seconds * 1e6) / 1000,
             "bytes": response_bytes,
             "remote_addr": remote_addr,
         }
-        some = exchange.noted()
+        some = exchange.ensure_extras()
         if some.db_queries:
             line["db_queries"] = some.db_queries
             line["db_ms"] = int(some.db_seconds * 1e6) / 1000
@@ -174,8 +174,8 @@ class AccessLog:
             line["sample"] = self._sample
         if "opentelemetry.trace" in sys.modules and (span := active_span()):
             line.update(trace_id=span.trace_id, span_id=span.span_id)
-        if some.notes is not None:
-            for key, value in some.notes.items():
+        if some.fields is not None:
+            for key, value in some.fields.items():
                 line.setdefault(f"{key}_" if key in RESERVED else key, value)
         return line
 
@@ -193,15 +193,15 @@ class AccessLog:
         reason: str = "",
     ) -> str | None:
         """Write the line of a request answered outside of the application; return its trace id."""
-        exchange = Exchange()
+        exchange = RequestScope()
         # It stands in the line as it is: nothing but an id may pass.
         sound = request_id is not None and is_request_id(request_id)
         exchange.request_id = request_id if request_id is not None and sound else new_id()
         trace = parse_trace_context(traceparent) if traceparent else None
         if trace is not None:
-            exchange.noted().trace = trace
+            exchange.ensure_extras().trace = trace
         if reason:
-            exchange.noted().notes = {"reason": reason}
+            exchange.ensure_extras().fields = {"reason": reason}
         self.write(
             exchange,
             method,

@@ -15,12 +15,18 @@ from types import TracebackType
 from typing import Any, Final, TextIO
 
 from atom_platform.logs.logger import get_logger
-from atom_platform.logs.records import OUTPUT
+from atom_platform.logs.records import LOG_OUTPUT
 
-__all__ = ["LogStream", "capture_streams", "install_hooks", "release_streams", "remove_hooks"]
+__all__ = [
+    "LogStream",
+    "capture_streams",
+    "install_exception_hooks",
+    "release_streams",
+    "remove_exception_hooks",
+]
 
 #: A line that never ends is cut into pieces of this many characters.
-_LONGEST: Final = 64 * 1024
+_MAX_LINE_CHARACTERS: Final = 64 * 1024
 _TRACEBACK: Final = "Traceback (most recent call last):"
 
 
@@ -59,27 +65,27 @@ class LogStream(io.TextIOBase):
         text = str(text)
         local = self._local.__dict__
         pending = local.get("pending", "") + text
-        if "\n" not in text and len(pending) < _LONGEST:
+        if "\n" not in text and len(pending) < _MAX_LINE_CHARACTERS:
             local["pending"] = pending
             return len(text)
         *lines, rest = pending.split("\n")
-        if len(rest) >= _LONGEST:
+        if len(rest) >= _MAX_LINE_CHARACTERS:
             lines.append(rest)
             rest = ""
         local["pending"] = rest
         for line in lines:
-            self._line(line, local)
+            self._handle_line(line, local)
         return len(text)
 
-    def finish(self) -> None:
+    def flush_partial_line(self) -> None:
         """Log what this thread printed without ending the line."""
         local = self._local.__dict__
         rest, local["pending"] = local.get("pending", ""), ""
         if rest:
-            self._line(rest, local)
+            self._handle_line(rest, local)
         self._end_traceback(local)
 
-    def _line(self, line: str, local: dict[str, Any]) -> None:
+    def _handle_line(self, line: str, local: dict[str, Any]) -> None:
         trace: list[str] | None = local.get("trace")
         if trace is not None:
             trace.append(line)
@@ -138,17 +144,17 @@ def capture_streams() -> None:
 def release_streams() -> None:
     """Put the original streams back."""
     if isinstance(sys.stdout, LogStream):
-        sys.stdout.finish()
+        sys.stdout.flush_partial_line()
         sys.stdout = sys.stdout.original
     if isinstance(sys.stderr, LogStream):
-        sys.stderr.finish()
+        sys.stderr.flush_partial_line()
         sys.stderr = sys.stderr.original
 
 
 _crashes: Final = get_logger("atom_platform.crash")
 _warnings: Final = get_logger("py.warnings")
 
-_before: list[tuple[object, str, Any]] = []
+_replaced_hooks: list[tuple[object, str, Any]] = []
 
 
 def _show_warning(
@@ -170,8 +176,8 @@ def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackT
         _crashes.warning("interrupted")
     else:
         _crashes.critical("uncaught_exception", exc_info=error.with_traceback(trace))
-    if OUTPUT.writer is not None:
-        OUTPUT.writer.flush()
+    if LOG_OUTPUT.writer is not None:
+        LOG_OUTPUT.writer.flush()
 
 
 def _uncaught_in_thread(found: threading.ExceptHookArgs) -> None:
@@ -214,26 +220,26 @@ def _name_of(thing: object) -> str:
     return str(getattr(thing, "__qualname__", type(thing).__qualname__))
 
 
-def install_hooks() -> None:
+def install_exception_hooks() -> None:
     """Send warnings and uncaught exceptions to the log."""
-    remove_hooks()
+    remove_exception_hooks()
     _replace(warnings, "showwarning", _show_warning)
     _replace(sys, "excepthook", _uncaught)
     _replace(threading, "excepthook", _uncaught_in_thread)
     _replace(sys, "unraisablehook", _unraisable)
 
 
-def remove_hooks() -> None:
+def remove_exception_hooks() -> None:
     """Put back what was there, unless somebody else has replaced ours since."""
-    while _before:
-        owner, name, previous = _before.pop()
-        if getattr(owner, name) in _OURS:
+    while _replaced_hooks:
+        owner, name, previous = _replaced_hooks.pop()
+        if getattr(owner, name) in _OUR_HOOKS:
             setattr(owner, name, previous)
 
 
 def _replace(owner: object, name: str, hook: Callable[..., Any]) -> None:
-    _before.append((owner, name, getattr(owner, name)))
+    _replaced_hooks.append((owner, name, getattr(owner, name)))
     setattr(owner, name, hook)
 
 
-_OURS: Final = (_show_warning, _uncaught, _uncaught_in_thread, _unraisable)
+_OUR_HOOKS: Final = (_show_warning, _uncaught, _uncaught_in_thread, _unraisable)

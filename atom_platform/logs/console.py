@@ -32,18 +32,19 @@ def render_for_terminal(line: dict[str, Any]) -> bytes:
         fields: dict[str, Any] = orjson.loads(encoded)
     except ValueError:
         return encoded
-    stamp, level = str(fields.pop("timestamp", "")), str(fields.pop("level", ""))
+    timestamp, level = str(fields.pop("timestamp", "")), str(fields.pop("level", ""))
     logger, event = str(fields.pop("logger", "")), str(fields.pop("event", ""))
     below = [str(fields.pop(key)) for key in ("exception", "stack") if key in fields]
-    pairs = " ".join(f"{_KEY}{_shown(key)}{_OFF}={_shown(value)}" for key, value in fields.items())
-    text = (
-        f"{_DIM}{stamp[11:23]}{_OFF} {_COLOURS.get(level, '')}{level:<8}{_OFF} "
-        f"{_BOLD}{_shown(event)}{_OFF} {pairs}{' ' if pairs else ''}{_DIM}{_shown(logger)}{_OFF}"
+    pairs = " ".join(
+        f"{_KEY}{_printable(key)}{_OFF}={_printable(value)}" for key, value in fields.items()
     )
+    head = f"{_DIM}{timestamp[11:23]}{_OFF} {_COLOURS.get(level, '')}{level:<8}{_OFF} "
+    what = f"{_BOLD}{_printable(event)}{_OFF} {pairs}{' ' if pairs else ''}"
+    text = f"{head}{what}{_DIM}{_printable(logger)}{_OFF}"
     return "\n".join([text, *(_indented(part) for part in below)]).encode() + b"\n"
 
 
-def _shown(value: object) -> str:
+def _printable(value: object) -> str:
     if isinstance(value, str):
         return value.replace("\n", "\\n").translate(_VISIBLE)
     return orjson.dumps(value).decode()

@@ -21,13 +21,13 @@ from atom_platform.logs.trace import TraceContext, active_span
 
 __all__ = [
     "CURRENT_SCOPE",
-    "NOTHING",
-    "Exchange",
-    "Particulars",
+    "NO_FIELDS",
+    "LogScope",
     "RequestContext",
-    "Scope",
+    "RequestExtras",
+    "RequestScope",
     "bound_fields",
-    "current_exchange",
+    "current_request_scope",
     "log_request",
     "note_exception",
     "note_query",
@@ -35,42 +35,42 @@ __all__ = [
     "propagate",
 ]
 
-NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+NO_FIELDS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-class Scope:
+class LogScope:
     """Fields bound at one place: its own and those around it."""
 
-    __slots__ = ("around", "fields", "owner")
+    __slots__ = ("fields", "owner", "parent")
 
-    def __init__(self, fields: Mapping[str, Any], around: Scope | None, owner: object) -> None:
+    def __init__(self, fields: Mapping[str, Any], parent: LogScope | None, owner: object) -> None:
         self.fields = fields
-        self.around = around
+        self.parent = parent
         self.owner = owner
 
 
 @dataclass(slots=True)
-class Particulars:
+class RequestExtras:
     """
     What some requests have and most have not.
 
     Attributes:
         trace: The caller's place in a trace.
-        notes: What `log_request` added.
+        fields: What `log_request` added.
         db_queries: How often the database was asked, which took *db_seconds*.
         exception: What no handler turned into a response.
         aborted: Why the response was cut off; empty when it was not.
     """
 
     trace: TraceContext | None = None
-    notes: dict[str, Any] | None = None
+    fields: dict[str, Any] | None = None
     db_queries: int = 0
     db_seconds: float = 0.0
     exception: BaseException | None = None
     aborted: str = ""
 
 
-class Exchange(Scope):
+class RequestScope(LogScope):
     """
     What is noted about a request for its access line; also the outermost scope of its lines.
 
@@ -79,22 +79,22 @@ class Exchange(Scope):
         particulars: None as long as there is nothing to say there.
     """
 
-    __slots__ = ("particulars", "request_id")
+    __slots__ = ("extras", "request_id")
 
     #: Whoever entered it leaves it; nothing is around it.
-    around = None
+    parent = None
     owner = None
 
     def __init__(self) -> None:
         self.request_id = ""
-        self.particulars: Particulars | None = None
+        self.extras: RequestExtras | None = None
 
     @property
     def fields(self) -> Mapping[str, Any]:  # type: ignore[override]  # made when a line asks for it
         """The ids, which every line of the request carries."""
         if not self.request_id:
-            return NOTHING
-        trace = None if self.particulars is None else self.particulars.trace
+            return NO_FIELDS
+        trace = None if self.extras is None else self.extras.trace
         if trace is None:
             return {"request_id": self.request_id}
         return {
@@ -103,31 +103,31 @@ class Exchange(Scope):
             "span_id": trace.span_id,
         }
 
-    def noted(self) -> Particulars:
+    def ensure_extras(self) -> RequestExtras:
         """Return the particulars, to be added to."""
-        if self.particulars is None:
-            self.particulars = Particulars()
-        return self.particulars
+        if self.extras is None:
+            self.extras = RequestExtras()
+        return self.extras
 
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-CURRENT_SCOPE: Final[ContextVar[Scope | None]] = ContextVar("atom_log_scope", default=None)
+CURRENT_SCOPE: Final[ContextVar[LogScope | None]] = ContextVar("atom_log_scope", default=None)
 
 
-def current_exchange() -> Exchange | None:
+def current_request_scope() -> RequestScope | None:
     """Return the request being answered right here, if any."""
     scope = CURRENT_SCOPE.get()
-    while scope is not None and not isinstance(scope, Exchange):
-        scope = scope.around
+    while scope is not None and not isinstance(scope, RequestScope):
+        scope = scope.parent
     return scope
 
 
 def bound_fields() -> Mapping[str, Any]:
     """Return the fields that lines logged right here carry."""
     scope = CURRENT_SCOPE.get()
-    return NOTHING if scope is None else scope.fields
+    return NO_FIELDS if scope is None else scope.fields
 
 
 class RequestContext:
@@ -145,9 +145,9 @@ class RequestContext:
         self._fields = fields
 
     def __enter__(self) -> RequestContext:
-        around = CURRENT_SCOPE.get()
-        fields = self._fields if around is None else {**around.fields, **self._fields}
-        CURRENT_SCOPE.set(Scope(fields, around, self))
+        parent = CURRENT_SCOPE.get()
+        fields = self._fields if parent is None else {**parent.fields, **self._fields}
+        CURRENT_SCOPE.set(LogScope(fields, parent, self))
         return self
 
     def __exit__(
@@ -159,9 +159,9 @@ class RequestContext:
         scope = CURRENT_SCOPE.get()
         while scope is not None:
             if scope.owner is self:
-                CURRENT_SCOPE.set(scope.around)
+                CURRENT_SCOPE.set(scope.parent)
                 return
-            scope = scope.around
+            scope = scope.parent
         # Left already, or in another context: there is nothing of ours here.
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -231,22 +231,22 @@ def propagate(function: Callable[P, R]) -> Callable[P, R]:
 
 def log_request(**fields: Any) -> None:
     """Add *fields* to the access line of the request being answered; outside of one, do nothing."""
-    exchange = current_exchange()
-    if exchange is not None:
-        noted = exchange.noted()
-        if noted.notes is None:
-            noted.notes = fields
+    scope = current_request_scope()
+    if scope is not None:
+        extras = scope.ensure_extras()
+        if extras.fields is None:
+            extras.fields = fields
         else:
-            noted.notes.update(fields)
+            extras.fields.update(fields)
 
 
 def note_query(seconds: float) -> None:
     """Add a database query to the access line of the request being answered."""
-    exchange = current_exchange()
-    if exchange is not None:
-        noted = exchange.noted()
-        noted.db_queries += 1
-        noted.db_seconds += seconds
+    scope = current_request_scope()
+    if scope is not None:
+        extras = scope.ensure_extras()
+        extras.db_queries += 1
+        extras.db_seconds += seconds
 
 
 def note_exception(error: BaseException) -> None:
@@ -254,9 +254,9 @@ def note_exception(error: BaseException) -> None:
     Name *error* as what the request being answered failed with, although it was turned into a
     response.
     """
-    exchange = current_exchange()
-    if exchange is not None:
-        exchange.noted().exception = error
+    scope = current_request_scope()
+    if scope is not None:
+        scope.ensure_extras().exception = error
 
 
 def outgoing_headers() -> dict[str, str]:
@@ -267,11 +267,11 @@ def outgoing_headers() -> dict[str, str]:
     request.
     """
     headers: dict[str, str] = {}
-    exchange = current_exchange()
+    scope = current_request_scope()
     trace = active_span()
-    if exchange is not None:
-        headers["X-Request-ID"] = exchange.request_id
-        trace = trace or exchange.noted().trace
+    if scope is not None:
+        headers["X-Request-ID"] = scope.request_id
+        trace = trace or scope.ensure_extras().trace
     if trace is not None:
         headers.update(trace.outgoing_headers())
     return headers

@@ -16,7 +16,7 @@ import orjson
 
 from atom_platform.logs.redact import REDACTED, is_plain, is_secret, redact_text
 
-__all__ = ["MAX_LINE_BYTES", "MAX_VALUE_BYTES", "encode_line", "without_odd_ends"]
+__all__ = ["MAX_LINE_BYTES", "MAX_VALUE_BYTES", "encode_line", "escape_line_separators"]
 
 #: Longest line, its newline included; a longer one is cut.
 MAX_LINE_BYTES: Final = 1024 * 1024
@@ -31,7 +31,7 @@ MAX_DEPTH: Final = 100
 _OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
 
 #: What Unicode ends a line with beside the newline, in UTF-8 and as JSON escapes it.
-_ODD_ENDS: Final = (
+_LINE_SEPARATORS: Final = (
     (b"\xe2\x80\xa8", rb"\u2028"),
     (b"\xe2\x80\xa9", rb"\u2029"),
     (b"\xc2\x85", rb"\u0085"),
@@ -54,19 +54,19 @@ def encode_line(line: dict[str, Any]) -> bytes:
         if encoded and len(encoded) <= MAX_LINE_BYTES:
             return encoded
     try:
-        return _encode_piece_by_piece(line)
+        return _encode_by_value(line)
     except Exception as error:
         # Last resort: what is left is made of plain text only.
-        head = {key: _plain(str(line.get(key))) for key in ("timestamp", "level", "logger")}
+        head = {key: _utf8_text(str(line.get(key))) for key in ("timestamp", "level", "logger")}
         return (
             orjson.dumps({**head, "event": "log_line_not_encodable", "error": type(error).__name__})
             + b"\n"
         )
 
 
-def _encode_piece_by_piece(line: dict[str, Any]) -> bytes:
-    cleaner = _Cleaner()
-    cleaned = {_plain(key): cleaner.clean_value(key, value, 0) for key, value in line.items()}
+def _encode_by_value(line: dict[str, Any]) -> bytes:
+    sanitizer = _Sanitizer()
+    cleaned = {_utf8_text(key): sanitizer.clean_value(key, value, 0) for key, value in line.items()}
     encoded = _dumps(cleaned)
     if len(encoded) <= MAX_LINE_BYTES:
         return encoded
@@ -82,20 +82,20 @@ def _encode_piece_by_piece(line: dict[str, Any]) -> bytes:
     return _dumps({**kept, "truncated": True})
 
 
-def without_odd_ends(lines: bytes) -> bytes:
+def escape_line_separators(lines: bytes) -> bytes:
     """
     Return *lines* of JSON with those ends escaped, which a client may put into a path.
 
     JSON allows them in strings, but many a reader splits lines at them (`str.splitlines`).
     """
     if not lines.isascii():
-        for end, escape in _ODD_ENDS:
+        for end, escape in _LINE_SEPARATORS:
             lines = lines.replace(end, escape)
     return lines
 
 
 def _dumps(value: dict[str, Any]) -> bytes:
-    return without_odd_ends(orjson.dumps(value, None, _OPTIONS))
+    return escape_line_separators(orjson.dumps(value, None, _OPTIONS))
 
 
 def _cut(value: Any) -> Any:
@@ -107,20 +107,20 @@ def _cut(value: Any) -> Any:
     return f"{start}…[cut, {len(data) - MAX_VALUE_BYTES} bytes more]"
 
 
-def _text_of(value: object) -> str:
+def _safe_repr(value: object) -> str:
     try:
         return repr(value)
     except Exception:
         return f"<{type(value).__name__} without a repr>"
 
 
-def _plain(text: str) -> str:
+def _utf8_text(text: str) -> str:
     """Return *text* as UTF-8 can hold it, and as nothing but a string."""
     text = str.__str__(text)  # whatever a subclass makes of itself
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-class _Cleaner:
+class _Sanitizer:
     """Takes the values of one line apart; what a line may cost is counted over all of them."""
 
     __slots__ = ("_nodes", "_open")
@@ -135,14 +135,14 @@ class _Cleaner:
         try:
             return self._clean(value, depth)
         except Exception:  # a container that changes or raises while it is read
-            return self._text(_text_of(value))
+            return self._text(_safe_repr(value))
 
     def _text(self, text: str) -> str:
         # Cut before the search, or a text of many megabytes would hold up everybody; `_cut` then
         # leaves out the end, where half a secret may stand.
         if len(text) > MAX_LINE_BYTES:
             text = text[:MAX_LINE_BYTES]
-        return redact_text(_plain(text))
+        return redact_text(_utf8_text(text))
 
     def _clean(self, value: Any, depth: int) -> Any:
         if value is None or value is True or value is False:
@@ -152,14 +152,14 @@ class _Cleaner:
         if isinstance(value, enum.Enum):
             return self._clean(value.value, depth)
         if isinstance(value, int):
-            return int.__int__(value) if -(2**63) <= value < 2**64 else _text_of(value)
+            return int.__int__(value) if -(2**63) <= value < 2**64 else _safe_repr(value)
         if isinstance(value, float):
             return float.__float__(value)  # orjson makes null of what is no number
         if isinstance(value, (datetime.date, datetime.time, uuid.UUID)):
             return value.isoformat() if not isinstance(value, uuid.UUID) else str(value)
         if isinstance(value, (dict, list, tuple)):
             return self._container(value, depth)
-        return self._text(_text_of(value))
+        return self._text(_safe_repr(value))
 
     def _container(self, value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> Any:
         self._nodes += len(value)
@@ -180,5 +180,5 @@ class _Cleaner:
 
     def _key(self, key: object) -> str:
         if isinstance(key, str):
-            return _plain(key)
-        return self._text(_text_of(key))
+            return _utf8_text(key)
+        return self._text(_safe_repr(key))

@@ -15,10 +15,10 @@ from gunicorn.glogging import Logger
 from gunicorn.http import errors
 
 from atom_platform.logs.config import capture_output, configure_structlog
-from atom_platform.logs.records import OUTPUT, level_name, line_of
+from atom_platform.logs.records import LOG_OUTPUT, level_name, line_from_record
 from atom_platform.settings import Settings
 
-__all__ = ["REFUSED", "GunicornLogger", "Refused"]
+__all__ = ["REJECTED_REQUEST", "GunicornLogger", "RejectedRequest"]
 
 _REFUSED: Final = re.compile(r"Invalid request from ip=([^:]*(?:::?[0-9a-f.:]*)?): (.*)", re.DOTALL)
 #: What gunicorn answers to a request that its parser refuses; 400 to the rest (workers/base.py).
@@ -36,7 +36,7 @@ _SECRET_SETTINGS: Final = re.compile(r"(?m)^(  (?:raw_env|env)): .*$")
 
 
 @dataclass(slots=True)
-class Refused:
+class RejectedRequest:
     """
     A request that gunicorn may be about to refuse.
 
@@ -50,7 +50,9 @@ class Refused:
 
 
 #: The one that this thread is about to refuse, when its answer can carry an id.
-REFUSED: Final[ContextVar[Refused | None]] = ContextVar("refused", default=None)
+REJECTED_REQUEST: Final[ContextVar[RejectedRequest | None]] = ContextVar(
+    "rejected_request", default=None
+)
 
 
 class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
@@ -63,11 +65,11 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     Attributes:
         observe_request: Counts and logs a request that gunicorn refuses before the application sees
             it (`Platform.observe_request`); None logs gunicorn's own warning instead.
-        hung_up: Told of the environment of a request that ended in an error.
+        on_disconnect: Told of the environment of a request that ended in an error.
     """
 
     observe_request: Callable[..., None] | None = None
-    hung_up: Callable[[dict[str, Any]], None] | None = None
+    on_disconnect: Callable[[dict[str, Any]], None] | None = None
 
     def setup(self, cfg: Any) -> None:
         settings = Settings.from_environ(without=("DATABASE_URL",))  # it may be somebody else's
@@ -92,8 +94,8 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
         """Each request has had its line by now; but what comes here with an error was cut off."""
-        if sys.exception() is not None and self.hung_up is not None:
-            self.hung_up(environ)
+        if sys.exception() is not None and self.on_disconnect is not None:
+            self.on_disconnect(environ)
 
     def debug(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         if isinstance(msg, str) and msg.startswith("Current configuration:"):
@@ -103,15 +105,17 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     def warning(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         observe = self.observe_request
         if observe is not None and isinstance(msg, str) and (refused := _REFUSED.fullmatch(msg)):
-            self._observe_refused(observe, refused[1], refused[2])
+            self._observe_rejected(observe, refused[1], refused[2])
             return
         super().warning(msg, *args, **kwargs)
 
-    def _observe_refused(self, observe: Callable[..., None], remote_addr: str, reason: str) -> None:
+    def _observe_rejected(
+        self, observe: Callable[..., None], remote_addr: str, reason: str
+    ) -> None:
         """Account for what the parser refused; gunicorn is handling its exception right now."""
         error = sys.exception()
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 400)
-        request, refused = getattr(error, "req", None), REFUSED.get()
+        request, refused = getattr(error, "req", None), REJECTED_REQUEST.get()
         try:
             observe(
                 getattr(request, "method", None) or "OTHER",
@@ -135,5 +139,5 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return *record* as one line, without its newline."""
-        line = line_of(record, level_name(record.levelno, record.levelname))
-        return OUTPUT.render(line).decode().rstrip("\n")
+        line = line_from_record(record, level_name(record.levelno, record.levelname))
+        return LOG_OUTPUT.render(line).decode().rstrip("\n")

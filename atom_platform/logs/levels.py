@@ -21,7 +21,7 @@ import orjson
 
 from atom_platform.logs.config import override_levels
 from atom_platform.logs.logger import get_logger
-from atom_platform.logs.records import OUTPUT
+from atom_platform.logs.records import LOG_OUTPUT
 
 __all__ = ["Levels", "LevelsFile", "watch_levels"]
 
@@ -61,8 +61,8 @@ class LevelsFile:
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._clock = clock
-        self._seen: tuple[int, ...] | None = None
-        self._complaint = ""
+        self._fingerprint: tuple[int, ...] | None = None
+        self._last_error = ""
         self._wanted = Levels()
         self._applied = Levels()
 
@@ -92,10 +92,10 @@ class LevelsFile:
         """Apply what the file says now, if that has changed or ended. Never raises."""
         try:
             self._wanted = self._read()
-            self._complaint = ""
+            self._last_error = ""
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            if str(error) != self._complaint:  # not every second
-                self._complaint = str(error)
+            if str(error) != self._last_error:  # not every second
+                self._last_error = str(error)
                 log.warning("log_levels_not_read", path=str(self._path), error=str(error))
         wanted = self._wanted
         if wanted.until is not None and self._clock() >= wanted.until:
@@ -105,32 +105,32 @@ class LevelsFile:
             # Said on the side that lets a warning through: before when the log grows quieter.
             seen = logging.getLogger(_LOGGER).isEnabledFor(logging.WARNING)
             if seen:
-                _tell(wanted)
+                _log_change(wanted)
             override_levels(wanted.level, wanted.loggers)
             if not seen:
-                _tell(wanted)
+                _log_change(wanted)
 
     def _read(self) -> Levels:
         try:
             fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
-            self._seen = None
+            self._fingerprint = None
             return Levels()
         try:
             found = os.fstat(fd)
             seen = (found.st_ino, found.st_mtime_ns, found.st_size)
-            if seen == self._seen:
+            if seen == self._fingerprint:
                 return self._wanted
             if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()):
                 raise ValueError("it is not a file of ours")
             levels = _parse(os.read(fd, _MAX_BYTES))
-            self._seen = seen
+            self._fingerprint = seen
             return levels
         finally:
             os.close(fd)
 
 
-def _tell(levels: Levels) -> None:
+def _log_change(levels: Levels) -> None:
     log.warning(
         "log_levels_changed",
         root=levels.level or "as started",
@@ -150,8 +150,8 @@ def _parse(text: bytes) -> Levels:
 def watch_levels(path: Path) -> LevelsFile:
     """Look at *path* from now on, in this process and in those forked from it."""
     file = LevelsFile(path)
-    if OUTPUT.writer is not None:
-        OUTPUT.writer.on_tick = file.poll
+    if LOG_OUTPUT.writer is not None:
+        LOG_OUTPUT.writer.on_tick = file.poll
     with contextlib.suppress(Exception):
         file.poll()
     return file

@@ -10,14 +10,14 @@ import select
 import time
 from typing import Final
 
-__all__ = ["SharedOutput"]
+__all__ = ["LockedOutput"]
 
 #: A pipe that is writable at all takes this much without blocking (pipe(7)).
 _UNBLOCKING_BYTES: Final = 4096
 _NEWLINE: Final = 0x0A
 
 
-class SharedOutput:
+class LockedOutput:
     """
     A file descriptor, a lock on it, and the knowledge whether its last line is whole.
 

@@ -17,12 +17,12 @@ from structlog.typing import EventDict, WrappedLogger
 from atom_platform.logs.context import bound_fields
 from atom_platform.logs.records import (
     FIELDS,
-    OUTPUT,
+    LOG_OUTPUT,
     build_line,
-    confess,
     exception_text,
-    is_heard_by_us_alone,
-    text_of,
+    is_only_handler,
+    log_discarded_line,
+    message_text,
 )
 
 __all__ = ["PROCESSORS", "BoundLogger", "get_logger", "make_stdlib_logger"]
@@ -34,7 +34,7 @@ def _merge_structlog_context(logger: WrappedLogger, method: str, event: EventDic
     return {**bound, **event} if bound else event
 
 
-def _hand_over(
+def _write_or_make_record(
     logger: WrappedLogger, method: str, event: EventDict
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Write the line, if nobody else listens; else return the record that all listeners get."""
@@ -45,16 +45,16 @@ def _hand_over(
         stack = "".join(traceback.format_stack()).rstrip()
     if exc_info and not isinstance(exc_info, (tuple, BaseException)):
         exc_info = sys.exception()
-    if is_heard_by_us_alone(logger):
+    if is_only_handler(logger):
         if type(message) is not str:
-            message = text_of(message)
+            message = message_text(message)
         level = method.upper()
         line = build_line(time.time(), level, logger.name, message, bound_fields(), event)
         if exc_info and (text := exception_text(exc_info)):
             line["exception"] = text
         if stack:
             line["stack"] = stack
-        OUTPUT.emit(level, line)
+        LOG_OUTPUT.emit(level, line)
         return (), {}
     if isinstance(exc_info, BaseException):
         exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
@@ -70,7 +70,7 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical
 _METHODS: Final = {number: name for name, number in _LEVELS.items()}
 
 #: One list for all loggers, changed in place: `structlog.testing.capture_logs` relies on that.
-PROCESSORS: Final[list[Any]] = [_merge_structlog_context, _hand_over]
+PROCESSORS: Final[list[Any]] = [_merge_structlog_context, _write_or_make_record]
 
 
 class BoundLogger(structlog.BoundLoggerBase):
@@ -151,7 +151,7 @@ class BoundLogger(structlog.BoundLoggerBase):
         except structlog.DropEvent:
             return
         except Exception as error:
-            confess(self._logger.name, error)
+            log_discarded_line(self._logger.name, error)
 
 
 def make_stdlib_logger(*args: Any) -> logging.Logger:

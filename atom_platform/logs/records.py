@@ -1,7 +1,7 @@
 """
 Log lines: how one is made of fields or of a `logging.LogRecord`, and where it goes.
 
-`OUTPUT` is the end of the pipeline in each process; `HANDLER` connects the standard library to it.
+`LOG_OUTPUT` is the end of the pipeline in each process. `HANDLER` connects standard logging to it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from atom_platform.timestamps import rfc3339
 __all__ = [
     "FIELDS",
     "HANDLER",
-    "OUTPUT",
+    "LOG_OUTPUT",
     "RESERVED",
     "LineHandler",
-    "Output",
+    "LogOutput",
     "build_line",
-    "confess",
     "exception_text",
-    "is_heard_by_us_alone",
+    "is_only_handler",
     "level_name",
-    "line_of",
-    "text_of",
+    "line_from_record",
+    "log_discarded_line",
+    "message_text",
 ]
 
 #: The keys that begin every line; a field of the same name gets an underscore behind it.
@@ -66,11 +66,11 @@ def build_line(
     return line
 
 
-class Output:
+class LogOutput:
     """
     The end of the pipeline: a renderer and a writer.
 
-    There is one per process (`OUTPUT`), because there is one standard output. Nothing in it raises.
+    Each process has one, `LOG_OUTPUT`, because it has one standard output. Nothing in it raises.
 
     Attributes:
         on_error: Also told of each line at ERROR or above, unredacted; must not raise.
@@ -103,7 +103,7 @@ class Output:
         )
 
 
-OUTPUT: Final = Output()
+LOG_OUTPUT: Final = LogOutput()
 
 
 #: The attribute under which a record of ours carries its fields.
@@ -111,7 +111,7 @@ FIELDS: Final = "atom_fields"
 
 _LEVELS: Final = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
 #: What every record has, or gets from formatters; everything else on one came through `extra=`.
-_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {
+_STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
     "taskName",
@@ -159,11 +159,11 @@ class LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         level = level_name(record.levelno, record.levelname)
         try:
-            line = line_of(record, level)
+            line = line_from_record(record, level)
         except Exception as error:
-            confess(record.name, error)
+            log_discarded_line(record.name, error)
         else:
-            OUTPUT.emit(level, line)
+            LOG_OUTPUT.emit(level, line)
 
     def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]  # 3.12 may return a record
         passed = self.filter(record)
@@ -175,7 +175,7 @@ class LineHandler(logging.Handler):
 HANDLER: Final = LineHandler()
 
 
-def is_heard_by_us_alone(logger: logging.Logger) -> bool:
+def is_only_handler(logger: logging.Logger) -> bool:
     """
     Whether a record of *logger* would reach `HANDLER` and nobody else.
 
@@ -193,13 +193,13 @@ def is_heard_by_us_alone(logger: logging.Logger) -> bool:
     return len(handlers) == 1 and handlers[0] is HANDLER and not HANDLER.filters
 
 
-def line_of(record: logging.LogRecord, level: str) -> dict[str, Any]:
+def line_from_record(record: logging.LogRecord, level: str) -> dict[str, Any]:
     """Return *record* as a line; *level* is the contract's name of its level."""
     attributes = record.__dict__
     fields: Mapping[str, Any] | None = attributes.get(FIELDS)
     if fields is None:
-        fields = {key: attributes[key] for key in attributes if key not in _OWN}
-    event, clumsy = _event_of(record)
+        fields = {key: attributes[key] for key in attributes if key not in _STANDARD_ATTRIBUTES}
+    event, clumsy = _event_and_arguments(record)
     line = build_line(record.created, level, record.name, event, bound_fields(), fields, clumsy)
     text = exception_text(record.exc_info) if record.exc_info else record.exc_text
     if text:
@@ -209,14 +209,14 @@ def line_of(record: logging.LogRecord, level: str) -> dict[str, Any]:
     return line
 
 
-def confess(logger: str, error: Exception) -> None:
+def log_discarded_line(logger: str, error: Exception) -> None:
     """Say that a line of *logger* could not be made."""
     fields = {"from_logger": str(logger), "error": type(error).__name__}
     line = build_line(time.time(), "ERROR", "atom_platform.logs", "line_not_made", fields)
-    OUTPUT.emit("ERROR", line)
+    LOG_OUTPUT.emit("ERROR", line)
 
 
-def text_of(message: object) -> str:
+def message_text(message: object) -> str:
     """Return *message* as text, whatever it is."""
     try:
         return str(message)
@@ -224,11 +224,11 @@ def text_of(message: object) -> str:
         return f"<{type(message).__name__} that is no text>"
 
 
-def _event_of(record: logging.LogRecord) -> tuple[str, Mapping[str, Any]]:
+def _event_and_arguments(record: logging.LogRecord) -> tuple[str, Mapping[str, Any]]:
     """Return the message, and its arguments as a field if they do not fit into it."""
     if not record.args:
-        return text_of(record.msg), {}
+        return message_text(record.msg), {}
     try:
         return record.getMessage(), {}
     except Exception:
-        return text_of(record.msg), {"arguments": record.args}
+        return message_text(record.msg), {"arguments": record.args}

@@ -79,7 +79,7 @@ _MEASURES: Final = frozenset(
 _SPLIT: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 #: One of these, lower-case, stands in every text that `redact_text` would change.
-_NEEDLES: Final = re.compile(
+_HINTS: Final = re.compile(
     r"pass|pwd|secret|token|auth|cookie|credential|session|bearer|basic|negotiate|key|dsn|database_url"
     r"|://"
 )
@@ -112,43 +112,43 @@ _PAIR: Final = re.compile(
 )
 _LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
-_HARMLESS: Final = 0
+_PUBLIC: Final = 0
 _SECRET: Final = 1
 _SECRET_UNLESS_NUMBER: Final = 2
 #: What the log itself writes and nobody else can.
-_OWN: Final = 3
+_TRUSTED: Final = 3
 
-_verdicts: dict[str, int] = dict.fromkeys(
-    ("timestamp", "level", "logger", "request_id", "trace_id", "span_id"), _OWN
+_classes: dict[str, int] = dict.fromkeys(
+    ("timestamp", "level", "logger", "request_id", "trace_id", "span_id"), _TRUSTED
 )
 
 
-def _judge(key: str) -> int:
+def _classify(key: str) -> int:
     words = [word.lower() for word in _SPLIT.findall(key)]
     joined = "".join(words)
     if not (
         any(word in _WORDS or word.removesuffix("s") in _WORDS for word in words)
         or any(compound in joined for compound in _COMPOUNDS)
     ):
-        return _HARMLESS
+        return _PUBLIC
     return _SECRET if _MEASURES.isdisjoint(words) else _SECRET_UNLESS_NUMBER
 
 
-def _verdict(key: str) -> int:
-    verdict = _verdicts.get(key)
-    if verdict is None:
-        verdict = _judge(key)
-        if len(_verdicts) < 4096 and len(key) <= 256:  # nested keys may come from a client
-            _verdicts[key] = verdict
-    return verdict
+def _class_of(key: str) -> int:
+    class_ = _classes.get(key)
+    if class_ is None:
+        class_ = _classify(key)
+        if len(_classes) < 4096 and len(key) <= 256:  # nested keys may come from a client
+            _classes[key] = class_
+    return class_
 
 
 def is_secret(key: str, value: Any) -> bool:
     """Whether *value* must not be shown under *key*."""
-    verdict = _verdict(key)
-    if verdict == _SECRET_UNLESS_NUMBER:
+    class_ = _class_of(key)
+    if class_ == _SECRET_UNLESS_NUMBER:
         return not isinstance(value, (int, float))
-    return verdict == _SECRET
+    return class_ == _SECRET
 
 
 def is_plain(line: dict[str, Any]) -> bool:
@@ -159,12 +159,12 @@ def is_plain(line: dict[str, Any]) -> bool:
     Every line comes through here, so it asks the cheapest questions first; yes is certain, no is
     not.
     """
-    verdicts = _verdicts
+    classes = _classes
     for key, value in line.items():
-        verdict = verdicts.get(key)
-        if verdict == _OWN:
+        class_ = classes.get(key)
+        if class_ == _TRUSTED:
             continue
-        if verdict != _HARMLESS and (verdict is not None or _verdict(key) != _HARMLESS):
+        if class_ != _PUBLIC and (class_ is not None or _class_of(key) != _PUBLIC):
             return False
         kind = type(value)
         if kind is str:
@@ -176,15 +176,15 @@ def is_plain(line: dict[str, Any]) -> bool:
                 or "'" in value
                 or "\n" in value
                 or "\t" in value
-            ) and _may_hold(value):
+            ) and _may_hold_secret(value):
                 return False
         elif kind is not int and kind is not float and kind is not bool and value is not None:
             return False
     return True
 
 
-def _may_hold(text: str) -> bool:
-    return _NEEDLES.search(text.lower()) is not None
+def _may_hold_secret(text: str) -> bool:
+    return _HINTS.search(text.lower()) is not None
 
 
 def _without_password(found: re.Match[str]) -> str:
@@ -211,7 +211,7 @@ def _replace_secrets(pattern: re.Pattern[str], text: str) -> str:
 def redact_text(text: str) -> str:
     """Return *text* without the passwords of URLs, tokens, private keys and `password=…` in it."""
     lowered = text.lower()
-    if _NEEDLES.search(lowered) is None:
+    if _HINTS.search(lowered) is None:
         return text
     if "private key" in lowered:
         text = _PRIVATE_KEY.sub(REDACTED, text)

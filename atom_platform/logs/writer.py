@@ -20,19 +20,19 @@ from typing import Final, Protocol, cast
 
 from atom_platform.forking import at_fork
 from atom_platform.logs.access_line import AccessParts, access_line
-from atom_platform.logs.encode import without_odd_ends
-from atom_platform.logs.locked_output import SharedOutput
+from atom_platform.logs.encode import escape_line_separators
+from atom_platform.logs.locked_output import LockedOutput
 
 __all__ = [
     "BATCH_BYTES",
     "Entry",
     "Writer",
-    "batch_of",
-    "entry_of",
-    "flush_at_end_of_child",
-    "joined",
+    "_entry",
+    "_flush_at_process_exit",
+    "_join",
+    "_notify",
+    "_take_batch",
     "keep_through_forks",
-    "tell",
 ]
 
 #: What one lock of the output carries at most: long enough to be cheap, short enough to be fair.
@@ -42,19 +42,19 @@ BATCH_BYTES: Final = 256 * 1024
 Entry = bytes | tuple[bytes, str] | AccessParts
 
 
-def entry_of(line: bytes, level: str) -> Entry:
+def _entry(line: bytes, level: str) -> Entry:
     """Return *line* with what has to be known of its *level*."""
     return line if level == "INFO" else (line, level)
 
 
-def _line_of(entry: Entry) -> bytes:
+def _line(entry: Entry) -> bytes:
     """Return the line of *entry*."""
     if isinstance(entry, bytes):
         return entry
     return entry[0] if len(entry) == 2 else access_line(entry)
 
 
-def batch_of(queue: deque[Entry], short_bytes: int, long_bytes: int) -> tuple[list[Entry], int]:
+def _take_batch(queue: deque[Entry], short_bytes: int, long_bytes: int) -> tuple[list[Entry], int]:
     """
     Take the next batch from *queue*, and return it with the bytes of the long lines in it.
 
@@ -66,24 +66,24 @@ def batch_of(queue: deque[Entry], short_bytes: int, long_bytes: int) -> tuple[li
         most = min(len(queue), max(1, BATCH_BYTES // (short_bytes + 1)))
         return [queue.popleft() for _ in range(most)], 0
     size, taken, long_taken = 0, list[Entry](), 0
-    while queue and (not taken or size + _length_of(queue[0]) <= BATCH_BYTES):
+    while queue and (not taken or size + _length(queue[0]) <= BATCH_BYTES):
         taken.append(queue.popleft())
-        size += (length := _length_of(taken[-1]))
+        size += (length := _length(taken[-1]))
         long_taken += length if length > short_bytes else 0
     return taken, long_taken
 
 
-def _length_of(entry: Entry) -> int:
+def _length(entry: Entry) -> int:
     """Return how long the line of *entry* is, 0 for one that is not made yet: it is short."""
     if isinstance(entry, bytes):
         return len(entry)
     return len(entry[0]) if len(entry) == 2 else 0
 
 
-def joined(entries: Sequence[Entry]) -> tuple[bytes, Mapping[str, int]]:
+def _join(entries: Sequence[Entry]) -> tuple[bytes, Mapping[str, int]]:
     """Return the lines of *entries* in one, and how many there are of each level."""
     levels = Counter([entry[-1] if type(entry) is tuple else "INFO" for entry in entries])
-    lines = [entry if type(entry) is bytes else _line_of(entry) for entry in entries]
+    lines = [entry if type(entry) is bytes else _line(entry) for entry in entries]
     return b"".join(lines), cast(Mapping[str, int], levels)
 
 
@@ -103,14 +103,14 @@ def keep_through_forks(writer: Kept) -> None:
     _kept.add(writer)
 
 
-def flush_at_end_of_child(writer: Kept) -> None:
+def _flush_at_process_exit(writer: Kept) -> None:
     """Processes of `multiprocessing` end without `atexit`; they have a registry of their own."""
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         util.Finalize(None, writer.flush, exitpriority=0)
 
 
-def tell(listener: Callable[..., None] | None, *what: object) -> None:
+def _notify(listener: Callable[..., None] | None, *what: object) -> None:
     """Tell *listener*, if there is one; one that fails costs no line and no request."""
     if listener is not None:
         with contextlib.suppress(Exception):
@@ -132,7 +132,7 @@ atexit.register(_at_exit)
 
 
 #: A queue filled this far is written at once rather than at the end of the batching pause.
-_HURRY_LINES: Final = 2000
+_FLUSH_LINES: Final = 2000
 
 
 class Writer:
@@ -165,7 +165,7 @@ class Writer:
         on_tick: Callable[[], None] | None = None,
         describe_loss: Callable[[int], bytes] | None = None,
     ) -> None:
-        self._output = SharedOutput(fd)
+        self._output = LockedOutput(fd)
         self.describe_loss, self.on_tick = describe_loss, on_tick
         self.on_lines, self.on_drop = on_lines, on_drop
         self._max_lines, self._max_bytes = max_lines, max_bytes
@@ -183,7 +183,7 @@ class Writer:
         self._long_bytes = self._busy = self._lost = 0
         self._delivering = threading.Lock()
         self._asleep = True  # also when it has not been started: somebody has to see to it
-        self._wake, self._hurry = threading.Event(), threading.Event()
+        self._wake, self._flush_requested = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
     def write(self, line: bytes, level: str = "INFO") -> None:
@@ -194,28 +194,28 @@ class Writer:
         """
         queue = self._queue
         if len(line) > self._short_bytes or len(queue) >= self._max_lines or self._closed:
-            self._write_with_care(line, level)
+            self._write_slowly(line, level)
             return
         # No lock: the thread says that it sleeps, then looks here; we add, then look if it sleeps.
         queue.append(line if level == "INFO" else (line, level))
         if self._asleep:
-            self._rouse()
-        if level == "CRITICAL" or len(queue) == _HURRY_LINES:
-            self._hurry.set()
+            self._wake_thread()
+        if level == "CRITICAL" or len(queue) == _FLUSH_LINES:
+            self._flush_requested.set()
 
     def write_access(self, parts: AccessParts) -> None:
         """Queue an access line, which the thread that writes makes of its *parts*."""
         queue = self._queue
         if (waiting := len(queue)) >= self._max_lines or self._closed:
-            self._write_with_care(access_line(parts), parts[-1])
+            self._write_slowly(access_line(parts), parts[-1])
             return
         queue.append(parts)
         if self._asleep:
-            self._rouse()
-        if waiting == _HURRY_LINES:
-            self._hurry.set()
+            self._wake_thread()
+        if waiting == _FLUSH_LINES:
+            self._flush_requested.set()
 
-    def _write_with_care(self, line: bytes, level: str) -> None:
+    def _write_slowly(self, line: bytes, level: str) -> None:
         """Queue a line that is long, or for which there is no room, or when nobody writes them."""
         if self._closed:
             self._deliver(line, time.monotonic())
@@ -225,14 +225,14 @@ class Writer:
             full = size > self._max_bytes or len(self._queue) >= self._max_lines
             if not full:
                 self._long_bytes = size
-                self._queue.append(entry_of(line, level))
-        self._rouse()
+                self._queue.append(_entry(line, level))
+        self._wake_thread()
         if full:
-            self._dropped("queue_full", 1)
+            self._count_dropped("queue_full", 1)
         elif level == "CRITICAL" or size > BATCH_BYTES:
-            self._hurry.set()
+            self._flush_requested.set()
 
-    def _rouse(self) -> None:
+    def _wake_thread(self) -> None:
         with self._lock:
             if self._thread is None:
                 self._start()
@@ -243,7 +243,7 @@ class Writer:
     def start(self) -> None:
         """Start the writing thread, which the first line does otherwise."""
         if not self._closed:
-            self._rouse()
+            self._wake_thread()
 
     def flush(self, timeout_seconds: float = 1.0) -> bool:
         """Wait until everything queued is written; False if that took too long."""
@@ -253,7 +253,7 @@ class Writer:
             if thread is None or not thread.is_alive():
                 self._write_queue(deadline)
                 return not self._queue
-            self._hurry.set()
+            self._flush_requested.set()
             self._wake.set()
             if time.monotonic() >= deadline:
                 return False
@@ -271,12 +271,12 @@ class Writer:
         flushed = self.flush(timeout_seconds)
         self._closed = True
         self._wake.set()
-        self._hurry.set()
+        self._flush_requested.set()
         thread = self._thread
         if thread is not None and flushed and thread is not threading.current_thread():
             thread.join(timeout_seconds)
         if self._queue:
-            self._dropped("write_error", len(self._queue))
+            self._count_dropped("write_error", len(self._queue))
 
     def _start(self) -> None:
         # Set first: a signal handler that logs while it starts must not start another.
@@ -286,10 +286,10 @@ class Writer:
         except RuntimeError:  # no threads left, or the interpreter is ending: flush() writes then
             self._thread = None
             return
-        flush_at_end_of_child(self)
+        _flush_at_process_exit(self)
 
     def _run(self) -> None:
-        wake, hurry, last_tick = self._wake, self._hurry, -1.0
+        wake, flush_requested, last_tick = self._wake, self._flush_requested, -1.0
         while not self._closed:
             if not self._queue:
                 self._asleep = True
@@ -298,12 +298,12 @@ class Writer:
                 self._asleep = False
                 wake.clear()
             if self._queue:
-                hurry.wait(self._batch_seconds)
-                hurry.clear()
+                flush_requested.wait(self._batch_seconds)
+                flush_requested.clear()
                 self._write_queue(None)
             if time.monotonic() - last_tick >= 1.0:
                 last_tick = time.monotonic()
-                tell(self.on_tick)
+                _notify(self.on_tick)
 
     def _write_queue(self, deadline: float | None) -> None:
         with self._lock:
@@ -313,12 +313,14 @@ class Writer:
             left = len(self._queue)
             while left > 0 and self._queue:
                 with self._lock:  # of two threads that write, each takes lines that follow
-                    taken, long_bytes = batch_of(self._queue, self._short_bytes, self._long_bytes)
+                    taken, long_bytes = _take_batch(
+                        self._queue, self._short_bytes, self._long_bytes
+                    )
                     self._long_bytes -= long_bytes
                 left -= len(taken)
-                batch, levels = joined(taken)
+                batch, levels = _join(taken)
                 for level, lines in levels.items():
-                    tell(self.on_lines, level, lines)
+                    _notify(self.on_lines, level, lines)
                 if self._deliver(batch, deadline) and self._lost:
                     self._report_loss(deadline)
         finally:
@@ -327,7 +329,7 @@ class Writer:
 
     def _deliver(self, batch: bytes, deadline: float | None) -> bool:
         """Write *batch* whole, or count what of it was lost. None as *deadline* waits for ever."""
-        batch = without_odd_ends(batch)
+        batch = escape_line_separators(batch)
         timeout = -1 if deadline is None else max(0.0, deadline - time.monotonic())
         written = 0
         if self._delivering.acquire(timeout=timeout):  # one thread at a time: the file lock is ours
@@ -336,7 +338,7 @@ class Writer:
             finally:
                 self._delivering.release()
         if written < len(batch):
-            self._dropped("write_error", batch.count(b"\n", written))
+            self._count_dropped("write_error", batch.count(b"\n", written))
         return written == len(batch)
 
     def _report_loss(self, deadline: float | None) -> None:
@@ -346,8 +348,8 @@ class Writer:
         if self.describe_loss is not None:
             self._deliver(self.describe_loss(lost), deadline)
 
-    def _dropped(self, reason: str, lines: int) -> None:
+    def _count_dropped(self, reason: str, lines: int) -> None:
         with self._lock:
             self._lost += lines
         if lines:
-            tell(self.on_drop, reason, lines)
+            _notify(self.on_drop, reason, lines)

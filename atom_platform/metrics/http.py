@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from flask import Flask, got_request_exception
 
-from atom_platform.logs.context import CURRENT_SCOPE, Exchange, note_exception
+from atom_platform.logs.context import CURRENT_SCOPE, RequestScope, note_exception
 from atom_platform.metrics.answer import Answer
 from atom_platform.metrics.bodies import observed_body, piece_of, whole_body
 from atom_platform.metrics.endpoints import Endpoints
@@ -51,10 +51,10 @@ class Recorder(Protocol):
 class AccessLine(Protocol):
     """What logs: `atom_platform.logs.access_log.AccessLog`."""
 
-    def begin(self, exchange: Exchange, environ: Environ) -> None: ...
+    def begin(self, exchange: RequestScope, environ: Environ) -> None: ...
     def write(
         self,
-        exchange: Exchange,
+        exchange: RequestScope,
         method: str,
         path: str,
         endpoint: str,
@@ -119,7 +119,7 @@ class ObservedWSGI:
         if "atom.request_id" in environ:  # a monitored application inside of another: counted once
             return self.wsgi_app(environ, start_response)
         answer = Answer()
-        answer.particulars = None
+        answer.extras = None
         answer.request_id = answer.endpoint = ""
         answer.body_bytes = answer.status = 0
         answer.environ = environ
@@ -194,7 +194,7 @@ class ObservedWSGI:
     def record(self, answer: Answer) -> None:
         """Count and log *answer*, which has ended."""
         duration = perf_counter() - answer.started
-        environ, some = answer.environ, answer.particulars
+        environ, some = answer.environ, answer.extras
         method = environ["REQUEST_METHOD"]
         # Without a start_response the server makes a 500 of it.
         status, endpoint = answer.status or 500, answer.endpoint or self.endpoint_of(environ)

@@ -14,8 +14,8 @@ from flask import Flask, Response, request
 from atom_platform.logs import RequestContext, get_logger, log_request, propagate
 from atom_platform.logs.access_line import _paths
 from atom_platform.logs.access_log import AccessLog
-from atom_platform.logs.context import Exchange, bound_fields, note_query, outgoing_headers
-from atom_platform.logs.records import OUTPUT
+from atom_platform.logs.context import RequestScope, bound_fields, note_query, outgoing_headers
+from atom_platform.logs.records import LOG_OUTPUT
 from atom_platform.logs.writer import Writer
 from atom_platform.metrics.http import ObservedWSGI
 from tests.logs.conftest import Log
@@ -264,14 +264,14 @@ def test_what_a_client_makes_long_is_measured(
         writer = Writer(
             file.fileno(), max_lines=10, max_bytes=4000, on_drop=lambda *told: drops.append(told)
         )
-        monkeypatch.setattr(OUTPUT, "writer", writer)
+        monkeypatch.setattr(LOG_OUTPUT, "writer", writer)
         for method, path, address in (
             ("GET", "/a", "::1"),
             ("G" * 5000, "/a", "::1"),
             ("GET", "/" + "\n" * 1000, "::1"),
             ("GET", "/a", "x" * 5000),
         ):
-            AccessLog().write(Exchange(), method, path, "/a", 200, 0.1, 1, address)
+            AccessLog().write(RequestScope(), method, path, "/a", 200, 0.1, 1, address)
         monkeypatch.undo()
         writer.close()
 
@@ -375,13 +375,13 @@ def test_the_short_way_and_the_long_way_write_the_same(log: Log, level: str, tra
     )
     usual, asked, told = AccessLog(), AccessLog(), AccessLog()
     usual.observe(*request)
-    exchange = Exchange()
+    exchange = RequestScope()
     exchange.request_id = "req-1"
-    noted = exchange.noted()
-    noted.db_queries, noted.db_seconds = 2, 0.0125
+    extras = exchange.ensure_extras()
+    extras.db_queries, extras.db_seconds = 2, 0.0125
     asked.write(exchange, "GET", "/a", "/a", 201, 0.5, 1, "::1")
     told.observe(*request, reason="none")
-    noted.notes = {"reason": "none"}
+    extras.fields = {"reason": "none"}
     told.write(exchange, "GET", "/a", "/a", 201, 0.5, 1, "::1")
 
     lines = [{key: each[key] for key in each if key != "timestamp"} for each in log.lines()]

@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from atom_platform.logs import RequestContext, configure_structlog, get_logger
-from atom_platform.logs.config import count_with, reset
+from atom_platform.logs.config import reset_logging, set_line_counters
 from tests.logs.conftest import Log
 from tests.service import ROOT
 
@@ -31,7 +31,7 @@ def keys(line: dict[str, Any]) -> list[str]:
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """pytest listens to all records, so the short way must be forced here."""
     short = request.param == "the short way"
-    monkeypatch.setattr("atom_platform.logs.logger.is_heard_by_us_alone", lambda logger: short)
+    monkeypatch.setattr("atom_platform.logs.logger.is_only_handler", lambda logger: short)
 
 
 def test_the_example_of_the_guide(log: Log) -> None:
@@ -259,12 +259,12 @@ def test_counts_lines_by_level_and_survives_a_counter_that_fails(log: Log) -> No
     def count(level: str, lines: int) -> None:
         counted[level] = counted.get(level, 0) + lines
 
-    count_with(message=count)
+    set_line_counters(message=count)
     for _ in range(3):
         at_the_top.info("e")
     logging.getLogger("std").error("e")
     assert len(log.lines()) == 4
-    count_with(message=lambda level, lines: [][lines])
+    set_line_counters(message=lambda level, lines: [][lines])
     at_the_top.info("e")
 
     assert len(log.lines()) == 5
@@ -272,7 +272,7 @@ def test_counts_lines_by_level_and_survives_a_counter_that_fails(log: Log) -> No
 
 
 def test_reset_puts_everything_back() -> None:
-    reset()  # an application of another test's may have been made in this process
+    reset_logging()  # an application of another test's may have been made in this process
     root = logging.getLogger()
     plain = logging.StreamHandler(sys.stderr)
     root.addHandler(plain)
@@ -280,7 +280,7 @@ def test_reset_puts_everything_back() -> None:
     try:
         configure_structlog(level="ERROR", levels={"x": "DEBUG"})
         assert plain not in root.handlers
-        reset()
+        reset_logging()
 
         after = (list(root.handlers), root.level, sys.excepthook, threading.excepthook)
         assert {*after[0]} == {*before[0]}

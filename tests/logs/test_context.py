@@ -13,7 +13,7 @@ import pytest
 from atom_platform.logs import RequestContext, log_request, propagate
 from atom_platform.logs.context import (
     CURRENT_SCOPE,
-    Exchange,
+    RequestScope,
     bound_fields,
     note_query,
     outgoing_headers,
@@ -179,7 +179,7 @@ def test_outside_of_a_request_there_is_nothing_to_note() -> None:
 
 
 def test_notes_reach_the_request_also_from_inside_and_from_a_pool() -> None:
-    exchange = Exchange()
+    exchange = RequestScope()
     token = CURRENT_SCOPE.set(exchange)
     try:
         with RequestContext(a=1), ThreadPoolExecutor(1) as pool:
@@ -190,15 +190,15 @@ def test_notes_reach_the_request_also_from_inside_and_from_a_pool() -> None:
     finally:
         CURRENT_SCOPE.reset(token)
 
-    noted = exchange.noted()
-    assert noted.notes == {"agent_id": "x", "steps": 2}
-    assert (noted.db_queries, noted.db_seconds) == (2, 0.75)
+    extras = exchange.ensure_extras()
+    assert extras.fields == {"agent_id": "x", "steps": 2}
+    assert (extras.db_queries, extras.db_seconds) == (2, 0.75)
 
 
 def test_outgoing_headers_carry_the_ids_of_the_request() -> None:
-    exchange = Exchange()
+    exchange = RequestScope()
     exchange.request_id = "req-1"
-    exchange.noted().trace = parse_trace_context(f"00-{'a' * 32}-{'b' * 16}-01", "x=1")
+    exchange.ensure_extras().trace = parse_trace_context(f"00-{'a' * 32}-{'b' * 16}-01", "x=1")
     token = CURRENT_SCOPE.set(exchange)
     try:
         headers = outgoing_headers()

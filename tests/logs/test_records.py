@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from atom_platform.logs import get_logger
-from atom_platform.logs.records import HANDLER, is_heard_by_us_alone
+from atom_platform.logs.records import HANDLER, is_only_handler
 from tests.logs.conftest import Log
 
 
@@ -46,9 +46,9 @@ def test_pytests_own_capture_goes_on(log: Log, caplog: pytest.LogCaptureFixture)
 def test_a_listener_anywhere_gets_the_record(log: Log, where: str) -> None:
     listener = Listener()
     with alone():
-        assert is_heard_by_us_alone(logging.getLogger("family.child"))
+        assert is_only_handler(logging.getLogger("family.child"))
         logging.getLogger(where or None).addHandler(listener)
-        assert not is_heard_by_us_alone(logging.getLogger("family.child"))
+        assert not is_only_handler(logging.getLogger("family.child"))
         get_logger("family.child").error("e", exc_info=ValueError("x"), a=1)
     logging.getLogger(where or None).removeHandler(listener)
 

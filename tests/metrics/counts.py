@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atom_platform.logs.context import Exchange
+from atom_platform.logs.context import RequestScope
 
 __all__ = ["Counts"]
 
@@ -46,10 +46,10 @@ class Counts:
     def count_aborted(self, reason: str) -> None:
         self.aborted.append(reason)
 
-    def begin(self, exchange: Exchange, environ: dict[str, Any]) -> None:
+    def begin(self, exchange: RequestScope, environ: dict[str, Any]) -> None:
         exchange.request_id = "req-1"
 
-    def write(self, exchange: Exchange, *line: Any) -> None:
+    def write(self, exchange: RequestScope, *line: Any) -> None:
         self.bytes.append(line[5])
 
     def observe(self, *line: Any) -> str | None:
