@@ -26,55 +26,29 @@ __all__ = [
     "redacted_path",
 ]
 
-#: What is kept at once; then all is forgotten, so that a flood of paths does not stay.
-_MAX_STRINGS: int = 1000
-
-
-class JSONStringCache(dict[str, str]):
-    """
-    `texts[text]` is *text* as a JSON string, its quotes included.
-
-    Args:
-        clean: Asked once for what is to be shown of a text.
-    """
-
-    def __init__(self, clean: Callable[[str], str] = str) -> None:
-        super().__init__()
-        self._clean = clean
-
-    def __missing__(self, text: str) -> str:
-        shown = self._clean(text)
-        try:
-            found = orjson.dumps(shown).decode()
-        except TypeError:  # a lone surrogate, from a server that is careless with what it reads
-            found = orjson.dumps(shown.encode(errors="backslashreplace").decode()).decode()
-        if len(self) >= _MAX_STRINGS:
-            self.clear()
-        self[text] = found
-        return found
-
-
 ACCESS_LOGGER: Final = "atom_platform.access"
-#: A longer path is cut: it is a client's text.
+#: Characters of a path that are written; a client chooses its length.
 MAX_PATH: Final = 1024
-#: What is searched for secrets: of what comes later nothing is shown.
+#: Characters of a path that are searched for secrets; none of the later ones is written.
 _MAX_SEARCHED_PATH: Final = 16 * MAX_PATH
 
-#: When the request ended, by the clock of the day; its id, with those of its trace behind it as
-#: they are to stand in the line; method, path, endpoint; status; seconds; bytes; the client's
-#: address; further fields as they are to stand in the line; and the level.
+#: The parts of an access line: when the request ended, in seconds since the Unix epoch; its request
+#: id, followed by its trace ids as JSON; method; path; endpoint; status; duration in seconds; bytes
+#: of the body; address of the client; further fields as JSON; level.
 AccessParts = tuple[float, str, str, str, str, int, float, int, str, str, str]
 
-#: What stands between timestamp and request id.
+#: The text between timestamp and request id.
 _HEADS: Final = {
     level: f'","level":"{level}","logger":"{ACCESS_LOGGER}","event":"http_request","request_id":"'
     for level in ("DEBUG", "INFO", "WARNING")
 }
 _THOUSANDTHS: Final = tuple(f"{number:03d}" for number in range(1000))
+#: A full cache is emptied, so that a flood of different paths does not stay in memory.
+_MAX_STRINGS: Final = 1000
 
 
 def access_line(parts: AccessParts) -> bytes:
-    """Return the line that *parts* make, in the order of `AccessLog`'s long way. Never raises."""
+    """Return the line of *parts*, its fields in the order of `AccessLog`. Never raises."""
     created, ids, method, path, endpoint, status, seconds, size, address, more, level = parts
     try:
         micros = int(seconds * 1e6)
@@ -91,21 +65,46 @@ def access_line(parts: AccessParts) -> bytes:
                 "timestamp": rfc3339_now(),
                 "level": level,
                 "logger": ACCESS_LOGGER,
-                "event": "log_line_not_encodable",
+                "event": "log_line_discarded",
                 "error": type(error).__name__,
             }
         )
 
 
 def redacted_path(path: str) -> str:
-    """Return *path* as the client meant it, without secrets."""
+    """Return *path* decoded, without secrets, and cut to `MAX_PATH` characters."""
     text = path[:_MAX_SEARCHED_PATH]
-    if not text.isascii():  # WSGI hands bytes over as latin-1
+    if not text.isascii():  # WSGI passes bytes as latin-1
         text = text.encode("latin-1", "replace").decode("utf-8", "replace")
-    text = redact_text(text)  # before it is cut: half a secret may not look like one
+    text = redact_text(text)  # before the cut: half a secret may not look like a secret
     return text if len(text) <= MAX_PATH else f"{text[:MAX_PATH]}…"
 
 
-# Each thread that writes may use them: a lookup that another one's clearing overtakes is made anew.
+class JSONStringCache(dict[str, str]):
+    """
+    A cache: `strings[text]` is *text* as a JSON string, with its quotes.
+
+    Several threads may use one: a string that another thread's clearing removes is made again.
+
+    Args:
+        clean: Returns what of a text is written. It is called once for each text.
+    """
+
+    def __init__(self, clean: Callable[[str], str] = str) -> None:
+        super().__init__()
+        self._clean = clean
+
+    def __missing__(self, text: str) -> str:
+        shown = self._clean(text)
+        try:
+            found = orjson.dumps(shown).decode()
+        except TypeError:  # a lone surrogate: some servers do not check what they read
+            found = orjson.dumps(shown.encode(errors="backslashreplace").decode()).decode()
+        if len(self) >= _MAX_STRINGS:
+            self.clear()
+        self[text] = found
+        return found
+
+
 _paths: Final = JSONStringCache(redacted_path)
 _strings: Final = JSONStringCache()

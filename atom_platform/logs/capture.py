@@ -1,6 +1,4 @@
-"""
-What Python itself writes, as log lines: printed text, warnings and uncaught exceptions.
-"""
+"""Log lines for what a program prints, for warnings, and for exceptions that nobody caught."""
 
 from __future__ import annotations
 
@@ -25,21 +23,25 @@ __all__ = [
     "remove_exception_hooks",
 ]
 
-#: A line that never ends is cut into pieces of this many characters.
+#: A longer line is cut into pieces of this many characters.
 _MAX_LINE_CHARACTERS: Final = 64 * 1024
 _TRACEBACK: Final = "Traceback (most recent call last):"
 
 
 class LogStream(io.TextIOBase):
     """
-    A text stream whose lines become log lines; a printed traceback becomes one line (a chain of
-    them one each).
+    A text stream whose lines become log lines.
 
-    Each thread has its own unfinished line, so that two threads that print do not mix.
+    A printed traceback becomes one line; each traceback of a chain is one. Each thread has an
+    incomplete line of its own, so that the output of two threads is not mixed.
+
+    Args:
+        stream: The stream that this one replaces. It gives the file descriptor.
+        log: Called with a format and the line, such as `logging.getLogger("stdout").info`.
     """
 
     def __init__(self, stream: TextIO, log: Callable[..., None]) -> None:
-        self._stream = stream  # kept: a file object that is collected closes its descriptor
+        self._stream = stream  # a file object closes its descriptor when it is collected
         self._log = log
         self._local = threading.local()
         self.buffer = _ByteStream(self)
@@ -49,7 +51,7 @@ class LogStream(io.TextIOBase):
 
     @property
     def original(self) -> TextIO:
-        """The stream this one stands in for."""
+        """The stream that this one replaces."""
         return self._stream
 
     def fileno(self) -> int:
@@ -78,7 +80,7 @@ class LogStream(io.TextIOBase):
         return len(text)
 
     def flush_partial_line(self) -> None:
-        """Log what this thread printed without ending the line."""
+        """Log what this thread has printed without a newline."""
         local = self._local.__dict__
         rest, local["pending"] = local.get("pending", ""), ""
         if rest:
@@ -86,10 +88,14 @@ class LogStream(io.TextIOBase):
         self._end_traceback(local)
 
     def _handle_line(self, line: str, local: dict[str, Any]) -> None:
+        """
+        Log *line*, or keep it if it belongs to a traceback.
+
+        A traceback ends with its first line that is not indented, such as `KeyError: 'x'`.
+        """
         trace: list[str] | None = local.get("trace")
         if trace is not None:
             trace.append(line)
-            # Its last line is the first one that is not indented: "KeyError: 'x'".
             if line and not line.startswith(" "):
                 self._end_traceback(local)
         elif line.startswith(_TRACEBACK):
@@ -104,7 +110,7 @@ class LogStream(io.TextIOBase):
 
     def _emit(self, event: str, **extra: str) -> None:
         local = self._local.__dict__
-        if local.get("logging"):  # the log itself printed something
+        if local.get("logging"):  # a handler, or an error in logging, printed something
             return
         local["logging"] = True
         try:
@@ -114,7 +120,7 @@ class LogStream(io.TextIOBase):
 
 
 class _ByteStream(io.RawIOBase):
-    """`sys.stdout.buffer` of a captured stream."""
+    """The `buffer` of a `LogStream`: bytes written to it become log lines too."""
 
     def __init__(self, text: LogStream) -> None:
         self._text = text
@@ -132,9 +138,9 @@ class _ByteStream(io.RawIOBase):
 
 
 def capture_streams() -> None:
-    """Replace `sys.stdout` and `sys.stderr`; again, do nothing."""
+    """Replace `sys.stdout` and `sys.stderr` by log streams, unless they are log streams already."""
     atexit.unregister(release_streams)
-    atexit.register(release_streams)  # for what was printed without ending the line
+    atexit.register(release_streams)  # logs what was printed without a newline
     if not isinstance(sys.stdout, LogStream) and sys.stdout is not None:
         sys.stdout = LogStream(sys.stdout, logging.getLogger("stdout").info)
     if not isinstance(sys.stderr, LogStream) and sys.stderr is not None:
@@ -142,7 +148,7 @@ def capture_streams() -> None:
 
 
 def release_streams() -> None:
-    """Put the original streams back."""
+    """Restore the original streams."""
     if isinstance(sys.stdout, LogStream):
         sys.stdout.flush_partial_line()
         sys.stdout = sys.stdout.original
@@ -165,7 +171,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    if file is not None:  # somebody asked for it in a file
+    if file is not None:  # the caller wants it in a file
         file.write(warnings.formatwarning(message, category, filename, lineno, line))
         return
     _warnings.warning(str(message), category=category.__name__, file=filename, line=lineno)
@@ -173,7 +179,7 @@ def _show_warning(
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
-        _crashes.warning("interrupted")
+        _crashes.warning("process_interrupted")
     else:
         _crashes.critical("uncaught_exception", exc_info=error.with_traceback(trace))
     if LOG_OUTPUT.writer is not None:
@@ -203,10 +209,11 @@ def _unraisable(found: Any) -> None:
 
 def _is_end_of_thread_before_gevent(found: Any) -> bool:
     """
-    Tell whether a thread that is older than gevent's patches has ended.
+    Tell whether *found* reports the end of a thread that is older than gevent's patches.
 
-    threading then looks for it among greenlets. Ours that writes lines is one under gunicorn, which
-    speaks before it patches; and being a real thread is what keeps a slow reader off the loop.
+    `threading` then looks for the thread among greenlets and fails. The log writer is such a thread
+    under gunicorn, which logs before it patches. It stays a real thread, so that a slow reader of
+    the output does not block gevent's loop.
     """
     return (
         "gevent" in sys.modules
@@ -216,12 +223,12 @@ def _is_end_of_thread_before_gevent(found: Any) -> bool:
 
 
 def _name_of(thing: object) -> str:
-    """Never its repr: the object is half gone, and keeping it would bring it back."""
+    """Return the name of *thing* or its class; the repr of a half finalized object may fail."""
     return str(getattr(thing, "__qualname__", type(thing).__qualname__))
 
 
 def install_exception_hooks() -> None:
-    """Send warnings and uncaught exceptions to the log."""
+    """Log warnings and uncaught exceptions, in place of the current hooks."""
     remove_exception_hooks()
     _replace(warnings, "showwarning", _show_warning)
     _replace(sys, "excepthook", _uncaught)
@@ -230,7 +237,7 @@ def install_exception_hooks() -> None:
 
 
 def remove_exception_hooks() -> None:
-    """Put back what was there, unless somebody else has replaced ours since."""
+    """Restore the previous hooks, except where ours was replaced since."""
     while _replaced_hooks:
         owner, name, previous = _replaced_hooks.pop()
         if getattr(owner, name) in _OUR_HOOKS:

@@ -1,4 +1,4 @@
-"""One pipeline for everything that a process of the service has to say."""
+"""Configures the log of a process: structlog, standard logging, warnings, uncaught exceptions."""
 
 from __future__ import annotations
 
@@ -31,15 +31,20 @@ __all__ = [
 
 class _Configuration:
     """
-    What is configured, and what `reset_logging` restores. `root_level` is None until then.
+    What is configured, and what `reset_logging` restores.
+
+    Attributes:
+        root_level: The previous level of the root logger; None if nothing is configured.
+        removed_handlers: The handlers that were taken off the root logger.
+        configured_levels: The level of the root logger, and of others by name.
+        level_override: The same, as set by `override_levels`.
+        previous_levels: The previous levels of loggers that got one here.
     """
 
     root_level: int | None = None
     removed_handlers: list[logging.Handler] = []
-    #: What the service was started with, and what is laid over it.
     configured_levels: tuple[str, Mapping[str, str]] = ("INFO", {})
     level_override: tuple[str | None, Mapping[str, str]] = (None, {})
-    #: The levels that the loggers touched by us had before.
     previous_levels: dict[str, int] = {}
 
 
@@ -51,14 +56,14 @@ def configure_structlog(
     writer: Writer | None = None,
 ) -> None:
     """
-    Send structlog, standard library loggers, warnings and uncaught exceptions to standard output as
-    lines.
+    Write structlog, standard loggers, warnings and uncaught exceptions as lines to standard output.
 
-    Call it once at the start; again, it changes what differs. Other handlers on the root logger
-    stay, apart from plain ones to the terminal, whose lines would come twice.
+    Call it once at the start; a second call changes the configuration. The handlers of the root
+    logger stay, except for `StreamHandler`s to the standard streams, which would write every line a
+    second time.
 
     Args:
-        level: The least severe level that is written.
+        level: The lowest level that is written.
         levels: Levels of single loggers, by name.
         format: `json`, or `console` for a terminal.
         writer: Where lines go, instead of standard output.
@@ -91,10 +96,10 @@ def configure_structlog(
 
 def capture_output() -> None:
     """
-    Turn what this process prints into lines too: loggers `stdout` and `stderr`.
+    Log what this process prints, as the loggers `stdout` and `stderr`.
 
-    For the processes of the service; a script or a test keeps its standard output. What native code
-    and child processes write to the descriptors passes by.
+    It is for the processes of the service; a script or a test keeps its standard output. What
+    native code and child processes write to the descriptors is not captured.
     """
     capture_streams()
 
@@ -105,9 +110,9 @@ def set_line_counters(
     dropped: Callable[[str, int], None] | None = None,
 ) -> None:
     """
-    Call *message* with a level and a number of lines, *dropped* with a reason and a number.
+    Count lines: call *message* with a level and a number, *dropped* with a reason and a number.
 
-    From the thread that writes them, a moment after they were logged.
+    The calls come from the thread that writes the lines, shortly after they were logged.
     """
     if LOG_OUTPUT.writer is not None:
         LOG_OUTPUT.writer.on_lines = message
@@ -115,15 +120,13 @@ def set_line_counters(
 
 
 def override_levels(level: str | None, levels: Mapping[str, str]) -> None:
-    """Lay *level* and *levels* over those configured; None and nothing take them away again."""
+    """Replace the configured levels by *level* and *levels*, until called with None and `{}`."""
     _Configuration.level_override = (level, levels)
     _apply_levels()
 
 
 def reset_logging() -> None:
-    """
-    Undo `configure_structlog`, so that the next test, or an embedding program, finds what it left.
-    """
+    """Undo `configure_structlog` and `capture_output`."""
     release_streams()
     remove_exception_hooks()
     root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""Lines for a terminal: one glance says when, how bad, who and what."""
+"""Log lines for people who read them in a terminal."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ _DIM: Final = "\x1b[2m"
 _BOLD: Final = "\x1b[1m"
 _KEY: Final = "\x1b[36m"
 _OFF: Final = "\x1b[0m"
-#: Control characters of a value must not steer the terminal of whoever reads it.
+#: Control characters in a value must not control the terminal.
 _VISIBLE: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != 10}
 
 
 def render_for_terminal(line: dict[str, Any]) -> bytes:
-    """Return *line* coloured, its traceback below it; values and secrets are treated as in JSON."""
+    """
+    Return *line* coloured: time, level, event, fields, logger, and its traceback below.
+
+    Values are shortened and secrets removed as in the JSON form. Never raises.
+    """
     encoded = encode_line(line)
     try:
         fields: dict[str, Any] = orjson.loads(encoded)

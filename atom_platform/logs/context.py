@@ -39,7 +39,14 @@ NO_FIELDS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class LogScope:
-    """Fields bound at one place: its own and those around it."""
+    """
+    The fields of the lines logged inside of one scope.
+
+    Attributes:
+        fields: Those of this scope and of all scopes around it.
+        parent: The scope around it; None for the outermost.
+        owner: The `RequestContext` that was entered; it leaves no other scope than its own.
+    """
 
     __slots__ = ("fields", "owner", "parent")
 
@@ -52,14 +59,15 @@ class LogScope:
 @dataclass(slots=True)
 class RequestExtras:
     """
-    What some requests have and most have not.
+    What is known of some requests only, for their access lines.
 
     Attributes:
-        trace: The caller's place in a trace.
+        trace: The trace context that the client sent.
         fields: What `log_request` added.
-        db_queries: How often the database was asked, which took *db_seconds*.
-        exception: What no handler turned into a response.
-        aborted: Why the response was cut off; empty when it was not.
+        db_queries: The number of database queries.
+        db_seconds: The time they took.
+        exception: The exception that no error handler turned into a response.
+        aborted: Why the response was cut off; empty if it was not.
     """
 
     trace: TraceContext | None = None
@@ -72,16 +80,16 @@ class RequestExtras:
 
 class RequestScope(LogScope):
     """
-    What is noted about a request for its access line; also the outermost scope of its lines.
+    A request: the outermost scope of its lines, and what its access line needs to know.
 
     Attributes:
-        request_id: The client's or our own; empty when requests get no ids.
-        particulars: None as long as there is nothing to say there.
+        request_id: The client's or our own; empty if requests get no ids.
+        extras: None until something is noted there.
     """
 
     __slots__ = ("extras", "request_id")
 
-    #: Whoever entered it leaves it; nothing is around it.
+    # The middleware enters and leaves it.
     parent = None
     owner = None
 
@@ -90,8 +98,8 @@ class RequestScope(LogScope):
         self.extras: RequestExtras | None = None
 
     @property
-    def fields(self) -> Mapping[str, Any]:  # type: ignore[override]  # made when a line asks for it
-        """The ids, which every line of the request carries."""
+    def fields(self) -> Mapping[str, Any]:  # type: ignore[override]  # made when a line needs it
+        """The ids of the request."""
         if not self.request_id:
             return NO_FIELDS
         trace = None if self.extras is None else self.extras.trace
@@ -104,7 +112,7 @@ class RequestScope(LogScope):
         }
 
     def ensure_extras(self) -> RequestExtras:
-        """Return the particulars, to be added to."""
+        """Return `extras`, which the first call creates."""
         if self.extras is None:
             self.extras = RequestExtras()
         return self.extras
@@ -117,7 +125,7 @@ CURRENT_SCOPE: Final[ContextVar[LogScope | None]] = ContextVar("atom_log_scope",
 
 
 def current_request_scope() -> RequestScope | None:
-    """Return the request being answered right here, if any."""
+    """Return the request that this thread, greenlet or task is answering, if any."""
     scope = CURRENT_SCOPE.get()
     while scope is not None and not isinstance(scope, RequestScope):
         scope = scope.parent
@@ -125,18 +133,18 @@ def current_request_scope() -> RequestScope | None:
 
 
 def bound_fields() -> Mapping[str, Any]:
-    """Return the fields that lines logged right here carry."""
+    """Return the fields that a line logged here would carry."""
     scope = CURRENT_SCOPE.get()
     return NO_FIELDS if scope is None else scope.fields
 
 
 class RequestContext:
     """
-    Binds fields to every line logged inside it.
+    Binds fields to every line that is logged inside of it.
 
-    A context manager and a decorator of functions, coroutine functions and generator functions
-    (whose fields hold while they run, not between two values). It may be used again, and inside
-    itself.
+    It is a context manager, and a decorator of functions, coroutine functions and generator
+    functions. The fields of a generator are bound while it runs, not between two values. One object
+    may be used several times, also inside of itself.
     """
 
     __slots__ = ("_fields",)
@@ -162,7 +170,7 @@ class RequestContext:
                 CURRENT_SCOPE.set(scope.parent)
                 return
             scope = scope.parent
-        # Left already, or in another context: there is nothing of ours here.
+        # Not found: it was left already, or it is left in another context.
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         if inspect.iscoroutinefunction(function):
@@ -192,7 +200,9 @@ class RequestContext:
 
 def _step_through(generator: Any, fields: dict[str, Any]) -> Any:
     """
-    Run *generator* with *fields* bound while it runs: its consumer's lines are none of its own.
+    Delegate to *generator* like `yield from`, with *fields* bound only while it runs.
+
+    The lines that its consumer logs between two values do not get the fields.
     """
     resume: Callable[[], Any] = functools.partial(next, generator)
     while True:
@@ -215,22 +225,23 @@ def _step_through(generator: Any, fields: dict[str, Any]) -> Any:
 
 def propagate(function: Callable[P, R]) -> Callable[P, R]:
     """
-    Return *function* to be called in another thread with the context of this place and moment.
+    Return *function* bound to the current context, to be called in another thread.
 
-    For `executor.submit(propagate(work), …)`. It may be called any number of times, also at once.
+    For `executor.submit(propagate(work), …)`. It may be called any number of times, also
+    concurrently.
     """
     context = contextvars.copy_context()
 
     @functools.wraps(function)
     def carried(*args: P.args, **kwargs: P.kwargs) -> R:
-        # A copy a call: one context cannot be entered by two threads.
+        # One copy for each call: two threads cannot enter the same context.
         return context.copy().run(function, *args, **kwargs)
 
     return carried
 
 
 def log_request(**fields: Any) -> None:
-    """Add *fields* to the access line of the request being answered; outside of one, do nothing."""
+    """Add *fields* to the access line of the current request; without one, do nothing."""
     scope = current_request_scope()
     if scope is not None:
         extras = scope.ensure_extras()
@@ -241,7 +252,7 @@ def log_request(**fields: Any) -> None:
 
 
 def note_query(seconds: float) -> None:
-    """Add a database query to the access line of the request being answered."""
+    """Add a database query of *seconds* to the access line of the current request."""
     scope = current_request_scope()
     if scope is not None:
         extras = scope.ensure_extras()
@@ -250,10 +261,7 @@ def note_query(seconds: float) -> None:
 
 
 def note_exception(error: BaseException) -> None:
-    """
-    Name *error* as what the request being answered failed with, although it was turned into a
-    response.
-    """
+    """Name *error* in the current request's access line, although it became a response."""
     scope = current_request_scope()
     if scope is not None:
         scope.ensure_extras().exception = error
@@ -261,10 +269,10 @@ def note_exception(error: BaseException) -> None:
 
 def outgoing_headers() -> dict[str, str]:
     """
-    Return the headers that carry this request's ids to the service called next.
+    Return the headers that pass the ids of the current request on to another service.
 
-    `X-Request-ID`, and `traceparent` with `tracestate` when there is a trace; empty outside of a
-    request.
+    They are `X-Request-ID`, and with a trace `traceparent` and `tracestate`. Without a request
+    there are none, except for those of an active OpenTelemetry span.
     """
     headers: dict[str, str] = {}
     scope = current_request_scope()

@@ -1,4 +1,4 @@
-"""gunicorn's own words, the arbiter's and the workers', as lines like all others."""
+"""The logger class of gunicorn: the arbiter's and the workers' own lines, as lines of ours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from atom_platform.settings import Settings
 __all__ = ["REJECTED_REQUEST", "GunicornLogger", "RejectedRequest"]
 
 _REFUSED: Final = re.compile(r"Invalid request from ip=([^:]*(?:::?[0-9a-f.:]*)?): (.*)", re.DOTALL)
-#: What gunicorn answers to a request that its parser refuses; 400 to the rest (workers/base.py).
+#: The status of a request that gunicorn's parser rejects; of the others 400 (workers/base.py).
 _STATUS: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.LimitRequestLine, 414),
     (errors.LimitRequestHeaders, 431),
@@ -31,25 +31,25 @@ _STATUS: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.ForbiddenProxyRequest, 403),
     (ssl.SSLError, 403),
 )
-#: `--log-level debug` prints the configuration, and these settings hold the values of variables.
+#: `--log-level debug` prints the configuration; these settings hold values of the environment.
 _SECRET_SETTINGS: Final = re.compile(r"(?m)^(  (?:raw_env|env)): .*$")
 
 
 @dataclass(slots=True)
 class RejectedRequest:
     """
-    A request that gunicorn may be about to refuse.
+    A request that gunicorn's parser may reject.
 
     Attributes:
-        request_id: For the answer and the access line.
-        observed: Whether there is such a line.
+        request_id: The id for its response and its access line.
+        observed: Whether it was counted and has an access line.
     """
 
     request_id: str
     observed: bool = False
 
 
-#: The one that this thread is about to refuse, when its answer can carry an id.
+#: The request that this thread is rejecting, if its response can carry an id.
 REJECTED_REQUEST: Final[ContextVar[RejectedRequest | None]] = ContextVar(
     "rejected_request", default=None
 )
@@ -57,28 +57,28 @@ REJECTED_REQUEST: Final[ContextVar[RejectedRequest | None]] = ContextVar(
 
 class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     """
-    A `logger_class` that joins gunicorn to the pipeline of the platform.
+    A `logger_class` that makes gunicorn log as the platform does.
 
-    It configures that pipeline from the environment, in the arbiter before anything is said and
-    again on SIGHUP. gunicorn's access log is left out: the application's own line replaces it.
+    It configures the log from the environment: in the arbiter before its first line, and again on
+    SIGHUP. gunicorn's access log is off, because the application has an access line of its own.
 
     Attributes:
-        observe_request: Counts and logs a request that gunicorn refuses before the application sees
-            it (`Platform.observe_request`); None logs gunicorn's own warning instead.
-        on_disconnect: Told of the environment of a request that ended in an error.
+        observe_request: Counts and logs a request that gunicorn rejects before the application sees
+            it (`Platform.observe_request`). With None gunicorn's own warning is logged.
+        on_disconnect: Called with the WSGI environment of a request that ended in an error.
     """
 
     observe_request: Callable[..., None] | None = None
     on_disconnect: Callable[[dict[str, Any]], None] | None = None
 
     def setup(self, cfg: Any) -> None:
-        settings = Settings.from_environ(without=("DATABASE_URL",))  # it may be somebody else's
+        settings = Settings.from_environ(without=("DATABASE_URL",))  # may not be ours
         configure_structlog(
             level=settings.log_level, levels=settings.log_levels, format=settings.log_format
         )
         capture_output()
         super().setup(cfg)
-        # "info" is gunicorn's default, so it does not mean that somebody asked for it.
+        # "info" is gunicorn's default, so it is taken as not set.
         default = max(logging.INFO, logging.getLogger().level)
         own = self.LOG_LEVELS.get(cfg.loglevel.lower(), logging.INFO)
         self.loglevel = default if own == logging.INFO else own
@@ -89,11 +89,11 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     def _set_handler(self, log: Any, output: Any, fmt: Any, stream: Any = None) -> None:
         if log is self.access_log:
             return
-        # "-" needs no handler: what is logged propagates to the platform's own.
+        # "-" needs no handler: the lines propagate to the handler of the root logger.
         super()._set_handler(log, None if output == "-" else output, LineFormatter())
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
-        """Each request has had its line by now; but what comes here with an error was cut off."""
+        """Report a request that ended in an error; its access line is written already."""
         if sys.exception() is not None and self.on_disconnect is not None:
             self.on_disconnect(environ)
 
@@ -112,7 +112,7 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     def _observe_rejected(
         self, observe: Callable[..., None], remote_addr: str, reason: str
     ) -> None:
-        """Account for what the parser refused; gunicorn is handling its exception right now."""
+        """Count and log a rejected request; called while the parser's exception is handled."""
         error = sys.exception()
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 400)
         request, refused = getattr(error, "req", None), REJECTED_REQUEST.get()
@@ -131,11 +131,11 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
             if refused:
                 refused.observed = True
         except Exception:
-            super().exception("refused_request_not_observed")
+            super().exception("rejected_request_not_observed")
 
 
 class LineFormatter(logging.Formatter):
-    """Records as lines, for `--error-logfile`."""
+    """Formats records as lines of ours, for `--error-logfile`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return *record* as one line, without its newline."""

@@ -1,4 +1,4 @@
-"""One output that several processes write whole lines to."""
+"""A file descriptor to which several processes write whole lines."""
 
 from __future__ import annotations
 
@@ -12,59 +12,63 @@ from typing import Final
 
 __all__ = ["LockedOutput"]
 
-#: A pipe that is writable at all takes this much without blocking (pipe(7)).
-_UNBLOCKING_BYTES: Final = 4096
+#: A pipe that is writable at all takes this many bytes without blocking (pipe(7)).
+_NON_BLOCKING_BYTES: Final = 4096
 _NEWLINE: Final = 0x0A
 
 
 class LockedOutput:
     """
-    A file descriptor, a lock on it, and the knowledge whether its last line is whole.
+    A file descriptor with a lock between processes, which knows whether its last line is complete.
 
-    Make it before forking: what the last line lacks is remembered in memory that the processes
-    share.
+    Create it before forking: the flag for an incomplete line is in memory that the processes share.
 
     Args:
-        fd: Used as it is, so that a `dup2` onto it takes the lines along.
+        fd: The file descriptor. It is not duplicated: after a `dup2` onto it, lines go to the new
+            file.
     """
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        # 1 while the last line lacks its end, because its writer died or the disk was full. Whoever
-        # writes next ends it first, so that one line is lost and not two.
-        self._torn = mmap.mmap(-1, 1)
+        # 1 while the last line has no newline, because its writer was killed or the disk was full.
+        # The next writer ends that line first; otherwise its own line would be lost too.
+        self._incomplete = mmap.mmap(-1, 1)
 
     def write(self, lines: bytes, deadline: float | None = None) -> int:
         """
-        Write *lines* and return how much went out: all, unless the output failed.
+        Write *lines* and return how many bytes of them were written. Never raises OSError.
 
-        Without a *deadline* (on the monotonic clock) it waits for a reader for ever; with one it
-        does not block past it, and may leave a line in two, which the next write ends. Never raises
-        OSError.
+        Fewer bytes than given were written only if the output failed or the deadline passed. A line
+        that was cut in this way is ended by the next write.
+
+        Args:
+            deadline: On the monotonic clock. With None, a reader that has stopped is waited for
+                without end.
         """
         data, position, locked = lines, 0, False
-        was_torn = self._torn[0]
+        was_incomplete = self._incomplete[0]
         try:
-            # First without the lock: a reader that has stopped must not make others wait for us.
+            # Wait before taking the lock: otherwise a stopped reader of this process's output makes
+            # every other process wait too.
             self._wait_until_writable(deadline)
             locked = self._lock(deadline)
-            was_torn = self._torn[0]
-            if was_torn:
+            was_incomplete = self._incomplete[0]
+            if was_incomplete:
                 data = b"\n" + lines
             view = memoryview(data)
-            waits = deadline is not None  # we have just waited, but it must not block past that
+            waits = deadline is not None  # without one the wait above is enough for the first piece
             while position < len(data):
                 if waits:
                     self._wait_until_writable(deadline)
                 waits = True
-                end = len(data) if deadline is None else position + _UNBLOCKING_BYTES
-                self._torn[0] = 1  # for whoever comes after us, should we be killed in the call
+                end = len(data) if deadline is None else position + _NON_BLOCKING_BYTES
+                self._incomplete[0] = 1  # holds if this process is killed during the system call
                 with contextlib.suppress(BlockingIOError):  # the descriptor may be non-blocking
                     position += os.write(self.fd, view[position:end])
         except (OSError, ValueError):
-            pass  # the caller sees by the length what is missing
+            pass  # the caller compares the returned length
         finally:
-            self._torn[0] = data[position - 1] != _NEWLINE if position else was_torn
+            self._incomplete[0] = data[position - 1] != _NEWLINE if position else was_incomplete
             if locked:
                 with contextlib.suppress(OSError):
                     fcntl.lockf(self.fd, fcntl.LOCK_UN)
@@ -72,11 +76,14 @@ class LockedOutput:
 
     def _lock(self, deadline: float | None) -> bool:
         """
-        Lock the output against the other processes; False if it is of a kind that has no locks.
+        Lock the output against other processes; return False if this kind of file has no locks.
 
-        A POSIX record lock belongs to a process and to what the descriptor leads to. So it holds
-        between processes that inherited one descriptor, on a pipe too, and the kernel takes it from
-        a process that dies.
+        A POSIX record lock belongs to the process and to the file behind the descriptor. It works
+        between processes that inherited one descriptor, also on a pipe, and the kernel releases it
+        when a process dies.
+
+        Raises:
+            BlockingIOError: Another process still holds it at the *deadline*.
         """
         blocking = 0 if deadline is None else fcntl.LOCK_NB
         while True:
@@ -92,6 +99,12 @@ class LockedOutput:
                 return True
 
     def _wait_until_writable(self, deadline: float | None) -> None:
+        """
+        Wait for the output.
+
+        Raises:
+            TimeoutError: It is not writable at the *deadline*.
+        """
         poll = select.poll()
         poll.register(self.fd, select.POLLOUT)
         left_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000

@@ -1,6 +1,4 @@
-"""
-The logger that application code holds: structlog's interface on the standard library's levels.
-"""
+"""The logger of application code: structlog's interface with the levels of standard logging."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ __all__ = ["PROCESSORS", "BoundLogger", "get_logger", "make_stdlib_logger"]
 
 
 def _merge_structlog_context(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Take along what other code bound through structlog's own contextvars module."""
+    """Add the fields that other code bound with structlog's own `contextvars` module."""
     bound = get_contextvars()
     return {**bound, **event} if bound else event
 
@@ -37,7 +35,12 @@ def _merge_structlog_context(logger: WrappedLogger, method: str, event: EventDic
 def _write_or_make_record(
     logger: WrappedLogger, method: str, event: EventDict
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Write the line, if nobody else listens; else return the record that all listeners get."""
+    """
+    Write the line at once if `HANDLER` is the only handler; return a `LogRecord` otherwise.
+
+    The record then goes to all handlers. As the last processor it returns the arguments of the next
+    call as structlog wants them: none after the line is written.
+    """
     message = event.pop("event", "")
     exc_info = event.pop("exc_info", None)
     stack = event.pop("stack_info", None)
@@ -69,7 +72,7 @@ def _write_or_make_record(
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _METHODS: Final = {number: name for name, number in _LEVELS.items()}
 
-#: One list for all loggers, changed in place: `structlog.testing.capture_logs` relies on that.
+#: One list for all loggers, never replaced: `structlog.testing.capture_logs` changes it in place.
 PROCESSORS: Final[list[Any]] = [_merge_structlog_context, _write_or_make_record]
 
 
@@ -77,20 +80,20 @@ class BoundLogger(structlog.BoundLoggerBase):
     """
     A logger with fields bound to it: `log.info("agent_finished", agent_id=…)`.
 
-    Levels are those of the standard library's logger of the same name, so they can change while the
-    service runs. Logging never raises: an event whose placeholders and arguments differ is logged
-    as it is.
+    It has the level of the standard logger of the same name, which may change while the service
+    runs. Logging never raises. If the placeholders of an event do not match its arguments, the
+    event is logged as it is, with the field `arguments`.
     """
 
     _logger: logging.Logger
 
     @property
     def name(self) -> str:
-        """The logger's name, shown as `logger`."""
+        """The name of the logger, the field `logger` of its lines."""
         return self._logger.name
 
     def isEnabledFor(self, level: int) -> bool:
-        """Whether a line of *level* would be written."""
+        """Return whether a line of *level* would be written."""
         return self._logger.isEnabledFor(level)
 
     def debug(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
@@ -129,7 +132,7 @@ class BoundLogger(structlog.BoundLoggerBase):
             self._log("error", event, args, fields)
 
     def log(self, level: int, event: Any = None, /, *args: Any, **fields: Any) -> None:
-        """Log *event* at the standard level that *level* reaches."""
+        """Log *event* at the highest of the five levels that is not above *level*."""
         if self._logger.isEnabledFor(level):
             method = _METHODS[min(50, max(10, level // 10 * 10))]
             self._log(method, event, args, fields)
@@ -163,7 +166,7 @@ def get_logger(name: str | None = None, **fields: Any) -> BoundLogger:
     """
     Return the logger called *name*, with *fields* bound.
 
-    It may be made before the configuration, at the top of a module: levels and output are looked up
-    when it logs.
+    It may be created before the configuration, at the top of a module: it looks levels and output
+    up when it logs.
     """
     return BoundLogger(logging.getLogger(name), PROCESSORS, dict(fields))

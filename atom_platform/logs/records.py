@@ -37,7 +37,7 @@ __all__ = [
     "message_text",
 ]
 
-#: The keys that begin every line; a field of the same name gets an underscore behind it.
+#: The keys at the start of every line; a field of the same name gets a trailing underscore.
 RESERVED: Final = frozenset({"timestamp", "level", "logger", "event"})
 
 _SEVERE: Final = frozenset({"ERROR", "CRITICAL"})
@@ -47,7 +47,11 @@ def build_line(
     created: float, level: str, logger: str, event: str, *groups: Mapping[str, Any]
 ) -> dict[str, Any]:
     """
-    Return a line: the four keys, then the *groups* of fields in order; of two the later one counts.
+    Return a line: the four reserved keys, the *groups* of fields, and the ids of an active span.
+
+    Args:
+        created: Seconds since the Unix epoch.
+        groups: In their order in the line. A later group replaces fields of an earlier one.
     """
     line: dict[str, Any] = {
         "timestamp": rfc3339(created),
@@ -73,7 +77,10 @@ class LogOutput:
     Each process has one, `LOG_OUTPUT`, because it has one standard output. Nothing in it raises.
 
     Attributes:
-        on_error: Also told of each line at ERROR or above, unredacted; must not raise.
+        on_error: Called with each line at ERROR or above, before secrets are removed. It must not
+            raise.
+        render: Returns the bytes of a line.
+        writer: Writes the bytes; None before `configure_structlog`.
     """
 
     __slots__ = ("on_error", "render", "writer")
@@ -84,14 +91,14 @@ class LogOutput:
         self.render: Callable[[dict[str, Any]], bytes] = encode_line
 
     def emit(self, level: str, line: dict[str, Any]) -> None:
-        """Write *line*, whose level is *level*; before the configuration, do nothing."""
+        """Write *line*, which has the level *level*; without a writer, do nothing."""
         if self.on_error is not None and level in _SEVERE:
             self.on_error(line)
         if self.writer is not None:
             self.writer.write(self.render(line), level)
 
     def describe_loss(self, lines: int) -> bytes:
-        """Return the line that says that *lines* lines are missing before it."""
+        """Return the line that tells that *lines* lines before it were lost."""
         return self.render(
             build_line(
                 time.time(),
@@ -106,11 +113,11 @@ class LogOutput:
 LOG_OUTPUT: Final = LogOutput()
 
 
-#: The attribute under which a record of ours carries its fields.
+#: The attribute of a `LogRecord` that holds the fields of a line logged by `get_logger`.
 FIELDS: Final = "atom_fields"
 
 _LEVELS: Final = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
-#: What every record has, or gets from formatters; everything else on one came through `extra=`.
+#: Attributes of every `LogRecord`, or set by formatters. Any other one came through `extra=`.
 _STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
@@ -122,17 +129,18 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def level_name(number: int, name: str = "") -> str:
-    """Return the contract's name of a level: one of five, or that of a library's own level."""
+    """Return the name of a level in our lines: one of five, or that of a library's own level."""
     known = _LEVELS.get(number)
     return known if known is not None else (name or logging.getLevelName(number)).upper()
 
 
 def exception_text(exc_info: object) -> str | None:
     """
-    Return the traceback of *exc_info* as one string; None when there is none.
+    Return the traceback of *exc_info* as one string; None if there is none.
 
-    Takes what loggers take: an exception, a tuple of three, or something true for the one being
-    handled.
+    Args:
+        exc_info: As loggers take it: an exception, a tuple of three, or another true value for the
+            exception that is being handled.
     """
     if not exc_info:
         return None
@@ -146,12 +154,12 @@ def exception_text(exc_info: object) -> str | None:
         return None
     try:
         return "".join(traceback.format_exception(error)).rstrip("\n")
-    except Exception as broken:  # an exception whose own methods raise
+    except Exception as broken:  # methods of the exception raise
         return f"{type(error).__name__} (its traceback cannot be shown: {type(broken).__name__})"
 
 
 class LineHandler(logging.Handler):
-    """Writes records as lines. It needs no lock of its own, and never raises."""
+    """Writes records as lines. It takes no lock and never raises."""
 
     def createLock(self) -> None:
         self.lock = None
@@ -177,10 +185,10 @@ HANDLER: Final = LineHandler()
 
 def is_only_handler(logger: logging.Logger) -> bool:
     """
-    Whether a record of *logger* would reach `HANDLER` and nobody else.
+    Return whether a record of *logger* would reach `HANDLER` and no other handler or filter.
 
-    Then it need not be made, which is a third of the cost of a line. A test's capture, an error
-    tracker or a filter makes this False.
+    Then no record has to be made, which saves a third of the cost of a line. The log capture of a
+    test, an error tracker or a filter makes this False.
     """
     if logger.filters or logger.disabled:
         return False
@@ -194,7 +202,7 @@ def is_only_handler(logger: logging.Logger) -> bool:
 
 
 def line_from_record(record: logging.LogRecord, level: str) -> dict[str, Any]:
-    """Return *record* as a line; *level* is the contract's name of its level."""
+    """Return *record* as a line; *level* is the result of `level_name`."""
     attributes = record.__dict__
     fields: Mapping[str, Any] | None = attributes.get(FIELDS)
     if fields is None:
@@ -210,22 +218,22 @@ def line_from_record(record: logging.LogRecord, level: str) -> dict[str, Any]:
 
 
 def log_discarded_line(logger: str, error: Exception) -> None:
-    """Say that a line of *logger* could not be made."""
+    """Log that *error* prevented a line of *logger*."""
     fields = {"from_logger": str(logger), "error": type(error).__name__}
-    line = build_line(time.time(), "ERROR", "atom_platform.logs", "line_not_made", fields)
+    line = build_line(time.time(), "ERROR", "atom_platform.logs", "log_line_discarded", fields)
     LOG_OUTPUT.emit("ERROR", line)
 
 
 def message_text(message: object) -> str:
-    """Return *message* as text, whatever it is."""
+    """Return *message* as text. Never raises."""
     try:
         return str(message)
     except Exception:
-        return f"<{type(message).__name__} that is no text>"
+        return f"<{type(message).__name__} without a text>"
 
 
 def _event_and_arguments(record: logging.LogRecord) -> tuple[str, Mapping[str, Any]]:
-    """Return the message, and its arguments as a field if they do not fit into it."""
+    """Return the message; with its arguments as a field if they do not match its placeholders."""
     if not record.args:
         return message_text(record.msg), {}
     try:

@@ -110,7 +110,7 @@ def test_a_bad_file_is_said_once_and_changes_nothing(
         file.poll()
 
     assert levels()[0] == "DEBUG"
-    assert [line["event"] for line in log.lines()].count("log_levels_not_read") == 1
+    assert [line["event"] for line in log.lines()].count("log_levels_rejected") == 1
 
 
 def test_what_is_no_file_is_not_read(file: LevelsFile, log: Log, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_what_is_no_file_is_not_read(file: LevelsFile, log: Log, tmp_path: Path)
     for _ in range(3):
         file.poll()
     assert levels()[0] == "INFO"
-    assert [line["event"] for line in log.lines()] == ["log_levels_not_read"]
+    assert [line["event"] for line in log.lines()] == ["log_levels_rejected"]
 
     (tmp_path / "levels").unlink()
     (tmp_path / "levels").mkdir()
@@ -151,7 +151,7 @@ def test_somebody_elses_file_is_not_read(file: LevelsFile, log: Log, tmp_path: P
     file.poll()
 
     assert levels()[0] == "INFO"
-    assert [line["event"] for line in log.lines()] == ["log_levels_not_read"]
+    assert [line["event"] for line in log.lines()] == ["log_levels_rejected"]
 
 
 def test_an_unknown_level_is_refused(file: LevelsFile) -> None:

@@ -555,4 +555,4 @@ def test_parts_that_make_no_line_cost_that_line_alone(tmp_path: Path) -> None:
         writer.close()
 
     events = [json.loads(x)["event"] for x in (tmp_path / "log").read_bytes().splitlines()]
-    assert events == ["log_line_not_encodable", "http_request"]
+    assert events == ["log_line_discarded", "http_request"]
