@@ -96,7 +96,7 @@ _URL_KEY: Final = re.compile(r"""([hH][tT][tT][pP][sS]?://)[^\s:/?#@"'<>]{1,512}
 _PORT: Final = re.compile(r"[0-9]{1,5}(?:[/?#]|$)")
 _BASIC: Final = re.compile(r"\b([Bb]asic|BASIC)(\s+)(?=[a-z]*[A-Z0-9+/=])[A-Za-z0-9+/]{6,}={0,2}")
 
-# These match text in lower case: a pattern that ignores case takes five times as long, and stops all
+# These match text in lower case: a pattern that ignores case takes five times as long and stops all
 # threads during that time. The last group that matched is the secret.
 _BEARER: Final = re.compile(r"""\b(?:bearer|negotiate)\s+([^\s"'<>,;)\]}]{4,})""")
 _HEADER: Final = re.compile(

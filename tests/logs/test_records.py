@@ -1,4 +1,4 @@
-"""Records take the long way when somebody else wants them, and the short one when nobody does."""
+"""A record is made if another handler or filter wants it, and not made otherwise."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def alone() -> Iterator[None]:
         root.handlers = handlers
 
 
-def test_pytests_own_capture_goes_on(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+def test_pytests_caplog_works(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     get_logger("captured").warning("seen twice", a=1)
 
     assert caplog.messages == ["seen twice"]
@@ -43,7 +43,7 @@ def test_pytests_own_capture_goes_on(log: Log, caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize("where", ["", "family", "family.child"])
-def test_a_listener_anywhere_gets_the_record(log: Log, where: str) -> None:
+def test_another_handler_on_any_parent_gets_the_record(log: Log, where: str) -> None:
     listener = Listener()
     with alone():
         assert is_only_handler(logging.getLogger("family.child"))
@@ -58,7 +58,7 @@ def test_a_listener_anywhere_gets_the_record(log: Log, where: str) -> None:
     assert log.line()["a"] == 1
 
 
-def test_filters_are_asked(log: Log) -> None:
+def test_filters_are_applied(log: Log) -> None:
     class Nothing(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
             return "secret plan" not in record.getMessage()
@@ -73,7 +73,7 @@ def test_filters_are_asked(log: Log) -> None:
     assert log.lines() == []
 
 
-def test_a_logger_that_keeps_to_itself_is_not_written(log: Log) -> None:
+def test_a_logger_that_does_not_propagate_is_not_written(log: Log) -> None:
     logging.getLogger("to.itself").propagate = False
     with alone():
         get_logger("to.itself").info("nothing")
@@ -82,7 +82,7 @@ def test_a_logger_that_keeps_to_itself_is_not_written(log: Log) -> None:
     assert log.lines() == []
 
 
-def test_both_ways_make_the_same_line(log: Log) -> None:
+def test_both_paths_make_the_same_line(log: Log) -> None:
     listener = Listener()
     with alone():
         for _ in range(2):
