@@ -1,7 +1,9 @@
 """
-What the log knows about a request: its ids when it begins, one line when it ends.
+The access log: it chooses the id of a request and writes one line when the request has ended.
 
-The line is written for every request, so it takes a short way: no processors, no record.
+`AccessLog.begin` chooses the id, `AccessLog.write` writes the line. Most lines take a fast path
+around structlog and `logging`: their parts are queued, and the writer thread makes the text
+(`access_line.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from atom_platform.timestamps import rfc3339_now
 
 __all__ = ["ACCESS_LOGGER", "AccessLog"]
 
-#: Of what a client sends; more may wait in the queue only as a line that is measured.
+#: The fast path queues parts whose bytes are not counted, so it takes no longer texts of a client.
 _SHORT_PATH: Final = 256
 _SHORT_METHOD: Final = 32
 _SHORT_ADDRESS: Final = 64
@@ -32,10 +34,11 @@ _log: Final = logging.getLogger(ACCESS_LOGGER)
 
 class AccessLog:
     """
-    Gives each request its ids, and writes its access line.
+    Chooses the ids of each request, and writes its access line.
 
     Args:
-        sample: Share of the successful requests that get a line; the others get one always.
+        sample: The share of the successful requests that get a line, from 0 to 1. A request with a
+            status of 400 or more always gets one.
     """
 
     def __init__(self, *, sample: float = 1.0) -> None:
@@ -43,9 +46,12 @@ class AccessLog:
 
     def begin(self, exchange: RequestScope, environ: dict[str, Any]) -> None:
         """
-        Settle the request's ids: in *exchange*, in its lines, and in *environ* for latecomers.
+        Choose the ids of a request, and set them in *exchange* for its lines.
+
+        The id is the client's `X-Request-ID` if that is valid, and a new one otherwise. It is also
+        set in *environ*, as `atom.request_id`, for code that has only that.
         """
-        # Most requests have neither, and `in` is cheaper than `get`.
+        # Most requests have neither header, and `in` is cheaper than `get`.
         if "HTTP_X_REQUEST_ID" in environ and is_request_id(environ["HTTP_X_REQUEST_ID"]):
             request_id = environ["HTTP_X_REQUEST_ID"]
         else:
