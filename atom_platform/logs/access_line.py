@@ -1,5 +1,5 @@
 """
-The text of an access line, made of the parts that `AccessLog.write` queues.
+The text of an access line, made of what `AccessLog.write` queues.
 
 The writer thread makes the text, many lines in a row: after a request, with cold caches, the same
 work takes three times as long. Most strings repeat from request to request, so their JSON text is
@@ -9,10 +9,11 @@ kept; a line made of such pieces takes a third of the time of one that is encode
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
+from atom_platform.extension.request_record import RequestRecord
 from atom_platform.logs.encode import encode_line
 from atom_platform.logs.redact import redact_text
 from atom_platform.timestamps import rfc3339, rfc3339_now
@@ -20,7 +21,7 @@ from atom_platform.timestamps import rfc3339, rfc3339_now
 __all__ = [
     "ACCESS_LOGGER",
     "MAX_PATH",
-    "AccessParts",
+    "AccessEntry",
     "JSONStringCache",
     "access_line",
     "redacted_path",
@@ -32,11 +33,6 @@ MAX_PATH: Final = 1024
 #: Characters of a path that are searched for secrets; none of the later ones is written.
 _MAX_SEARCHED_PATH: Final = 16 * MAX_PATH
 
-#: The parts of an access line: when the request ended, in seconds since the Unix epoch; its request
-#: id, followed by its trace ids as JSON; method; path; endpoint; status; duration in seconds; bytes
-#: of the body; address of the client; further fields as JSON; level.
-AccessParts = tuple[float, str, str, str, str, int, float, int, str, str, str]
-
 #: The text between timestamp and request id.
 _HEADS: Final = {
     level: f'","level":"{level}","logger":"{ACCESS_LOGGER}","event":"http_request","request_id":"'
@@ -47,10 +43,33 @@ _THOUSANDTHS: Final = tuple(f"{number:03d}" for number in range(1000))
 _MAX_STRINGS: Final = 1000
 
 
-def access_line(parts: AccessParts) -> bytes:
-    """Return the line of *parts*, its fields in the order of `AccessLog`. Never raises."""
-    created, ids, method, path, endpoint, status, seconds, size, address, more, level = parts
+class AccessEntry(NamedTuple):
+    """
+    What an access line is made of.
+
+    Attributes:
+        created: When the request ended, in seconds since the Unix epoch.
+        record: The request, with its id.
+        more: Further fields as JSON, each after a comma.
+        level: `DEBUG`, `INFO` or `WARNING`.
+    """
+
+    created: float
+    record: RequestRecord
+    more: str
+    level: str
+
+
+def access_line(entry: AccessEntry) -> bytes:
+    """Return the line of *entry*, its fields in the order of `AccessLog`. Never raises."""
+    created, record, more, level = entry
     try:
+        method, path, endpoint, status, seconds, size, address, request_id, trace, _ = record
+        ids = (
+            request_id
+            if trace is None
+            else f'{request_id}","trace_id":"{trace.trace_id}","span_id":"{trace.span_id}'
+        )
         micros = int(seconds * 1e6)
         return (
             f'{{"timestamp":"{rfc3339(created)}{_HEADS[level]}{ids}",'

@@ -14,13 +14,14 @@ import sys
 import time
 from typing import Any, Final
 
+from atom_platform.extension.request_record import RequestRecord
 from atom_platform.ids import is_request_id, new_id
-from atom_platform.logs.access_line import ACCESS_LOGGER, redacted_path
+from atom_platform.logs.access_line import ACCESS_LOGGER, AccessEntry, redacted_path
 from atom_platform.logs.context import RequestScope
 from atom_platform.logs.encode import encode_line
 from atom_platform.logs.records import LOG_OUTPUT, RESERVED
-from atom_platform.logs.trace import active_span, parse_trace_context
 from atom_platform.timestamps import rfc3339_now
+from atom_platform.trace_context import active_span, parse_trace_context
 
 __all__ = ["ACCESS_LOGGER", "AccessLog"]
 
@@ -44,9 +45,9 @@ class AccessLog:
     def __init__(self, *, sample: float = 1.0) -> None:
         self._sample = sample
 
-    def begin(self, exchange: RequestScope, environ: dict[str, Any]) -> None:
+    def begin(self, scope: RequestScope, environ: dict[str, Any]) -> None:
         """
-        Choose the ids of a request, and set them in *exchange* for its lines.
+        Choose the ids of a request, and set them in *scope* for its lines.
 
         The id is the client's `X-Request-ID` if that is valid, and a new one otherwise. It is also
         set in *environ*, as `atom.request_id`, for code that has only that.
@@ -56,30 +57,27 @@ class AccessLog:
             request_id = environ["HTTP_X_REQUEST_ID"]
         else:
             request_id = new_id()
-        environ["atom.request_id"] = exchange.request_id = request_id
+        environ["atom.request_id"] = scope.request_id = request_id
         if "HTTP_TRACEPARENT" in environ:
-            exchange.ensure_extras().trace = parse_trace_context(
+            scope.ensure_extras().trace = parse_trace_context(
                 environ["HTTP_TRACEPARENT"], environ.get("HTTP_TRACESTATE", "")
             )
 
-    def write(
-        self,
-        exchange: RequestScope,
-        method: str,
-        path: str,
-        endpoint: str,
-        status: int,
-        duration_seconds: float,
-        response_bytes: int,
-        remote_addr: str,
-    ) -> None:
-        """Write the line of a finished request, unless its level or the sample leaves it out."""
+    def write(self, scope: RequestScope, record: RequestRecord) -> None:
+        """
+        Write the line of an answered request, unless its level or the sample leaves it out.
+
+        Args:
+            scope: What was noted while the request was answered.
+            record: The request, with its id.
+        """
+        path, status = record.path, record.status
         if status < 400:
             number, level = (10, "DEBUG") if path.startswith("/health/") else (20, "INFO")
         elif status < 500:
             number, level = 20, "INFO"
         elif status == 503 and path.startswith("/health/"):
-            number, level = 30, "WARNING"  # "not ready" is an answer, not a fault of this service
+            number, level = 30, "WARNING"  # "not ready" is an answer, not an error of this service
         else:
             number, level = 40, "ERROR"
         if not _log.isEnabledFor(number):
@@ -87,135 +85,68 @@ class AccessLog:
         sample = self._sample
         if sample < 1.0 and status < 400 and random.random() >= sample:  # noqa: S311 — no secret
             return
-        some = exchange.extras
+        extras = scope.extras
         if (
-            (some is None or not (some.fields or some.exception or some.aborted))
+            (extras is None or not (extras.fields or extras.exception or extras.aborted))
             and number < 40
             and (sample >= 1.0 or status >= 400)
             and len(path) <= _SHORT_PATH
-            and len(method) <= _SHORT_METHOD
-            and len(remote_addr) <= _SHORT_ADDRESS
+            and len(record.method) <= _SHORT_METHOD
+            and len(record.remote_addr) <= _SHORT_ADDRESS
             and LOG_OUTPUT.render is encode_line
             and LOG_OUTPUT.writer is not None
             and "opentelemetry.trace" not in sys.modules
         ):
-            ids, more = exchange.request_id, ""
-            if some is not None:
-                if some.trace is not None:
-                    ids = (
-                        f'{ids}","trace_id":"{some.trace.trace_id}","span_id":"{some.trace.span_id}'
-                    )
-                if some.db_queries:
-                    more = (
-                        f',"db_queries":{some.db_queries}'
-                        f',"db_ms":{int(some.db_seconds * 1e6) / 1000}'
-                    )
-            LOG_OUTPUT.writer.write_access(
-                (
-                    time.time(),
-                    ids,
-                    method,
-                    path,
-                    endpoint,
-                    status,
-                    duration_seconds,
-                    response_bytes,
-                    remote_addr,
-                    more,
-                    level,
-                )
-            )
+            more = ""
+            if extras is not None and extras.db_queries:
+                db_ms = int(extras.db_seconds * 1e6) / 1000
+                more = f',"db_queries":{extras.db_queries},"db_ms":{db_ms}'
+            LOG_OUTPUT.writer.write_access(AccessEntry(time.time(), record, more, level))
             return
-        LOG_OUTPUT.emit(
-            level,
-            self._line(
-                exchange,
-                level,
-                method,
-                path,
-                endpoint,
-                status,
-                duration_seconds,
-                response_bytes,
-                remote_addr,
-            ),
-        )
+        LOG_OUTPUT.emit(level, self._line(scope, level, record))
 
-    def _line(
-        self,
-        exchange: RequestScope,
-        level: str,
-        method: str,
-        path: str,
-        endpoint: str,
-        status: int,
-        duration_seconds: float,
-        response_bytes: int,
-        remote_addr: str,
-    ) -> dict[str, Any]:
-        """Return the line with all that may be in one; in the order of the short way."""
+    def _line(self, scope: RequestScope, level: str, record: RequestRecord) -> dict[str, Any]:
+        """Return the line with all fields that it may have, ordered as in `access_line`."""
         line: dict[str, Any] = {
             "timestamp": rfc3339_now(),
             "level": level,
             "logger": ACCESS_LOGGER,
             "event": "http_request",
-            **exchange.fields,
-            "method": method,
-            "path": redacted_path(path),
-            "endpoint": endpoint,
-            "status": status,
-            "duration_ms": int(duration_seconds * 1e6) / 1000,
-            "bytes": response_bytes,
-            "remote_addr": remote_addr,
+            **scope.fields,
+            "method": record.method,
+            "path": redacted_path(record.path),
+            "endpoint": record.endpoint,
+            "status": record.status,
+            "duration_ms": int(record.seconds * 1e6) / 1000,
+            "bytes": record.body_bytes,
+            "remote_addr": record.remote_addr,
         }
-        some = exchange.ensure_extras()
-        if some.db_queries:
-            line["db_queries"] = some.db_queries
-            line["db_ms"] = int(some.db_seconds * 1e6) / 1000
-        if some.exception is not None:
-            line["exception_type"] = type(some.exception).__name__
-        if some.aborted:
-            line["aborted"] = some.aborted
-        if self._sample < 1.0 and status < 400:
+        extras = scope.ensure_extras()
+        if extras.db_queries:
+            line["db_queries"] = extras.db_queries
+            line["db_ms"] = int(extras.db_seconds * 1e6) / 1000
+        if extras.exception is not None:
+            line["exception_type"] = type(extras.exception).__name__
+        if extras.aborted:
+            line["aborted"] = extras.aborted
+        if self._sample < 1.0 and record.status < 400:
             line["sample"] = self._sample
         if "opentelemetry.trace" in sys.modules and (span := active_span()):
             line.update(trace_id=span.trace_id, span_id=span.span_id)
-        if some.fields is not None:
-            for key, value in some.fields.items():
+        if extras.fields is not None:
+            for key, value in extras.fields.items():
                 line.setdefault(f"{key}_" if key in RESERVED else key, value)
         return line
 
-    def observe(
-        self,
-        method: str,
-        path: str,
-        endpoint: str,
-        status: int,
-        duration_seconds: float,
-        response_bytes: int,
-        remote_addr: str,
-        request_id: str | None,
-        traceparent: str | None,
-        reason: str = "",
-    ) -> str | None:
-        """Write the line of a request answered outside of the application; return its trace id."""
-        exchange = RequestScope()
-        # It stands in the line as it is: nothing but an id may pass.
-        sound = request_id is not None and is_request_id(request_id)
-        exchange.request_id = request_id if request_id is not None and sound else new_id()
-        trace = parse_trace_context(traceparent) if traceparent else None
-        if trace is not None:
-            exchange.ensure_extras().trace = trace
-        if reason:
-            exchange.ensure_extras().fields = {"reason": reason}
-        self.write(
-            exchange,
-            method,
-            path,
-            endpoint,
-            status,
-            duration_seconds,
-            response_bytes,
-            remote_addr,
-        )
-        return trace.trace_id if trace else None
+    def observe(self, record: RequestRecord) -> None:
+        """Write the line of a request that was answered outside of the application."""
+        # The line holds the id as it is, so only a valid one may pass.
+        if record.request_id is None or not is_request_id(record.request_id):
+            record = record._replace(request_id=new_id())
+        scope = RequestScope()
+        scope.request_id = record.request_id or ""
+        if record.trace is not None:
+            scope.ensure_extras().trace = record.trace
+        if record.reason:
+            scope.ensure_extras().fields = {"reason": record.reason}
+        self.write(scope, record)

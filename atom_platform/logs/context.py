@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from atom_platform.logs.trace import TraceContext, active_span
+from atom_platform.trace_context import TraceContext, active_span
 
 __all__ = [
     "CURRENT_SCOPE",

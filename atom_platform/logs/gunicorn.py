@@ -14,6 +14,7 @@ from typing import Any, Final
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
 
+from atom_platform.extension.request_record import UNMATCHED, RequestRecord
 from atom_platform.logs.config import capture_output, configure_structlog
 from atom_platform.logs.records import LOG_OUTPUT, level_name, line_from_record
 from atom_platform.settings import Settings
@@ -68,7 +69,7 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         on_disconnect: Called with the WSGI environment of a request that ended in an error.
     """
 
-    observe_request: Callable[..., None] | None = None
+    observe_request: Callable[[RequestRecord], None] | None = None
     on_disconnect: Callable[[dict[str, Any]], None] | None = None
 
     def setup(self, cfg: Any) -> None:
@@ -110,26 +111,28 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         super().warning(msg, *args, **kwargs)
 
     def _observe_rejected(
-        self, observe: Callable[..., None], remote_addr: str, reason: str
+        self, observe: Callable[[RequestRecord], None], remote_addr: str, reason: str
     ) -> None:
         """Count and log a rejected request; called while the parser's exception is handled."""
         error = sys.exception()
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 400)
-        request, refused = getattr(error, "req", None), REJECTED_REQUEST.get()
+        request, rejected = getattr(error, "req", None), REJECTED_REQUEST.get()
         try:
             observe(
-                getattr(request, "method", None) or "OTHER",
-                getattr(request, "path", None) or "",
-                "unmatched",
-                status,
-                0.0,
-                0,
-                remote_addr,
-                refused.request_id if refused else None,
-                reason=reason,
+                RequestRecord(
+                    method=getattr(request, "method", None) or "OTHER",
+                    path=getattr(request, "path", None) or "",
+                    endpoint=UNMATCHED,
+                    status=status,
+                    seconds=0.0,
+                    body_bytes=0,
+                    remote_addr=remote_addr,
+                    request_id=rejected.request_id if rejected else None,
+                    reason=reason,
+                )
             )
-            if refused:
-                refused.observed = True
+            if rejected:
+                rejected.observed = True
         except Exception:
             super().exception("rejected_request_not_observed")
 

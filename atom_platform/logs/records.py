@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from atom_platform.logs.context import bound_fields
 from atom_platform.logs.encode import encode_line
-from atom_platform.logs.trace import active_span
 from atom_platform.logs.writer import Writer
 from atom_platform.timestamps import rfc3339
+from atom_platform.trace_context import active_span
 
 __all__ = [
     "FIELDS",

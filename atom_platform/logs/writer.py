@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, cast
 
 from atom_platform.forking import at_fork
-from atom_platform.logs.access_line import AccessParts, access_line
+from atom_platform.logs.access_line import AccessEntry, access_line
 from atom_platform.logs.encode import escape_line_separators
 from atom_platform.logs.locked_output import LockedOutput
 
@@ -31,9 +31,9 @@ BATCH_BYTES: Final = 256 * 1024
 #: With this many lines in the queue they are written before the batching pause has ended.
 FULL_BATCH_LINES: Final = 2000
 
-#: What the queue holds: a line; a line with its level, if that is not INFO; or the parts of an
-#: access line. Text and numbers only, so the garbage collector does not have to visit them.
-Entry = bytes | tuple[bytes, str] | AccessParts
+#: What the queue holds: a line; a line with its level, if that is not INFO; or the content of an
+#: access line.
+Entry = bytes | tuple[bytes, str] | AccessEntry
 
 
 class Writer:
@@ -109,13 +109,13 @@ class Writer:
         if level == "CRITICAL" or len(queue) == FULL_BATCH_LINES:
             self._flush_requested.set()
 
-    def write_access(self, parts: AccessParts) -> None:
-        """Queue the *parts* of an access line; the writing thread makes the line."""
+    def write_access(self, entry: AccessEntry) -> None:
+        """Queue the content of an access line; the writing thread makes the line."""
         queue = self._queue
         if (waiting := len(queue)) >= self._max_lines or self._closed:
-            self._write_unusual(access_line(parts), parts[-1])
+            self._write_unusual(access_line(entry), entry.level)
             return
-        queue.append(parts)
+        queue.append(entry)
         if self._asleep:
             self._wake_thread()
         if waiting == FULL_BATCH_LINES:
@@ -299,12 +299,12 @@ def _length(entry: Entry) -> int:
     """Return the bytes of the line of *entry*; 0 for an access line, which is short."""
     if isinstance(entry, bytes):
         return len(entry)
-    return len(entry[0]) if len(entry) == 2 else 0
+    return 0 if isinstance(entry, AccessEntry) else len(entry[0])
 
 
 def _join(entries: Sequence[Entry]) -> tuple[bytes, Mapping[str, int]]:
     """Return the lines of *entries* joined, and the number of lines of each level."""
-    levels = Counter([entry[-1] if type(entry) is tuple else "INFO" for entry in entries])
+    levels = Counter(["INFO" if type(entry) is bytes else entry[-1] for entry in entries])
     lines = [entry if type(entry) is bytes else _line(entry) for entry in entries]
     return b"".join(lines), cast(Mapping[str, int], levels)
 
@@ -312,7 +312,7 @@ def _join(entries: Sequence[Entry]) -> tuple[bytes, Mapping[str, int]]:
 def _line(entry: Entry) -> bytes:
     if isinstance(entry, bytes):
         return entry
-    return entry[0] if len(entry) == 2 else access_line(entry)
+    return access_line(entry) if isinstance(entry, AccessEntry) else entry[0]
 
 
 def _notify(listener: Callable[..., None] | None, *what: object) -> None:

@@ -18,8 +18,10 @@ from atom_platform.logs.context import RequestScope, bound_fields, note_query, o
 from atom_platform.logs.records import LOG_OUTPUT
 from atom_platform.logs.writer import Writer
 from atom_platform.metrics.http import ObservedWSGI
+from atom_platform.trace_context import parse_trace_context
 from tests.logs.conftest import Log
 from tests.metrics.counts import Counts
+from tests.metrics.records import record_of
 
 logger = get_logger("app")
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -251,7 +253,7 @@ def test_the_string_cache_is_bounded(log: Log) -> None:
     access_log = AccessLog()
 
     for number in range(3000):
-        access_log.observe("GET", f"/{number}", "unmatched", 404, 0.0, 0, "::1", None, None)
+        access_log.observe(record_of("GET", "unmatched", 404, path=f"/{number}"))
 
     assert access(log)[-1]["path"] == "/2999"
     assert len(_paths) <= 1000
@@ -273,7 +275,7 @@ def test_long_parts_of_a_client_count_against_the_queues_bytes(
             ("GET", "/" + "\n" * 1000, "::1"),
             ("GET", "/a", "x" * 5000),
         ):
-            AccessLog().write(RequestScope(), method, path, "/a", 200, 0.1, 1, address)
+            AccessLog().observe(record_of(method, "/a", path=path, remote_addr=address))
         monkeypatch.undo()
         writer.close()
 
@@ -339,7 +341,14 @@ def test_a_request_answered_by_the_server_has_the_same_line(app: Flask, log: Log
     log.configure(level="DEBUG")
     app.test_client().get("/health/live", headers={"X-Request-ID": "r", "traceparent": TRACEPARENT})
     observed.observe(
-        "GET", "/health/live", "/health/<check>", 200, 0.001, 0, "127.0.0.1", "r", TRACEPARENT
+        record_of(
+            "GET",
+            "/health/<check>",
+            path="/health/live",
+            remote_addr="127.0.0.1",
+            request_id="r",
+            trace=parse_trace_context(TRACEPARENT),
+        )
     )
 
     one, other = access(log)
@@ -352,7 +361,7 @@ def test_the_line_of_a_rejected_request_has_the_reason(app: Flask, log: Log) -> 
     observed = app.wsgi_app
     assert isinstance(observed, ObservedWSGI)
 
-    observed.observe("OTHER", "", "unmatched", 431, 0.0, 0, "::1", reason="token=hunter2")
+    observed.observe(record_of("OTHER", "unmatched", 431, path="", reason="token=hunter2"))
 
     (line,) = access(log)
     assert (line["status"], line["reason"]) == (431, "token=[redacted]")
@@ -366,27 +375,28 @@ def test_the_fast_and_the_general_path_write_the_same_line(
 ) -> None:
     """Most lines are joined from kept strings; an unusual one is a dictionary that is encoded."""
     log.configure(level=level)
-    request = (
+    request = record_of(
         'G"\udcffT',
-        '/health/\u00fc\\"\n',
         "/things/<thing>",
         200,
         1.0345,
-        7,
-        '::1"',
-        "req-1",
-        TRACEPARENT if traced else None,
+        path='/health/\u00fc\\"\n',
+        body_bytes=7,
+        remote_addr='::1"',
+        request_id="req-1",
+        trace=parse_trace_context(TRACEPARENT) if traced else None,
     )
+    created = record_of("GET", "/a", 201, 0.5, body_bytes=1, request_id="req-1")
     usual, asked, told = AccessLog(), AccessLog(), AccessLog()
-    usual.observe(*request)
+    usual.observe(request)
     exchange = RequestScope()
     exchange.request_id = "req-1"
     extras = exchange.ensure_extras()
     extras.db_queries, extras.db_seconds = 2, 0.0125
-    asked.write(exchange, "GET", "/a", "/a", 201, 0.5, 1, "::1")
-    told.observe(*request, reason="none")
+    asked.write(exchange, created)
+    told.observe(request._replace(reason="none"))
     extras.fields = {"reason": "none"}
-    told.write(exchange, "GET", "/a", "/a", 201, 0.5, 1, "::1")
+    told.write(exchange, created)
 
     lines = [{key: each[key] for key in each if key != "timestamp"} for each in log.lines()]
     short, long = lines[: len(lines) // 2], lines[len(lines) // 2 :]
@@ -398,7 +408,7 @@ def test_the_fast_and_the_general_path_write_the_same_line(
 
 def test_an_invalid_id_from_the_server_is_replaced(log: Log) -> None:
     """The server passes on what it read, and the fast path does not escape it."""
-    AccessLog().observe("GET", "/a", "/a", 404, 0.1, 0, "::1", 'a","level":"x', None)
+    AccessLog().observe(record_of("GET", "/a", 404, request_id='a","level":"x'))
 
     assert len(access(log)[0]["request_id"]) == 32
     assert access(log)[0]["level"] == "INFO"
