@@ -16,10 +16,9 @@ import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, cast
+from typing import Final, NamedTuple, Protocol
 
 from atom_platform.forking import at_fork
-from atom_platform.logs.access_line import AccessEntry, access_line
 from atom_platform.logs.encode import escape_line_separators
 from atom_platform.logs.locked_output import LockedOutput
 
@@ -31,9 +30,28 @@ BATCH_BYTES: Final = 256 * 1024
 #: With this many lines in the queue they are written before the batching pause has ended.
 FULL_BATCH_LINES: Final = 2000
 
-#: What the queue holds: a line; a line with its level, if that is not INFO; or the content of an
-#: access line.
-Entry = bytes | tuple[bytes, str] | AccessEntry
+
+class DeferredLine(Protocol):
+    """A short line whose text is made by the writing thread."""
+
+    @property
+    def level(self) -> str: ...
+    def line(self) -> bytes:
+        """Return the line. Must not raise."""
+
+
+class _LevelledLine(NamedTuple):
+    """A line whose level is not INFO."""
+
+    text: bytes
+    level: str
+
+    def line(self) -> bytes:
+        return self.text
+
+
+#: What the queue holds; `bytes` is a line at INFO.
+Entry = bytes | _LevelledLine | DeferredLine
 
 
 class Writer:
@@ -103,17 +121,17 @@ class Writer:
             return
         # No lock is needed. The thread sets `_asleep`, then looks at the queue; we append to the
         # queue, then look at `_asleep`. So one of the two sees the other.
-        queue.append(line if level == "INFO" else (line, level))
+        queue.append(line if level == "INFO" else _LevelledLine(line, level))
         if self._asleep:
             self._wake_thread()
         if level == "CRITICAL" or len(queue) == FULL_BATCH_LINES:
             self._flush_requested.set()
 
-    def write_access(self, entry: AccessEntry) -> None:
-        """Queue the content of an access line; the writing thread makes the line."""
+    def write_deferred(self, entry: DeferredLine) -> None:
+        """Queue a line that the writing thread makes. Never blocks and never raises."""
         queue = self._queue
         if (waiting := len(queue)) >= self._max_lines or self._closed:
-            self._write_unusual(access_line(entry), entry.level)
+            self._write_unusual(entry.line(), entry.level)
             return
         queue.append(entry)
         if self._asleep:
@@ -136,7 +154,7 @@ class Writer:
             full = size > self._max_bytes or len(self._queue) >= self._max_lines
             if not full:
                 self._long_bytes = size
-                self._queue.append(line if level == "INFO" else (line, level))
+                self._queue.append(line if level == "INFO" else _LevelledLine(line, level))
         self._wake_thread()
         if full:
             self._count_dropped("queue_full", 1)
@@ -296,23 +314,17 @@ def _take_batch(queue: deque[Entry], short_bytes: int, long_bytes: int) -> tuple
 
 
 def _length(entry: Entry) -> int:
-    """Return the bytes of the line of *entry*; 0 for an access line, which is short."""
+    """Return the bytes of the line of *entry*; 0 for a deferred line, which is short."""
     if isinstance(entry, bytes):
         return len(entry)
-    return 0 if isinstance(entry, AccessEntry) else len(entry[0])
+    return len(entry.text) if isinstance(entry, _LevelledLine) else 0
 
 
 def _join(entries: Sequence[Entry]) -> tuple[bytes, Mapping[str, int]]:
     """Return the lines of *entries* joined, and the number of lines of each level."""
-    levels = Counter(["INFO" if type(entry) is bytes else entry[-1] for entry in entries])
-    lines = [entry if type(entry) is bytes else _line(entry) for entry in entries]
-    return b"".join(lines), cast(Mapping[str, int], levels)
-
-
-def _line(entry: Entry) -> bytes:
-    if isinstance(entry, bytes):
-        return entry
-    return access_line(entry) if isinstance(entry, AccessEntry) else entry[0]
+    levels = Counter(["INFO" if isinstance(entry, bytes) else entry.level for entry in entries])
+    lines = [entry if isinstance(entry, bytes) else entry.line() for entry in entries]
+    return b"".join(lines), levels
 
 
 def _notify(listener: Callable[..., None] | None, *what: object) -> None:

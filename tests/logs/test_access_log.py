@@ -12,8 +12,7 @@ import pytest
 from flask import Flask, Response, request
 
 from atom_platform.logs import RequestContext, get_logger, log_request, propagate
-from atom_platform.logs.access_line import _paths
-from atom_platform.logs.access_log import AccessLog
+from atom_platform.logs.access_log import AccessLog, _paths
 from atom_platform.logs.context import RequestScope, bound_fields, note_query, outgoing_headers
 from atom_platform.logs.records import LOG_OUTPUT
 from atom_platform.logs.writer import Writer

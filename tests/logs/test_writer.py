@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from atom_platform.logs.access_line import AccessEntry
+from atom_platform.logs.access_log import AccessEntry
 from atom_platform.logs.writer import Writer
 from tests.metrics.records import record_of
 from tests.polling import wait_until
@@ -511,10 +511,10 @@ def test_an_access_line_is_made_by_the_thread_that_writes(tmp_path: Path) -> Non
     levels: list[tuple[str, int]] = []
     with (tmp_path / "log").open("wb") as file:
         writer = Writer(file.fileno(), on_lines=lambda *told: levels.append(told))
-        writer.write_access(entry())
+        writer.write_deferred(entry())
         wait_until(lambda: (tmp_path / "log").stat().st_size > 0)
         writer.write(b"before\n")
-        writer.write_access(entry(level="WARNING"))
+        writer.write_deferred(entry(level="WARNING"))
         writer.write(b"after\n")
         writer.close()
 
@@ -532,7 +532,7 @@ def test_access_lines_in_a_full_queue_are_dropped_and_counted(tmp_path: Path) ->
             file.fileno(), max_lines=2, batch_seconds=60, on_drop=lambda *told: drops.append(told)
         )
         for _ in range(5):
-            writer.write_access(entry())
+            writer.write_deferred(entry())
         writer.close()
 
     assert drops == [("queue_full", 1)] * 3
@@ -543,7 +543,7 @@ def test_an_access_line_after_close_is_written_at_once(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file:
         writer = Writer(file.fileno())
         writer.close()
-        writer.write_access(entry())
+        writer.write_deferred(entry())
 
     assert json.loads((tmp_path / "log").read_bytes())["path"] == "/a"
 
@@ -551,8 +551,8 @@ def test_an_access_line_after_close_is_written_at_once(tmp_path: Path) -> None:
 def test_an_invalid_entry_costs_its_own_line_only(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file:
         writer = Writer(file.fileno())
-        writer.write_access(entry(seconds=math.nan))
-        writer.write_access(entry())
+        writer.write_deferred(entry(seconds=math.nan))
+        writer.write_deferred(entry())
         writer.close()
 
     events = [json.loads(x)["event"] for x in (tmp_path / "log").read_bytes().splitlines()]
