@@ -40,7 +40,7 @@ from atom_platform.logs import (
     log_request,
     propagate,
 )
-from atom_platform.logs.http import AccessLog
+from atom_platform.logs.access_log import AccessLog
 from atom_platform.metrics import instruments
 from atom_platform.metrics.instruments import track_agent, track_query, track_skill
 from atom_platform.metrics.jobs import counting_with_service

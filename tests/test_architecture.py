@@ -58,7 +58,6 @@ LEVELS = (
     ("metrics/bodies.py", 40),
     ("metrics/hang_ups.py", 30),
     ("metrics/endpoints.py", 40),
-    ("logs/http.py", 40),
     ("agents/service.py", 35),
     ("agents/store.py", 33),
     ("agents/runner.py", 33),

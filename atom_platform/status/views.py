@@ -19,7 +19,7 @@ from flask import Blueprint, Response, abort, request
 from atom_platform.access import Access, Verdict
 from atom_platform.health.answers import HealthAnswers
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.logs.output import OUTPUT
+from atom_platform.logs.records import LOG_OUTPUT
 from atom_platform.status.assets import Assets
 from atom_platform.status.journal import JOURNAL
 from atom_platform.status.workers import living_workers, service_started_at
@@ -66,7 +66,7 @@ def create_blueprint(
     assets = Assets()
     blueprint = Blueprint("status", __name__)
     JOURNAL.open()
-    OUTPUT.on_error = JOURNAL.note_error
+    LOG_OUTPUT.on_error = JOURNAL.note_error
 
     def may_read() -> bool:
         return access.verdict(request.environ) is Verdict.OPEN

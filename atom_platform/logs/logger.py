@@ -1,6 +1,4 @@
-"""
-The logger that application code holds: structlog's interface on the standard library's levels.
-"""
+"""The logger of application code: structlog's interface with the levels of standard logging."""
 
 from __future__ import annotations
 
@@ -15,28 +13,34 @@ from structlog.contextvars import get_contextvars
 from structlog.typing import EventDict, WrappedLogger
 
 from atom_platform.logs.context import bound_fields
-from atom_platform.logs.output import OUTPUT, build_line
 from atom_platform.logs.records import (
     FIELDS,
-    confess,
+    LOG_OUTPUT,
+    build_line,
     exception_text,
-    is_heard_by_us_alone,
-    text_of,
+    is_only_handler,
+    log_discarded_line,
+    message_text,
 )
 
 __all__ = ["PROCESSORS", "BoundLogger", "get_logger", "make_stdlib_logger"]
 
 
 def _merge_structlog_context(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Take along what other code bound through structlog's own contextvars module."""
+    """Add the fields that other code bound with structlog's own `contextvars` module."""
     bound = get_contextvars()
     return {**bound, **event} if bound else event
 
 
-def _hand_over(
+def _write_or_make_record(
     logger: WrappedLogger, method: str, event: EventDict
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Write the line, if nobody else listens; else return the record that all listeners get."""
+    """
+    Write the line at once if `HANDLER` is the only handler; return a `LogRecord` otherwise.
+
+    The record then goes to all handlers. As the last processor it returns the arguments of the next
+    call as structlog wants them: none after the line is written.
+    """
     message = event.pop("event", "")
     exc_info = event.pop("exc_info", None)
     stack = event.pop("stack_info", None)
@@ -44,16 +48,16 @@ def _hand_over(
         stack = "".join(traceback.format_stack()).rstrip()
     if exc_info and not isinstance(exc_info, (tuple, BaseException)):
         exc_info = sys.exception()
-    if is_heard_by_us_alone(logger):
+    if is_only_handler(logger):
         if type(message) is not str:
-            message = text_of(message)
+            message = message_text(message)
         level = method.upper()
         line = build_line(time.time(), level, logger.name, message, bound_fields(), event)
         if exc_info and (text := exception_text(exc_info)):
             line["exception"] = text
         if stack:
             line["stack"] = stack
-        OUTPUT.emit(level, line)
+        LOG_OUTPUT.emit(level, line)
         return (), {}
     if isinstance(exc_info, BaseException):
         exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
@@ -68,28 +72,28 @@ def _hand_over(
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _METHODS: Final = {number: name for name, number in _LEVELS.items()}
 
-#: One list for all loggers, changed in place: `structlog.testing.capture_logs` relies on that.
-PROCESSORS: Final[list[Any]] = [_merge_structlog_context, _hand_over]
+#: One list for all loggers, never replaced: `structlog.testing.capture_logs` changes it in place.
+PROCESSORS: Final[list[Any]] = [_merge_structlog_context, _write_or_make_record]
 
 
 class BoundLogger(structlog.BoundLoggerBase):
     """
     A logger with fields bound to it: `log.info("agent_finished", agent_id=…)`.
 
-    Levels are those of the standard library's logger of the same name, so they can change while the
-    service runs. Logging never raises: an event whose placeholders and arguments differ is logged
-    as it is.
+    It has the level of the standard logger of the same name, which may change while the service
+    runs. Logging never raises. If the placeholders of an event do not match its arguments, the
+    event is logged as it is, with the field `arguments`.
     """
 
     _logger: logging.Logger
 
     @property
     def name(self) -> str:
-        """The logger's name, shown as `logger`."""
+        """The name of the logger, the field `logger` of its lines."""
         return self._logger.name
 
     def isEnabledFor(self, level: int) -> bool:
-        """Whether a line of *level* would be written."""
+        """Return whether a line of *level* would be written."""
         return self._logger.isEnabledFor(level)
 
     def debug(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
@@ -128,7 +132,7 @@ class BoundLogger(structlog.BoundLoggerBase):
             self._log("error", event, args, fields)
 
     def log(self, level: int, event: Any = None, /, *args: Any, **fields: Any) -> None:
-        """Log *event* at the standard level that *level* reaches."""
+        """Log *event* at the highest of the five levels that is not above *level*."""
         if self._logger.isEnabledFor(level):
             method = _METHODS[min(50, max(10, level // 10 * 10))]
             self._log(method, event, args, fields)
@@ -150,7 +154,7 @@ class BoundLogger(structlog.BoundLoggerBase):
         except structlog.DropEvent:
             return
         except Exception as error:
-            confess(self._logger.name, error)
+            log_discarded_line(self._logger.name, error)
 
 
 def make_stdlib_logger(*args: Any) -> logging.Logger:
@@ -162,7 +166,7 @@ def get_logger(name: str | None = None, **fields: Any) -> BoundLogger:
     """
     Return the logger called *name*, with *fields* bound.
 
-    It may be made before the configuration, at the top of a module: levels and output are looked up
-    when it logs.
+    It may be created before the configuration, at the top of a module: it looks levels and output
+    up when it logs.
     """
     return BoundLogger(logging.getLogger(name), PROCESSORS, dict(fields))

@@ -1,4 +1,4 @@
-"""The access line: one per request, with the ids of its request, and without its secrets."""
+"""Every request has one access line, with its ids and without secrets."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ import pytest
 from flask import Flask, Response, request
 
 from atom_platform.logs import RequestContext, get_logger, log_request, propagate
-from atom_platform.logs.access_line import _paths
-from atom_platform.logs.context import bound_fields, note_query, outgoing_headers
-from atom_platform.logs.exchange import Exchange
-from atom_platform.logs.http import AccessLog
-from atom_platform.logs.output import OUTPUT
+from atom_platform.logs.access_log import AccessLog, _paths
+from atom_platform.logs.context import RequestScope, bound_fields, note_query, outgoing_headers
+from atom_platform.logs.records import LOG_OUTPUT
 from atom_platform.logs.writer import Writer
 from atom_platform.metrics.http import ObservedWSGI
 from atom_platform.trace_context import parse_trace_context
@@ -71,7 +69,7 @@ def access(log: Log) -> list[dict[str, Any]]:
     return [line for line in log.lines() if line["event"] == "http_request"]
 
 
-def test_one_line_with_what_the_contract_lists(app: Flask, log: Log) -> None:
+def test_a_request_has_one_line_with_the_documented_fields(app: Flask, log: Log) -> None:
     app.test_client().get("/things/a?password=hunter2", headers={"X-Request-ID": "req-1"})
 
     (line,) = access(log)
@@ -95,7 +93,7 @@ def test_one_line_with_what_the_contract_lists(app: Flask, log: Log) -> None:
     }
 
 
-def test_every_line_of_a_request_has_its_id_and_the_next_has_another(app: Flask, log: Log) -> None:
+def test_every_line_of_a_request_has_the_requests_own_id(app: Flask, log: Log) -> None:
     client = app.test_client()
 
     first = client.get("/things/a").headers["X-Request-ID"]
@@ -108,7 +106,7 @@ def test_every_line_of_a_request_has_its_id_and_the_next_has_another(app: Flask,
 
 
 @pytest.mark.parametrize("claimed", ["a", "A-Z_0.9", "x" * 128])
-def test_a_proper_request_id_is_taken(app: Flask, log: Log, claimed: str) -> None:
+def test_a_valid_request_id_of_the_client_is_used(app: Flask, log: Log, claimed: str) -> None:
     answer = app.test_client().get("/things/a", headers={"X-Request-ID": claimed})
 
     assert answer.headers.getlist("X-Request-ID") == [claimed]
@@ -116,7 +114,9 @@ def test_a_proper_request_id_is_taken(app: Flask, log: Log, claimed: str) -> Non
 
 
 @pytest.mark.parametrize("claimed", ["", "x" * 129, "a b", 'a"b', "ü", "a,b", "{}", "a/b", "٣"])
-def test_anything_else_is_replaced(app: Flask, log: Log, claimed: str) -> None:
+def test_an_invalid_request_id_of_the_client_is_replaced(
+    app: Flask, log: Log, claimed: str
+) -> None:
     answer = app.test_client().get("/things/a", headers={"X-Request-ID": claimed})
 
     made = answer.headers["X-Request-ID"]
@@ -144,13 +144,13 @@ def test_a_valid_trace_context_is_in_every_line(app: Flask, log: Log) -> None:
 
 
 @pytest.mark.parametrize("traceparent", [TRACEPARENT.upper(), f"00-{'0' * 32}-{SPAN}-01", "x"])
-def test_an_invalid_one_is_in_none(app: Flask, log: Log, traceparent: str) -> None:
+def test_an_invalid_trace_context_is_in_no_line(app: Flask, log: Log, traceparent: str) -> None:
     app.test_client().get("/things/a", headers={"traceparent": traceparent})
 
     assert all("trace_id" not in line for line in log.lines())
 
 
-def test_handlers_add_to_it_and_the_database_too(app: Flask, log: Log) -> None:
+def test_log_request_and_database_queries_add_fields(app: Flask, log: Log) -> None:
     @app.get("/work")
     def work() -> str:
         with RequestContext(step=1), ThreadPoolExecutor(1) as pool:
@@ -183,7 +183,7 @@ def test_handlers_add_to_it_and_the_database_too(app: Flask, log: Log) -> None:
         ("/health/x/y", "INFO"),
     ],
 )
-def test_its_level_says_how_bad_it_is(app: Flask, log: Log, path: str, level: str) -> None:
+def test_the_status_decides_the_level(app: Flask, log: Log, path: str, level: str) -> None:
     log.configure(level="DEBUG")
 
     app.test_client().get(path)
@@ -191,7 +191,7 @@ def test_its_level_says_how_bad_it_is(app: Flask, log: Log, path: str, level: st
     assert [line["level"] for line in access(log)] == [level]
 
 
-def test_successful_health_requests_are_not_written_by_default(app: Flask, log: Log) -> None:
+def test_successful_health_requests_are_logged_at_debug(app: Flask, log: Log) -> None:
     app.test_client().get("/health/live")
     app.test_client().get("/health/broken")
 
@@ -208,7 +208,7 @@ def test_a_500_names_its_exception(app: Flask, log: Log) -> None:
     assert flask["exception"].endswith("KeyError: 'no'")
 
 
-def test_sampling_spares_errors(make: Callable[..., Flask], log: Log) -> None:
+def test_sampling_keeps_every_error(make: Callable[..., Flask], log: Log) -> None:
     client = make(sample=0.0).test_client()
 
     for path in ("/things/a", "/nowhere", "/status/500"):
@@ -217,7 +217,7 @@ def test_sampling_spares_errors(make: Callable[..., Flask], log: Log) -> None:
     assert [line["status"] for line in access(log)] == [404, 500]
 
 
-def test_a_sampled_line_says_what_it_stands_for(make: Callable[..., Flask], log: Log) -> None:
+def test_a_sampled_line_has_the_sample_rate(make: Callable[..., Flask], log: Log) -> None:
     client = make(sample=0.5).test_client()
 
     for _ in range(200):
@@ -241,14 +241,14 @@ def test_a_sampled_line_says_what_it_stands_for(make: Callable[..., Flask], log:
         (f"/{'x' * 999}/x%3A//u%3A{'hunter2' * 9}@h", f"/{'x' * 999}/x://u:[redacted]@h"),
     ],
 )
-def test_a_path_is_a_clients_text(app: Flask, log: Log, path: str, shown: str) -> None:
+def test_a_path_is_decoded_redacted_and_cut(app: Flask, log: Log, path: str, shown: str) -> None:
     for _ in range(2):
         app.test_client().get(path)
 
     assert [line["path"] for line in access(log)] == [shown] * 2
 
 
-def test_a_flood_of_paths_is_not_remembered(log: Log) -> None:
+def test_the_string_cache_is_bounded(log: Log) -> None:
     access_log = AccessLog()
 
     for number in range(3000):
@@ -258,16 +258,16 @@ def test_a_flood_of_paths_is_not_remembered(log: Log) -> None:
     assert len(_paths) <= 1000
 
 
-def test_what_a_client_makes_long_is_measured(
+def test_long_parts_of_a_client_count_against_the_queues_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
-    """An address too, which a proxy may have told: the queue has room for so many bytes."""
+    """The address too: a proxy may have sent it. The queue has room for a number of bytes."""
     drops: list[tuple[str, int]] = []
     with (tmp_path / "log").open("wb") as file:
         writer = Writer(
             file.fileno(), max_lines=10, max_bytes=4000, on_drop=lambda *told: drops.append(told)
         )
-        monkeypatch.setattr(OUTPUT, "writer", writer)
+        monkeypatch.setattr(LOG_OUTPUT, "writer", writer)
         for method, path, address in (
             ("GET", "/a", "::1"),
             ("G" * 5000, "/a", "::1"),
@@ -305,7 +305,7 @@ def test_lines_of_a_streamed_body_belong_to_its_request(app: Flask, log: Log) ->
     assert {line["request_id"] for line in lines[:-1]} == {"req-1"}
 
 
-def test_closing_a_whole_body_belongs_to_its_request_too(app: Flask, log: Log) -> None:
+def test_lines_logged_while_a_body_is_closed_belong_to_its_request(app: Flask, log: Log) -> None:
     @app.get("/closes")
     def closes() -> Response:
         response = Response("whole")
@@ -334,7 +334,7 @@ def test_nothing_of_a_request_leaks_into_another_thread(app: Flask, log: Log) ->
         assert line["path"] == f"/things/{line['request_id'].removeprefix('req-')}"
 
 
-def test_what_was_answered_elsewhere_has_the_same_line(app: Flask, log: Log) -> None:
+def test_a_request_answered_by_the_server_has_the_same_line(app: Flask, log: Log) -> None:
     observed = app.wsgi_app
     assert isinstance(observed, ObservedWSGI)
     log.configure(level="DEBUG")
@@ -356,7 +356,7 @@ def test_what_was_answered_elsewhere_has_the_same_line(app: Flask, log: Log) -> 
     assert list(one.items()) == list(other.items())
 
 
-def test_a_refused_request_says_why(app: Flask, log: Log) -> None:
+def test_the_line_of_a_rejected_request_has_the_reason(app: Flask, log: Log) -> None:
     observed = app.wsgi_app
     assert isinstance(observed, ObservedWSGI)
 
@@ -369,8 +369,10 @@ def test_a_refused_request_says_why(app: Flask, log: Log) -> None:
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
 @pytest.mark.parametrize("traced", [True, False])
-def test_the_short_way_and_the_long_way_write_the_same(log: Log, level: str, traced: bool) -> None:
-    """Most lines are put together from pieces; anything unusual sends them through a dictionary."""
+def test_the_fast_and_the_general_path_write_the_same_line(
+    log: Log, level: str, traced: bool
+) -> None:
+    """Most lines are joined from kept strings; an unusual one is a dictionary that is encoded."""
     log.configure(level=level)
     request = record_of(
         'G"\udcffT',
@@ -386,13 +388,13 @@ def test_the_short_way_and_the_long_way_write_the_same(log: Log, level: str, tra
     created = record_of("GET", "/a", 201, 0.5, body_bytes=1, request_id="req-1")
     usual, asked, told = AccessLog(), AccessLog(), AccessLog()
     usual.observe(request)
-    exchange = Exchange()
+    exchange = RequestScope()
     exchange.request_id = "req-1"
-    noted = exchange.noted()
-    noted.db_queries, noted.db_seconds = 2, 0.0125
+    extras = exchange.ensure_extras()
+    extras.db_queries, extras.db_seconds = 2, 0.0125
     asked.write(exchange, created)
     told.observe(request._replace(reason="none"))
-    noted.notes = {"reason": "none"}
+    extras.fields = {"reason": "none"}
     told.write(exchange, created)
 
     lines = [{key: each[key] for key in each if key != "timestamp"} for each in log.lines()]
@@ -403,15 +405,15 @@ def test_the_short_way_and_the_long_way_write_the_same(log: Log, level: str, tra
     assert [list(each) for each in short] == [list(each)[:-1] for each in long]
 
 
-def test_an_id_that_is_none_does_not_get_into_the_line(log: Log) -> None:
-    """The server hands on what it read; the line is put together from it unescaped."""
+def test_an_invalid_id_from_the_server_is_replaced(log: Log) -> None:
+    """The server passes on what it read, and the fast path does not escape it."""
     AccessLog().observe(record_of("GET", "/a", 404, request_id='a","level":"x'))
 
     assert len(access(log)[0]["request_id"]) == 32
     assert access(log)[0]["level"] == "INFO"
 
 
-def test_the_console_shows_it_too(app: Flask, log: Log) -> None:
+def test_the_console_format_shows_access_lines(app: Flask, log: Log) -> None:
     log.configure(format="console")
 
     app.test_client().get("/nowhere")
@@ -419,7 +421,7 @@ def test_the_console_shows_it_too(app: Flask, log: Log) -> None:
     assert "http_request" in log.text()
 
 
-def test_a_level_for_the_access_log_alone(app: Flask, log: Log) -> None:
+def test_the_access_logger_may_have_a_level_of_its_own(app: Flask, log: Log) -> None:
     log.configure(levels={"atom_platform.access": "WARNING"})
 
     app.test_client().get("/things/a")
