@@ -12,8 +12,9 @@ import os
 import socket
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Engine, NullPool
+from sqlalchemy import Engine
 
+from atom_platform.database._compat_sqlalchemy import private_pool
 from atom_platform.health.result import CheckFailed, CheckResult
 
 __all__ = ["AnyEngine", "EngineCheck"]
@@ -38,7 +39,7 @@ class EngineCheck:
 
     def __init__(self, engine: Engine) -> None:
         self._dialect = engine.dialect
-        self._pool = NullPool(engine.pool._creator)
+        self._pool = private_pool(engine)
         self._connection: Any = None
         self._pid = os.getpid()
         self._cancelled = False

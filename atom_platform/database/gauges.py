@@ -7,9 +7,12 @@ connection as idle.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -22,9 +25,12 @@ from sqlalchemy import (
     event,
 )
 
+from atom_platform.database._compat_sqlalchemy import count_waiting, limit_of
 from atom_platform.metrics.instruments import set_db_pool
 
 __all__ = ["watch_pool"]
+
+log = logging.getLogger("atom_platform.database")
 
 
 class _Watched:
@@ -48,7 +54,7 @@ class _Watched:
         return 0 if engine is None else _size_of(engine.pool)
 
     def changed(self, record: Any, *, open_: bool | None = None, used: bool | None = None) -> None:
-        with _lock:
+        with _never_raising(), _lock:
             for places, now in ((self.open, open_), (self.used, used)):
                 if now is True:
                     places.add(record)
@@ -57,11 +63,24 @@ class _Watched:
             _publish()
 
     def wait(self, change: int) -> None:
-        with _lock:
+        with _never_raising(), _lock:
             self.waiting += change
             _publish()
 
 
+@contextlib.contextmanager
+def _never_raising() -> Iterator[None]:
+    """Keep a defect of the gauges away from the application that connects; it is logged once."""
+    global _failed
+    try:
+        yield
+    except Exception:
+        if not _failed:
+            _failed = True
+            log.exception("database_pool_metrics_failed")
+
+
+_failed = False
 _lock = threading.RLock()  # a collected record may be noticed while the lock is held
 _watched: Final[list[_Watched]] = []
 
@@ -89,40 +108,14 @@ def watch_pool(engine: Engine) -> None:
     event.listen(engine, "checkin", checked_in)
     event.listen(engine, "close", gone)
     event.listen(engine, "detach", gone)
-    _see_who_waits(engine.pool, watched)
-    with _lock:
+    count_waiting(engine, watched.wait)
+    with _never_raising(), _lock:
         _publish()
-
-
-def _see_who_waits(pool: Pool, watched: _Watched) -> None:
-    """
-    Make *pool* tell when a thread has to wait.
-
-    There is no event for it. So the pool gets a subclass of its own class, which also the pools get
-    that SQLAlchemy makes in its place when the engine is disposed of.
-    """
-    if not isinstance(pool, QueuePool):
-        return
-
-    kind: Any = type(pool)
-
-    class Watched(kind):  # type: ignore[misc]  # its base is known at run time only
-        def _do_get(self) -> Any:
-            if not (self._pool.empty() and -1 < self._max_overflow <= self._overflow):
-                return super()._do_get()
-            watched.wait(+1)
-            try:
-                return super()._do_get()
-            finally:
-                watched.wait(-1)
-
-    Watched.__name__ = Watched.__qualname__ = kind.__name__
-    pool.__class__ = Watched
 
 
 def _size_of(pool: Pool) -> int:
     if isinstance(pool, QueuePool):
-        return pool.size() + max(0, pool._max_overflow)
+        return limit_of(pool)
     if isinstance(pool, SingletonThreadPool):
         return pool.size
     return 1 if isinstance(pool, StaticPool | AssertionPool) else 0  # the rest has no bound
