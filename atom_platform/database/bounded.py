@@ -15,11 +15,12 @@ import time
 from typing import Final, TypeVar
 
 import psycopg
-from psycopg import errors, pq
+from psycopg import pq
 from psycopg.abc import PQGen
 from psycopg.pq.abc import PGconn
 from psycopg.rows import TupleRow
 
+from atom_platform.database._compat_psycopg import WaitTimeout, is_proven
 from atom_platform.database.deadline import Deadline
 from atom_platform.database.failure import NoAnswer
 from atom_platform.database.postgres import ask
@@ -76,6 +77,8 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         Raises:
             NoAnswer: It is overdue and cannot be ended, or the connection was given up.
         """
+        if not is_proven():
+            return super().wait(gen, interval, **({} if timeout is None else {"timeout": timeout}))
         start = self.busy_since = time.monotonic()
         end = start + min(self.statement_seconds, math.inf if timeout is None else timeout)
         cancelled = False
@@ -84,7 +87,7 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
                 left = end - time.monotonic()
                 try:
                     return super().wait(gen, interval, max(0.0, min(left, GLANCE_SECONDS)))
-                except errors._WaitTimeout:
+                except WaitTimeout:
                     if self._lost_patience():
                         raise self._broken("the connection was given up as dead") from None
                     if time.monotonic() < end:

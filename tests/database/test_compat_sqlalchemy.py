@@ -55,7 +55,7 @@ def _sqlalchemy_20() -> Path:
     return directory
 
 
-@pytest.mark.parametrize("area", ["test_instrument.py", "test_adopted.py", "test_sqlite.py"])
+@pytest.mark.parametrize("area", ["test_instrument.py", "test_adopted.py"])
 def test_the_database_package_works_on_sqlalchemy_20(sqlalchemy_20: Path, area: str) -> None:
     env = {**os.environ, "PYTHONPATH": f"{sqlalchemy_20}:{ROOT}"}
     version = subprocess.run(
