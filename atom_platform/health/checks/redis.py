@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from atom_platform.health.checks._compat_redis import busy_sockets, can_cancel
 from atom_platform.health.checks.reach import hang_up
 from atom_platform.health.result import CheckFailed, CheckResult
 
@@ -43,6 +44,7 @@ class RedisCheck:
             socket_connect_timeout=timeout_seconds,
             retry=Retry(NoBackoff(), 0),  # the prober's next run is the next try
         )
+        can_cancel(self._pool)
         self._client = redis.Redis(connection_pool=self._pool)
 
     def __call__(self) -> CheckResult:
@@ -54,8 +56,8 @@ class RedisCheck:
 
     def cancel(self) -> None:
         """End the run under way; any thread may call it, at any time."""
-        for connection in list(getattr(self._pool, "_in_use_connections", ())):
-            hang_up(getattr(connection, "_sock", None))
+        for each in busy_sockets(self._pool):
+            hang_up(each)
 
     def close(self) -> None:
         """Give the connection back; the next run makes a new one."""

@@ -111,3 +111,16 @@ def test_one_that_is_gone_is_told_and_found_again(tmp_path: Path) -> None:
 def test_what_is_no_url_of_redis_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="redis"):
         redis_check("http://localhost")
+
+
+def test_a_client_whose_sockets_cannot_be_found_is_named_and_asked(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("atom_platform.health.checks._compat_redis.IN_USE", "_no_such_attribute")
+    check = redis_check(server.url, timeout_seconds=30)
+
+    check.cancel()
+
+    assert check().healthy
+    assert [record.message for record in caplog.records] == ["redis_version_unproven"]
+    check.close()
