@@ -59,7 +59,7 @@ class EngineCheck:
                 # The server may have closed it since: that is no reason to be unhealthy.
                 self._ask()
         except Exception as error:
-            raise CheckFailed(_sentence_for(error)) from error
+            raise _failure_for(error) from error
         return CheckResult(healthy=True, message="Database accessible")
 
     def cancel(self) -> None:
@@ -94,9 +94,9 @@ class EngineCheck:
             raise
 
 
-def _sentence_for(error: Exception) -> str:
+def _failure_for(error: Exception) -> CheckFailed:
     try:
-        from atom_platform.database.failure import sentence_for
+        from atom_platform.database.failure import failure_for
     except ModuleNotFoundError:  # without psycopg there are no errors of it to tell apart
-        return "Database not accessible"
-    return sentence_for(error)
+        return CheckFailed("Database not accessible")
+    return failure_for(error)

@@ -12,67 +12,92 @@ from typing import Final
 
 import psycopg
 
-__all__ = ["ConnectionLost", "HostNotResolvable", "NoAnswer", "sentence_for"]
+from atom_platform.health.result import CheckFailed
+
+__all__ = ["ConnectionLost", "HostNotResolvable", "NoAnswer", "failure_for", "sentence_for"]
+
+#: The sentence of each code.
+MESSAGES: Final = {
+    "connection_limit": "Database connection limit reached",
+    "not_accepting": "Database does not accept connections",
+    "authentication_failed": "Database authentication failed",
+    "no_such_database": "Database does not exist",
+    "starting_up": "Database is starting up",
+    "shutting_down": "Database is shutting down",
+    "tls_failed": "Database connection could not be secured",
+    "wrong_role": "Database has not the wanted role",
+    "refused": "Database refused the connection",
+    "unreachable": "Database host not reachable",
+    "connection_lost": "Database connection lost",
+    "file_inaccessible": "Database file not accessible",
+    "file_read_only": "Database file not writable",
+    "disk_full": "Database disk full",
+    "locked": "Database is locked",
+    "file_damaged": "Database file damaged",
+    "timeout": "Database timeout",
+    "host_not_resolvable": "Database host not resolvable",
+    "unhealthy": "Database error",
+}
 
 #: What a server says when it takes no connection, in the order looked for. While a connection is
 #: made libpq hands over no error code, only text: English unless `lc_messages` says otherwise.
 REFUSALS: Final = (
-    ("too many connections", "Database connection limit reached"),
-    ("too many clients", "Database connection limit reached"),
-    ("remaining connection slots", "Database connection limit reached"),
-    ("no more connections allowed", "Database connection limit reached"),  # PgBouncer
-    ("is not currently accepting connections", "Database does not accept connections"),
-    ("password authentication failed", "Database authentication failed"),
-    ("no password supplied", "Database authentication failed"),
-    ("authentication failed", "Database authentication failed"),
-    ("no pg_hba.conf entry", "Database authentication failed"),
-    ("permission denied", "Database authentication failed"),
-    ("is not permitted to log in", "Database authentication failed"),
-    ('role "" does not exist', "Database authentication failed"),
-    ("no such user", "Database authentication failed"),
-    ("no such database", "Database does not exist"),
-    ('database "" does not exist', "Database does not exist"),
-    ("starting up", "Database is starting up"),
-    ("in recovery mode", "Database is starting up"),
-    ("not yet accepting connections", "Database is starting up"),
-    ("shutting down", "Database is shutting down"),
-    ("ssl", "Database connection could not be secured"),
-    ("certificate", "Database connection could not be secured"),
-    ("session is", "Database has not the wanted role"),
-    ("server is in hot standby", "Database has not the wanted role"),
-    ("server is not in hot standby", "Database has not the wanted role"),
-    ("connection refused", "Database refused the connection"),
-    ("no such file or directory", "Database refused the connection"),  # its socket
-    ("no route to host", "Database host not reachable"),
-    ("network is unreachable", "Database host not reachable"),
-    ("connection timed out", "Database host not reachable"),
-    ("server closed the connection", "Database connection lost"),
-    ("connection reset", "Database connection lost"),
+    ("too many connections", "connection_limit"),
+    ("too many clients", "connection_limit"),
+    ("remaining connection slots", "connection_limit"),
+    ("no more connections allowed", "connection_limit"),  # PgBouncer
+    ("is not currently accepting connections", "not_accepting"),
+    ("password authentication failed", "authentication_failed"),
+    ("no password supplied", "authentication_failed"),
+    ("authentication failed", "authentication_failed"),
+    ("no pg_hba.conf entry", "authentication_failed"),
+    ("permission denied", "authentication_failed"),
+    ("is not permitted to log in", "authentication_failed"),
+    ('role "" does not exist', "authentication_failed"),
+    ("no such user", "authentication_failed"),
+    ("no such database", "no_such_database"),
+    ('database "" does not exist', "no_such_database"),
+    ("starting up", "starting_up"),
+    ("in recovery mode", "starting_up"),
+    ("not yet accepting connections", "starting_up"),
+    ("shutting down", "shutting_down"),
+    ("ssl", "tls_failed"),
+    ("certificate", "tls_failed"),
+    ("session is", "wrong_role"),
+    ("server is in hot standby", "wrong_role"),
+    ("server is not in hot standby", "wrong_role"),
+    ("connection refused", "refused"),
+    ("no such file or directory", "refused"),  # its socket
+    ("no route to host", "unreachable"),
+    ("network is unreachable", "unreachable"),
+    ("connection timed out", "unreachable"),
+    ("server closed the connection", "connection_lost"),
+    ("connection reset", "connection_lost"),
 )
 
 NAMES: Final = re.compile(r'"[^"]*"')
 
 #: The same by SQLSTATE or its class, for errors on a connection that is made.
 STATES: Final = (
-    ("28", "Database authentication failed"),
-    ("3D", "Database does not exist"),
-    ("53300", "Database connection limit reached"),
-    ("57P03", "Database is starting up"),
-    ("57P01", "Database is shutting down"),
-    ("57P02", "Database is shutting down"),
-    ("08", "Database connection lost"),
+    ("28", "authentication_failed"),
+    ("3D", "no_such_database"),
+    ("53300", "connection_limit"),
+    ("57P03", "starting_up"),
+    ("57P01", "shutting_down"),
+    ("57P02", "shutting_down"),
+    ("08", "connection_lost"),
 )
 
 SQLITE: Final = {
-    "SQLITE_CANTOPEN": "Database file not accessible",
-    "SQLITE_PERM": "Database file not accessible",
-    "SQLITE_IOERR": "Database file not accessible",
-    "SQLITE_READONLY": "Database file not writable",
-    "SQLITE_FULL": "Database disk full",
-    "SQLITE_BUSY": "Database is locked",
-    "SQLITE_LOCKED": "Database is locked",
-    "SQLITE_NOTADB": "Database file damaged",
-    "SQLITE_CORRUPT": "Database file damaged",
+    "SQLITE_CANTOPEN": "file_inaccessible",
+    "SQLITE_PERM": "file_inaccessible",
+    "SQLITE_IOERR": "file_inaccessible",
+    "SQLITE_READONLY": "file_read_only",
+    "SQLITE_FULL": "disk_full",
+    "SQLITE_BUSY": "locked",
+    "SQLITE_LOCKED": "locked",
+    "SQLITE_NOTADB": "file_damaged",
+    "SQLITE_CORRUPT": "file_damaged",
 }
 
 
@@ -88,29 +113,39 @@ class ConnectionLost(psycopg.OperationalError):
     """The server, or something on the way, has ended the connection."""
 
 
+def failure_for(error: BaseException) -> CheckFailed:
+    """Return what a check raises because of *error*; its text contains nothing of the error's."""
+    code = _code_of(error)
+    return CheckFailed(MESSAGES[code], code=code)
+
+
 def sentence_for(error: BaseException) -> str:
     """Return the sentence that describes *error*; it never contains anything of it."""
+    return MESSAGES[_code_of(error)]
+
+
+def _code_of(error: BaseException) -> str:
     if isinstance(error, HostNotResolvable):
-        return "Database host not resolvable"
+        return "host_not_resolvable"
     if isinstance(error, NoAnswer):
-        return "Database timeout"
+        return "timeout"
     if isinstance(error, ConnectionLost):
-        return "Database connection lost"
+        return "connection_lost"
     if isinstance(error, psycopg.Error):
         return _of_postgres(error)
     if isinstance(error, sqlite3.Error):
         # Extended codes append to the primary one's name: SQLITE_BUSY_SNAPSHOT.
         name = "_".join((getattr(error, "sqlite_errorname", None) or "").split("_")[:2])
-        return SQLITE.get(name, "Database error")
+        return SQLITE.get(name, "unhealthy")
     if isinstance(error, OSError):
-        return "Database file not accessible"
-    return "Database error"
+        return "file_inaccessible"
+    return "unhealthy"
 
 
 def _of_postgres(error: psycopg.Error) -> str:
-    for state, sentence in STATES:
+    for state, code in STATES:
         if error.sqlstate and error.sqlstate.startswith(state):
-            return sentence
+            return code
     # What comes before "failed:" and between quotes are names, which may read like anything.
     text = NAMES.sub('""', str(error).rpartition(" failed: ")[2]).lower()
-    return next((sentence for part, sentence in REFUSALS if part in text), "Database error")
+    return next((code for part, code in REFUSALS if part in text), "unhealthy")

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 from sqlalchemy import Connection, exc
 
 from atom_platform.database.engine import Database
-from atom_platform.database.failure import sentence_for
+from atom_platform.database.failure import failure_for
 from atom_platform.health.result import CheckFailed
 
 __all__ = ["SchemaState", "known_revisions", "schema_state", "upgrade"]
@@ -59,9 +59,9 @@ def schema_state(database: Database) -> SchemaState:
     try:
         return database.run(_state_of, read_only=True)
     except exc.DBAPIError as error:
-        raise CheckFailed(sentence_for(error.orig or error)) from error
+        raise failure_for(error.orig or error) from error
     except exc.SQLAlchemyError as error:
-        raise CheckFailed("Database connection pool exhausted") from error
+        raise CheckFailed("Database connection pool exhausted", code="pool_exhausted") from error
 
 
 def known_revisions() -> list[str]:

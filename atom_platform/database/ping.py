@@ -21,7 +21,7 @@ from psycopg.pq.abc import PGconn
 
 from atom_platform.database import postgres, sqlite
 from atom_platform.database.deadline import Deadline, Waker
-from atom_platform.database.failure import ConnectionLost, NoAnswer, sentence_for
+from atom_platform.database.failure import ConnectionLost, NoAnswer, failure_for
 from atom_platform.database.server import Server
 from atom_platform.health.result import CheckFailed
 
@@ -97,10 +97,10 @@ class PostgresPing:
             self._ask(deadline)
         except NoAnswer as error:
             self._fail()
-            raise CheckFailed(f"Database timeout after {self._timeout_seconds:.1f}s") from error
+            raise _overdue(self._timeout_seconds) from error
         except psycopg.Error as error:
             self._fail()
-            raise CheckFailed(sentence_for(error)) from error
+            raise failure_for(error) from error
         self._told(True)
 
     def cancel(self) -> None:
@@ -171,8 +171,8 @@ class SqlitePing:
             self.close()
             self._told(False)
             if getattr(error, "sqlite_errorname", None) == "SQLITE_INTERRUPT":
-                raise CheckFailed(f"Database timeout after {self._timeout_seconds:.1f}s") from error
-            raise CheckFailed(sentence_for(error)) from error
+                raise _overdue(self._timeout_seconds) from error
+            raise failure_for(error) from error
         self._told(True)
 
     def cancel(self) -> None:
@@ -212,3 +212,7 @@ class SqlitePing:
             )
         self._connection.until = time.monotonic() + self._timeout_seconds + AFTER_WATCHDOG_SECONDS
         self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+
+
+def _overdue(seconds: float) -> CheckFailed:
+    return CheckFailed(f"Database timeout after {seconds:.1f}s", code="timeout")

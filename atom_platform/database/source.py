@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine, event, exc
 from atom_platform.database import postgres
 from atom_platform.database.bounded import BoundedConnection
 from atom_platform.database.deadline import Deadline, Waker
-from atom_platform.database.failure import NoAnswer, sentence_for
+from atom_platform.database.failure import NoAnswer, failure_for
 from atom_platform.database.server import Server
 
 __all__ = ["PostgresSource"]
@@ -24,10 +24,10 @@ __all__ = ["PostgresSource"]
 #: What the sight of a server that is being restarted may be.
 RESTARTING: Final = frozenset(
     {
-        "Database connection lost",
-        "Database is shutting down",
-        "Database is starting up",
-        "Database refused the connection",
+        "connection_lost",
+        "shutting_down",
+        "starting_up",
+        "refused",
     }
 )
 
@@ -147,7 +147,7 @@ class PostgresSource:
                     raise
                 waker.reset()
             except psycopg.OperationalError as error:
-                if sentence_for(error) not in RESTARTING or not self._may_be_restarting():
+                if failure_for(error).code not in RESTARTING or not self._may_be_restarting():
                     raise
             time.sleep(RETRY_SECONDS)
 

@@ -120,6 +120,7 @@ def _verbose(report: CheckReport) -> dict[str, Any]:
     last_success = outcome.last_success if outcome else None
     return {
         **report.result.as_dict(),
+        "code": report.result.code,
         "critical": report.critical,
         "since": rfc3339(outcome.since) if outcome else None,
         "consecutive_failures": outcome.consecutive_failures if outcome else 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atom_platform.health.result import Check, CheckFailed, CheckResult
 
@@ -60,21 +60,22 @@ class Registration:
             details[key] = value if value is not None and math.isfinite(value) else None
         if self.measures_latency:
             details["latency_ms"] = None if seconds is None else round(seconds * 1000, 2)
-        return CheckResult(result.healthy, result.message, details, result.blocks_startup)
+        return replace(result, details=details)
 
     def timeout(self) -> CheckResult:
         """Return what to report of a run that was not over at the deadline."""
-        return self._unhealthy(f"timeout after {self.timeout_seconds:.1f}s")
+        return self._unhealthy(f"timeout after {self.timeout_seconds:.1f}s", code="timeout")
 
     def failure(self, error: BaseException) -> CheckResult:
         """Return what to report of a run that raised: the text of a `CheckFailed`, or no text."""
         if isinstance(error, CheckFailed) and str(error):
-            return CheckResult(healthy=False, message=str(error))
-        return self._unhealthy("check failed")
+            return CheckResult(healthy=False, message=str(error), code=error.code)
+        return self._unhealthy("check failed", code="check_failed")
 
     def unknown(self, *, pending: bool) -> CheckResult:
         """Return what to report when nobody knows: no run has ended, or the last is too old."""
-        return self._unhealthy(f"check {'pending' if pending else 'stale'}")
+        word = "pending" if pending else "stale"
+        return self._unhealthy(f"check {word}", code=word)
 
-    def _unhealthy(self, text: str) -> CheckResult:
-        return CheckResult(healthy=False, message=f"{self.name.capitalize()} {text}")
+    def _unhealthy(self, text: str, *, code: str) -> CheckResult:
+        return CheckResult(healthy=False, message=f"{self.name.capitalize()} {text}", code=code)

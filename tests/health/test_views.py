@@ -225,12 +225,14 @@ class TestVerbose:
         assert list(checks["database"]) == [
             "healthy",
             "message",
+            "code",
             "critical",
             "since",
             "consecutive_failures",
             "last_success",
             "age_seconds",
         ]
+        assert checks["database"]["code"] == "unhealthy"
         assert checks["database"]["critical"] is True
         assert checks["database"]["consecutive_failures"] >= 1
         assert checks["database"]["last_success"] is None

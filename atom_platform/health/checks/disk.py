@@ -46,10 +46,12 @@ def disk_check(
 
     def check() -> CheckResult:
         free_gb = free_bytes(path) / BYTES_PER_GB
+        healthy = free_gb >= min_free_gb
         return CheckResult(
-            healthy=free_gb >= min_free_gb,
+            healthy=healthy,
             message=f"{free_gb:.2f}GB free",
             details={"free_gb": round(free_gb, 2)},
+            code="ok" if healthy else "disk_low",
         )
 
     return check

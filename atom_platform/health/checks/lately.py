@@ -71,13 +71,17 @@ class Heartbeat:
             age = max(0.0, self._clock() - self._path.stat().st_mtime)
         except FileNotFoundError:
             return CheckResult(
-                healthy=False, message="Task has not run yet", details={"age_seconds": None}
+                healthy=False,
+                message="Task has not run yet",
+                details={"age_seconds": None},
+                code="never_ran",
             )
         healthy = age <= self._max_age_seconds
         return CheckResult(
             healthy=healthy,
             message="Task ran lately" if healthy else "Task has not run for too long",
             details={"age_seconds": round(age, 1)},
+            code="ok" if healthy else "overdue",
         )
 
     def task(self, function: Callable[P, R]) -> Callable[P, R]:

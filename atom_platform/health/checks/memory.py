@@ -59,13 +59,15 @@ def memory_check(
         if not usages:
             return CheckResult(healthy=True, message="No memory limit")
         worst = max(usages, key=lambda usage: usage.share)
+        healthy = worst.share < max_share
         return CheckResult(
-            healthy=worst.share < max_share,
+            healthy=healthy,
             message=f"{worst.share:.0%} of the memory limit used",
             details={
                 "used_gb": round(worst.used_bytes / BYTES_PER_GB, 3),
                 "limit_gb": round(worst.limit_bytes / BYTES_PER_GB, 3),
             },
+            code="ok" if healthy else "memory_high",
         )
 
     return check

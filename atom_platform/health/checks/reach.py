@@ -7,26 +7,33 @@ import errno
 import socket
 import ssl
 
-__all__ = ["hang_up", "sentence_for"]
+from atom_platform.health.result import CheckFailed
+
+__all__ = ["failure_of", "hang_up"]
 
 UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
 
 
-def sentence_for(what: str, error: BaseException) -> str:
-    """Return the sentence about *what* that describes *error*; it holds nothing else of it."""
+def failure_of(what: str, error: BaseException) -> CheckFailed:
+    """Return what to raise about *what* after *error*; the text holds nothing of the error's."""
+    text, code = _describe(error)
+    return CheckFailed(f"{what} {text}", code=code)
+
+
+def _describe(error: BaseException) -> tuple[str, str]:
     if isinstance(error, TimeoutError):
-        return f"{what} timeout"
+        return "timeout", "timeout"
     if isinstance(error, socket.gaierror):
-        return f"{what} host not resolvable"
+        return "host not resolvable", "host_not_resolvable"
     if isinstance(error, ssl.SSLError):
-        return f"{what} connection could not be secured"
+        return "connection could not be secured", "tls_failed"
     if isinstance(error, ConnectionRefusedError):
-        return f"{what} refused the connection"
+        return "refused the connection", "refused"
     if isinstance(error, ConnectionError):
-        return f"{what} connection lost"
+        return "connection lost", "connection_lost"
     if isinstance(error, OSError) and error.errno in UNREACHABLE:
-        return f"{what} not reachable"
-    return f"{what} not accessible"
+        return "not reachable", "unreachable"
+    return "not accessible", "unhealthy"
 
 
 def hang_up(connected: socket.socket | None) -> None:

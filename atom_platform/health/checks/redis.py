@@ -17,13 +17,13 @@ __all__ = ["RedisCheck", "redis_check"]
 
 #: By class of redis-py's exceptions, the narrowest first.
 SENTENCES: Final = (
-    ("AuthenticationError", "Redis authentication failed"),
-    ("AuthorizationError", "Redis authentication failed"),
-    ("NoPermissionError", "Redis authentication failed"),
-    ("BusyLoadingError", "Redis is loading its data"),
-    ("MaxConnectionsError", "Redis connection limit reached"),
-    ("TimeoutError", "Redis timeout"),
-    ("ConnectionError", "Redis not reachable"),
+    ("AuthenticationError", "Redis authentication failed", "authentication_failed"),
+    ("AuthorizationError", "Redis authentication failed", "authentication_failed"),
+    ("NoPermissionError", "Redis authentication failed", "authentication_failed"),
+    ("BusyLoadingError", "Redis is loading its data", "starting_up"),
+    ("MaxConnectionsError", "Redis connection limit reached", "connection_limit"),
+    ("TimeoutError", "Redis timeout", "timeout"),
+    ("ConnectionError", "Redis not reachable", "unreachable"),
 )
 
 
@@ -51,7 +51,7 @@ class RedisCheck:
         try:
             self._client.ping()
         except self._errors.RedisError as error:
-            raise CheckFailed(self._sentence(error)) from error
+            raise self._failure_of(error) from error
         return CheckResult(healthy=True, message="Redis accessible")
 
     def cancel(self) -> None:
@@ -63,12 +63,12 @@ class RedisCheck:
         """Give the connection back; the next run makes a new one."""
         self._pool.disconnect()
 
-    def _sentence(self, error: Exception) -> str:
-        for name, sentence in SENTENCES:
+    def _failure_of(self, error: Exception) -> CheckFailed:
+        for name, sentence, code in SENTENCES:
             kind = getattr(self._errors, name, None)
             if kind is not None and isinstance(error, kind):
-                return sentence
-        return "Redis error"
+                return CheckFailed(sentence, code=code)
+        return CheckFailed("Redis error")
 
 
 def redis_check(url: str, *, timeout_seconds: float = 1.0) -> RedisCheck:

@@ -34,7 +34,12 @@ def schema_check(state: Callable[[], SchemaState]) -> Check:
                 healthy=False,
                 message="Database schema is newer than this version knows",
                 blocks_startup=False,
+                code="schema_ahead",
             )
-        return CheckResult(healthy=False, message="Database schema waits for its migration")
+        return CheckResult(
+            healthy=False,
+            message="Database schema waits for its migration",
+            code="schema_behind",
+        )
 
     return check

@@ -13,7 +13,7 @@ import time
 from collections.abc import Container, Mapping
 from urllib.parse import urlsplit
 
-from atom_platform.health.checks.reach import hang_up, sentence_for
+from atom_platform.health.checks.reach import failure_of, hang_up
 from atom_platform.health.result import CheckFailed, CheckResult
 
 __all__ = ["HttpCheck", "http_check"]
@@ -55,14 +55,19 @@ class HttpCheck:
             connection.request("GET", self._target, headers=self._headers)
             status = connection.getresponse().status
         except OSError as error:
-            raise CheckFailed(sentence_for("HTTP dependency", error)) from error
+            raise failure_of("HTTP dependency", error) from error
         except http.client.HTTPException as error:
-            raise CheckFailed("HTTP dependency does not speak HTTP") from error
+            raise CheckFailed(
+                "HTTP dependency does not speak HTTP", code="invalid_response"
+            ) from error
         finally:
             self._connection = None
             connection.close()
+        healthy = status in self._expect
         return CheckResult(
-            healthy=status in self._expect, message=f"HTTP dependency answered {status}"
+            healthy=healthy,
+            message=f"HTTP dependency answered {status}",
+            code="ok" if healthy else "unexpected_status",
         )
 
     def cancel(self) -> None:

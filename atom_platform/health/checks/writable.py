@@ -12,15 +12,15 @@ from atom_platform.health.result import Check, CheckFailed, CheckResult
 __all__ = ["writable_check"]
 
 SENTENCES: Final = {
-    errno.ENOENT: "Directory missing",
-    errno.ENOTDIR: "Directory missing",
-    errno.EROFS: "Directory read-only",
-    errno.EACCES: "Directory not writable",
-    errno.EPERM: "Directory not writable",
-    errno.ENOSPC: "Directory full",
-    errno.EDQUOT: "Directory full",
-    errno.EIO: "Directory damaged",
-    errno.ESTALE: "Directory lost by its server",
+    errno.ENOENT: ("Directory missing", "missing"),
+    errno.ENOTDIR: ("Directory missing", "missing"),
+    errno.EROFS: ("Directory read-only", "read_only"),
+    errno.EACCES: ("Directory not writable", "not_writable"),
+    errno.EPERM: ("Directory not writable", "not_writable"),
+    errno.ENOSPC: ("Directory full", "disk_full"),
+    errno.EDQUOT: ("Directory full", "disk_full"),
+    errno.EIO: ("Directory damaged", "io_error"),
+    errno.ESTALE: ("Directory lost by its server", "stale_mount"),
 }
 #: One block: a full file system takes an empty file.
 PROBE: Final = b"\0" * 4096
@@ -42,8 +42,10 @@ def writable_check(directory: str | os.PathLike[str]) -> Check:
                 file.write(PROBE)
                 os.fsync(file.fileno())  # NFS tells of a full disk no sooner
         except OSError as error:
-            sentence = SENTENCES.get(error.errno or 0, "Directory not writable")
-            raise CheckFailed(sentence) from error
+            sentence, code = SENTENCES.get(
+                error.errno or 0, ("Directory not writable", "not_writable")
+            )
+            raise CheckFailed(sentence, code=code) from error
         return CheckResult(healthy=True, message="Directory writable")
 
     return check

@@ -58,7 +58,11 @@ def answer(status: int) -> bytes:
 def test_the_status_decides(serve: Serve, status: int, healthy: bool) -> None:
     result = http_check(serve(answer(status)), timeout_seconds=30)()
 
-    assert result == CheckResult(healthy, f"HTTP dependency answered {status}")
+    assert result == CheckResult(
+        healthy,
+        f"HTTP dependency answered {status}",
+        code="ok" if healthy else "unexpected_status",
+    )
 
 
 def test_asks_for_what_it_was_told(serve: Any) -> None:
