@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from sqlalchemy import (
 )
 
 from atom_platform.database._compat_sqlalchemy import count_waiting, limit_of
+from atom_platform.forking import at_fork
 from atom_platform.metrics.instruments import set_db_pool
 
 __all__ = ["watch_pool"]
@@ -142,4 +142,4 @@ def _forget_parent() -> None:
         each.waiting = 0
 
 
-os.register_at_fork(after_in_child=_forget_parent)
+at_fork("database_pool_gauges", after_in_child=_forget_parent)
