@@ -66,7 +66,7 @@ def watch_database(monitoring: Monitoring, database: Database) -> None:
         cancel=database.ping.cancel,
         measures_latency=True,
     )
-    monitoring.health.register_gate(
+    monitoring.health.register_startup_check(
         "schema",
         schema_check(lambda: schema_state(database)),
         timeout_seconds=monitoring.settings.database_check_timeout_seconds,

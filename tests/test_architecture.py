@@ -69,7 +69,7 @@ LEVELS = (
     ("ids.py", 0),
     ("timestamps.py", 0),
     ("__init__.py", 0),
-    ("health/result.py", 0),
+    ("health/check.py", 0),
     ("agents/model.py", 0),
     ("skills/failure.py", 0),
     ("metrics/definitions.py", 0),

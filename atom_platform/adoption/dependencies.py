@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from atom_platform.health.check import CheckResult
 from atom_platform.health.checks.disk import BYTES_PER_GB, disk_check
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.result import CheckResult
 from atom_platform.logs.context import note_query
 from atom_platform.metrics import instruments
 from atom_platform.settings import Settings

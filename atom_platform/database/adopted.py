@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from sqlalchemy import Engine
 
 from atom_platform.database._compat_sqlalchemy import private_pool
-from atom_platform.health.result import CheckFailed, CheckResult
+from atom_platform.health.check import CheckFailed, CheckResult
 
 __all__ = ["AnyEngine", "EngineCheck"]
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import psycopg
 
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 
 __all__ = ["ConnectionLost", "HostNotResolvable", "NoAnswer", "failure_for", "sentence_for"]
 

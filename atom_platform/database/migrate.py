@@ -10,7 +10,7 @@ from sqlalchemy import Connection, exc
 
 from atom_platform.database.engine import Database
 from atom_platform.database.failure import failure_for
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 
 __all__ = ["SchemaState", "known_revisions", "schema_state", "upgrade"]
 

@@ -23,7 +23,7 @@ from atom_platform.database import postgres, sqlite
 from atom_platform.database.deadline import Deadline, Waker
 from atom_platform.database.failure import ConnectionLost, NoAnswer, failure_for
 from atom_platform.database.server import Server
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 
 __all__ = ["Ping", "PostgresPing", "SqlitePing"]
 

@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import Connection, exc, text
 
 from atom_platform.database.engine import Database, open_database
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from atom_platform.settings import Settings
 from tests.postgres import running_postgresql
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, event, text
 
 from atom_platform.database.adopted import EngineCheck
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from tests.database.relay import Relay
 from tests.polling import wait_until
 from tests.postgres import PostgreSQL

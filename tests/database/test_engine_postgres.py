@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, exc, text
 
 from atom_platform.database.engine import Database
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from tests.database.forked import in_child
 from tests.database.relay import Relay
 from tests.polling import wait_until

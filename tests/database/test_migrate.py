@@ -18,7 +18,7 @@ from atom_platform.database import migrate
 from atom_platform.database.engine import Database
 from atom_platform.database.migrate import MIGRATIONS, known_revisions, schema_state, upgrade
 from atom_platform.database.schema import metadata
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from tests.postgres import PostgreSQL
 
 Open = Callable[..., Database]

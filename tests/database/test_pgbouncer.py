@@ -12,7 +12,7 @@ from sqlalchemy import exc, text
 
 from atom_platform.database.engine import Database
 from atom_platform.database.migrate import schema_state, upgrade
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from tests.database.pgbouncer import PGBOUNCER, running_pgbouncer
 from tests.database.relay import Relay
 from tests.polling import wait_until

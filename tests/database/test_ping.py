@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from atom_platform.database.engine import Database
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from tests.database.relay import Relay
 from tests.polling import wait_until
 from tests.postgres import PostgreSQL

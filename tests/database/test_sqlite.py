@@ -19,7 +19,7 @@ from atom_platform.database.engine import Database
 from atom_platform.database.migrate import upgrade
 from atom_platform.database.pool import Pool
 from atom_platform.database.sqlite import path_of
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from tests.database.forked import in_child
 
 Open = Callable[..., Database]

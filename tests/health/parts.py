@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from atom_platform.health.result import CheckResult
+from atom_platform.health.check import CheckResult
 
 __all__ = ["Changing", "Hanging", "health_threads"]
 

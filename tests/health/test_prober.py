@@ -12,12 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from atom_platform.health import prober, run
-from atom_platform.health.guard import GuardedCheck
-from atom_platform.health.registration import Registration
+from atom_platform.health import prober, runner
+from atom_platform.health.check import CheckReport, CheckResult, Registration
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.report import CheckReport
-from atom_platform.health.result import CheckResult
+from atom_platform.health.runner import CheckRunner
 from tests.health.parts import Changing, Hanging, health_threads
 from tests.polling import wait_until
 
@@ -80,22 +78,22 @@ def test_what_a_late_run_returns_is_no_result(
 
 def test_a_late_run_is_late_even_if_nobody_looked(hanging: Hanging) -> None:
     """The watchdog may get no time itself; what took too long is unhealthy all the same."""
-    guard = GuardedCheck(
+    check_runner = CheckRunner(
         Registration(name="database", check=hanging, timeout_seconds=0.05, measures_latency=True),
         period_seconds=60,
-        changed=lambda: None,
+        on_change=lambda: None,
         on_result=None,
     )
-    deadline = guard.tick(time.monotonic(), may_start=True)
+    deadline = check_runner.tick(time.monotonic(), may_start=True)
     wait_until(lambda: time.monotonic() > deadline)
 
     hanging.release()
-    wait_until(lambda: guard.outcome is not None)
-    guard.stop()
+    wait_until(lambda: check_runner.status is not None)
+    check_runner.stop()
 
-    assert guard.outcome is not None
-    assert guard.outcome.result.message == "Database timeout after 0.1s"
-    assert (guard.outcome.result.details["latency_ms"] or 0) >= 50
+    assert check_runner.status is not None
+    assert check_runner.status.result.message == "Database timeout after 0.1s"
+    assert (check_runner.status.result.details["latency_ms"] or 0) >= 50
 
 
 def test_a_hang_holds_up_no_other_check(registry: HealthRegistry, hanging: Hanging) -> None:
@@ -268,7 +266,7 @@ class TestCancel:
         self, registry: HealthRegistry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A connection made during the silence never speaks; one made after it does."""
-        monkeypatch.setattr(run, "RETRY_SECONDS", 0.2)
+        monkeypatch.setattr(runner, "RETRY_SECONDS", 0.2)
         check = HalfOpen()
         registry.register("database", check, timeout_seconds=2, cancel=check.cancel)
         wait_until(lambda: "timeout" in report_on(registry, "database").result.message)
@@ -284,10 +282,10 @@ class TestCancel:
         check.takes_seconds = 0.5  # slower than the second chance, and well within the deadline
         confirmed_at = report_on(registry, "database").confirmed_at
         wait_until(lambda: report_on(registry, "database").confirmed_at > confirmed_at + 1.5)
-        outcome = report_on(registry, "database").outcome
-        assert outcome is not None
-        assert outcome.consecutive_failures == 0
-        assert outcome.duration_seconds > 0.4
+        status = report_on(registry, "database").status
+        assert status is not None
+        assert status.consecutive_failures == 0
+        assert status.duration_seconds > 0.4
 
 
 class HalfOpen:
@@ -323,7 +321,7 @@ class TestStale:
         registry.register("database", Changing(), timeout_seconds=0.1)
         assert registry.report().ready
         stop_watching(registry)
-        monkeypatch.setattr(prober, "TRUST_SECONDS", 0.2)
+        monkeypatch.setattr(prober, "MAX_DELAY_SECONDS", 0.2)
 
         wait_until(lambda: not registry.report().ready, seconds=5)
 
@@ -339,17 +337,17 @@ class TestStale:
         registry.register("database", Changing(), timeout_seconds=5)
         registry.report()
         assert registry._prober is not None
-        (guard,) = registry._prober.guards.values()
+        (check_runner,) = registry._prober.runners.values()
 
-        trusted_seconds = registry._prober.trusted_until(guard) - guard.confirmed_at
+        fresh_seconds = registry._prober.fresh_until(check_runner) - check_runner.confirmed_at
 
-        assert trusted_seconds == pytest.approx(5 + 0.05 + 3)
+        assert fresh_seconds == pytest.approx(5 + 0.05 + 3)
 
     def test_a_timeout_is_never_stale(
         self, registry: HealthRegistry, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The run is still stuck, which is what the answer says, for as long as it takes."""
-        monkeypatch.setattr(prober, "TRUST_SECONDS", 1.5)
+        monkeypatch.setattr(prober, "MAX_DELAY_SECONDS", 1.5)
         registry.register("database", hanging, timeout_seconds=0.1)
         wait_until(lambda: "timeout" in report_on(registry, "database").result.message)
         end = time.monotonic() + 2.5
@@ -393,9 +391,9 @@ STOPPED = """
 import sys, threading
 from atom_platform.health import prober
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.result import CheckResult
+from atom_platform.health.check import CheckResult
 
-prober.TRUST_SECONDS, prober.REVIVE_SECONDS = 0.3, 0.5
+prober.MAX_DELAY_SECONDS, prober.RESUME_SECONDS = 0.3, 0.5
 
 def check():
     threading.Event().wait(0.1)
@@ -408,7 +406,7 @@ for _ in sys.stdin:
 """
 
 
-def test_a_process_that_was_stopped_waits_for_news_instead_of_refusing() -> None:
+def test_a_process_that_was_stopped_waits_for_new_results() -> None:
     """As on a laptop that slept, or in a container that was frozen: nothing is wrong with it."""
     with subprocess.Popen(
         [sys.executable, "-c", STOPPED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -13,9 +13,8 @@ from collections.abc import Callable
 import pytest
 
 from atom_platform.health import prober
-from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.report import CheckReport, ReadinessReport
-from atom_platform.health.result import CheckFailed, CheckResult
+from atom_platform.health.check import CheckFailed, CheckReport, CheckResult
+from atom_platform.health.registry import HealthRegistry, ReadinessReport
 from tests.health.parts import Changing, Hanging, health_threads
 from tests.polling import wait_until
 
@@ -193,7 +192,7 @@ class TestExclude:
     def test_does_not_wait_for_it(
         self, make_registry: Callable[..., HealthRegistry], hanging: Hanging
     ) -> None:
-        registry = make_registry(grace_seconds=20)
+        registry = make_registry(initial_wait_seconds=20)
         registry.register("database", hanging, timeout_seconds=30)
         registry.register("disk", Changing(), timeout_seconds=5)
         start = time.monotonic()
@@ -225,7 +224,7 @@ class TestHistory:
     def test_counts_failures_and_keeps_the_last_success(self, registry: HealthRegistry) -> None:
         check = Changing()
         registry.register("database", check, timeout_seconds=5)
-        healthy = only(registry.report()).outcome
+        healthy = only(registry.report()).status
         assert healthy is not None
         assert healthy.consecutive_failures == 0
         assert healthy.last_success == pytest.approx(time.time(), abs=5)
@@ -234,7 +233,7 @@ class TestHistory:
         check.fail()
         wait_until(lambda: failures(registry) >= 3)
 
-        broken = only(registry.report()).outcome
+        broken = only(registry.report()).status
         assert broken is not None
         assert last_success <= (broken.last_success or 0) <= broken.since
         assert only(registry.report()).confirmed_at <= time.monotonic()
@@ -249,24 +248,26 @@ class TestHistory:
         first_run = check.runs
         wait_until(lambda: check.runs > first_run + 3)
 
-        outcome = only(registry.report()).outcome
+        status = only(registry.report()).status
 
-        assert outcome is not None
-        assert outcome.last_success is not None
-        assert outcome.since < outcome.last_success
+        assert status is not None
+        assert status.last_success is not None
+        assert status.since < status.last_success
 
 
 def failures(registry: HealthRegistry) -> int:
-    outcome = only(registry.report()).outcome
-    assert outcome is not None
-    return outcome.consecutive_failures
+    status = only(registry.report()).status
+    assert status is not None
+    return status.consecutive_failures
 
 
 class TestGate:
-    def test_a_shut_gate_keeps_the_worker_out(self, registry: HealthRegistry) -> None:
-        gate = Changing(CheckResult(healthy=False, message="Database schema waits"))
+    def test_a_shut_startup_check_keeps_the_worker_out(self, registry: HealthRegistry) -> None:
+        startup_check = Changing(CheckResult(healthy=False, message="Database schema waits"))
         registry.register("database", Changing(), timeout_seconds=5)
-        registry.register_gate("schema", gate, timeout_seconds=5, after="database")
+        registry.register_startup_check(
+            "schema", startup_check, timeout_seconds=5, after="database"
+        )
 
         report = registry.report()
 
@@ -274,26 +275,30 @@ class TestGate:
         assert [check.name for check in report.checks] == ["database", "schema"]
         assert registry.startup() == CheckResult(healthy=False, message="Database schema waits")
 
-    def test_a_passed_gate_disappears_and_is_asked_no_more(self, registry: HealthRegistry) -> None:
-        gate, check = Changing(), Changing()
+    def test_a_passed_startup_check_disappears_and_is_asked_no_more(
+        self, registry: HealthRegistry
+    ) -> None:
+        startup_check, check = Changing(), Changing()
         registry.register("database", check, timeout_seconds=5)
-        registry.register_gate("schema", gate, timeout_seconds=5, after="database")
+        registry.register_startup_check(
+            "schema", startup_check, timeout_seconds=5, after="database"
+        )
         wait_until(lambda: registry.report().ready)
 
-        gate.fail()
+        startup_check.fail()
         runs = check.runs
         wait_until(lambda: check.runs > runs + 3 and registry.report().ready)
 
-        assert gate.runs == 1
+        assert startup_check.runs == 1
         assert [check.name for check in registry.report().checks] == ["database"]
         assert registry.startup().healthy
 
     def test_opens_when_it_becomes_healthy(self, registry: HealthRegistry) -> None:
-        gate = Changing(CheckResult(healthy=False, message="Waits"))
-        registry.register_gate("schema", gate, timeout_seconds=5)
+        startup_check = Changing(CheckResult(healthy=False, message="Waits"))
+        registry.register_startup_check("schema", startup_check, timeout_seconds=5)
         assert not registry.startup().healthy
 
-        gate.recover()
+        startup_check.recover()
 
         wait_until(lambda: registry.startup().healthy)
         assert registry.report() == ReadinessReport(ready=True, checks=())
@@ -302,7 +307,7 @@ class TestGate:
         self, registry: HealthRegistry
     ) -> None:
         ahead = CheckResult(healthy=False, message="Newer", blocks_startup=False)
-        registry.register_gate("schema", Changing(ahead), timeout_seconds=5)
+        registry.register_startup_check("schema", Changing(ahead), timeout_seconds=5)
 
         assert registry.startup().healthy
         report = registry.report()
@@ -313,15 +318,17 @@ class TestGate:
         self, registry: HealthRegistry
     ) -> None:
         """A dead database costs one connection, and explains itself."""
-        gate, check = Changing(), Changing(CheckFailed("Database refused the connection"))
+        startup_check, check = Changing(), Changing(CheckFailed("Database refused the connection"))
         registry.register("database", check, timeout_seconds=5)
-        registry.register_gate("schema", gate, timeout_seconds=5, after="database")
+        registry.register_startup_check(
+            "schema", startup_check, timeout_seconds=5, after="database"
+        )
         registry.report()
         wait_until(lambda: check.runs > 5)
 
         report = registry.report()
 
-        assert gate.runs == 0
+        assert startup_check.runs == 0
         assert [check.name for check in report.checks] == ["database"]
         assert registry.startup().message == "Schema check pending"
 
@@ -332,7 +339,7 @@ class TestGate:
         """Whoever mends the disk should not have to find out about the schema afterwards."""
         behind = CheckResult(healthy=False, message="Database schema waits")
         registry.register("disk", Changing(CheckFailed("Disk full")), timeout_seconds=5)
-        registry.register_gate("schema", Changing(behind), timeout_seconds=5)
+        registry.register_startup_check("schema", Changing(behind), timeout_seconds=5)
 
         report = registry.report()
 
@@ -340,16 +347,18 @@ class TestGate:
 
     def test_no_such_check_to_wait_for(self, registry: HealthRegistry) -> None:
         with pytest.raises(ValueError, match="databsae"):
-            registry.register_gate("schema", Changing(), timeout_seconds=5, after="databsae")
+            registry.register_startup_check(
+                "schema", Changing(), timeout_seconds=5, after="databsae"
+            )
 
-    def test_passed_gates_are_no_reason_to_go_on_checking(
+    def test_passed_startup_checks_are_no_reason_to_go_on_checking(
         self, make_registry: Callable[..., HealthRegistry]
     ) -> None:
         """A startup probe that is asked for ever must not keep an idle worker's database awake."""
-        registry = make_registry(rest_after_seconds=0.2)
+        registry = make_registry(idle_after_seconds=0.2)
         check = Changing()
         registry.register("database", check, timeout_seconds=5)
-        registry.register_gate("schema", Changing(), timeout_seconds=5)
+        registry.register_startup_check("schema", Changing(), timeout_seconds=5)
         wait_until(lambda: registry.startup().healthy)
 
         wait_until(lambda: rests(registry, check, asking=registry.startup))
@@ -371,7 +380,7 @@ class TestRest:
     def test_rests_when_nobody_asks_and_starts_again_with_the_next_question(
         self, make_registry: Callable[..., HealthRegistry]
     ) -> None:
-        registry = make_registry(rest_after_seconds=0.2)
+        registry = make_registry(idle_after_seconds=0.2)
         check = Changing()
         registry.register("database", check, timeout_seconds=5)
         assert registry.report().ready
@@ -388,8 +397,10 @@ class TestRest:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The database began to hang while nobody asked: nobody knows yet, which is not well."""
-        monkeypatch.setattr(prober, "TRUST_SECONDS", -29.0)  # of 30 for the run and 0.05 between
-        registry = make_registry(rest_after_seconds=0.2)
+        monkeypatch.setattr(
+            prober, "MAX_DELAY_SECONDS", -29.0
+        )  # of 30 for the run and 0.05 between
+        registry = make_registry(idle_after_seconds=0.2)
         hanging.release()
         registry.register("database", hanging, timeout_seconds=30, measures_latency=True)
         assert registry.report().ready
@@ -406,7 +417,7 @@ class TestRest:
     def test_a_scrape_wakes_it_and_waits_for_nothing(
         self, make_registry: Callable[..., HealthRegistry], hanging: Hanging
     ) -> None:
-        registry = make_registry(rest_after_seconds=0.2, grace_seconds=20)
+        registry = make_registry(idle_after_seconds=0.2, initial_wait_seconds=20)
         hanging.release()
         registry.register("database", hanging, timeout_seconds=30)
         registry.report()
@@ -415,7 +426,7 @@ class TestRest:
         entered = hanging.entered
         start = time.monotonic()
 
-        registry.wake()
+        registry.start()
 
         assert time.monotonic() - start < 1
         wait_until(lambda: hanging.entered > entered)
@@ -423,7 +434,7 @@ class TestRest:
     def test_goes_on_while_somebody_asks(
         self, make_registry: Callable[..., HealthRegistry]
     ) -> None:
-        registry = make_registry(rest_after_seconds=1.0)
+        registry = make_registry(idle_after_seconds=1.0)
         check = Changing()
         registry.register("database", check, timeout_seconds=5)
         end = time.monotonic() + 1.5
@@ -535,7 +546,7 @@ class TestLog:
 FORKING = """
 import os, sys, threading
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.result import CheckResult
+from atom_platform.health.check import CheckResult
 
 def check():
     return CheckResult(healthy=True, message=f"pid {os.getpid()}")
@@ -566,11 +577,11 @@ def test_a_forked_process_has_a_prober_of_its_own() -> None:
 def test_at_once_means_without_waiting(registry: HealthRegistry, hanging: Hanging) -> None:
     """Nothing while there is nothing to say; afterwards the same report as for everybody."""
     registry.register("database", hanging, timeout_seconds=5)
-    before = registry.report_at_once()
-    registry.wake()
-    pending = registry.report_at_once()
+    before = registry.report_nowait()
+    registry.start()
+    pending = registry.report_nowait()
     hanging.release()
-    known = wait_until(registry.report_at_once)
+    known = wait_until(registry.report_nowait)
 
     assert before is None
     assert pending is None
@@ -581,10 +592,10 @@ def test_at_once_means_without_waiting(registry: HealthRegistry, hanging: Hangin
 
 def test_at_once_does_not_wake_who_rests(make_registry: Callable[..., HealthRegistry]) -> None:
     """That takes a lock, and its first answer is old."""
-    registry = make_registry(rest_after_seconds=0.1)
+    registry = make_registry(idle_after_seconds=0.1)
     registry.register("database", lambda: CheckResult(healthy=True, message="m"), timeout_seconds=1)
     registry.report()
-    wait_until(lambda: registry.report_at_once() is None, every=0.3)
+    wait_until(lambda: registry.report_nowait() is None, every=0.3)
 
     assert registry.report().ready
 
@@ -596,7 +607,7 @@ def test_at_once_changes_with_the_checks(registry: HealthRegistry) -> None:
     check.result = CheckResult(healthy=False, message="gone")
 
     def refused() -> ReadinessReport | None:
-        report = registry.report_at_once()
+        report = registry.report_nowait()
         return report if report is not None and not report.ready else None
 
     report = wait_until(refused)

@@ -10,11 +10,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from atom_platform.health.check import CheckFailed, CheckResult
 from atom_platform.health.checks.database import database_check
 from atom_platform.health.checks.disk import disk_check
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.result import CheckFailed, CheckResult
-from atom_platform.health.views import create_blueprint, live_body
+from atom_platform.health.responses import live_body
+from atom_platform.health.views import create_blueprint
 from tests.health.parts import Changing, Hanging
 from tests.polling import wait_until
 
@@ -77,7 +78,7 @@ class TestLive:
         self, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(
-            "atom_platform.health.answers.rfc3339_now", lambda: "2026-02-16T19:15:00.000Z"
+            "atom_platform.health.responses.rfc3339_now", lambda: "2026-02-16T19:15:00.000Z"
         )
 
         assert client.get("/health/live").data == live_body()
@@ -137,7 +138,7 @@ class TestReady:
         register_both(registry)
         client.get("/health/ready")
         monkeypatch.setattr(
-            "atom_platform.health.answers.rfc3339_now", lambda: "2100-01-01T00:00:00.000Z"
+            "atom_platform.health.responses.rfc3339_now", lambda: "2100-01-01T00:00:00.000Z"
         )
 
         assert client.get("/health/ready").get_json()["timestamp"] == "2100-01-01T00:00:00.000Z"
@@ -169,9 +170,11 @@ class TestReady:
     def test_a_schema_behind_the_code_shows_while_it_is(
         self, client: FlaskClient, registry: HealthRegistry
     ) -> None:
-        gate = Changing(CheckResult(healthy=False, message="Database schema waits"))
+        startup_check = Changing(CheckResult(healthy=False, message="Database schema waits"))
         register_both(registry)
-        registry.register_gate("schema", gate, timeout_seconds=5, after="database")
+        registry.register_startup_check(
+            "schema", startup_check, timeout_seconds=5, after="database"
+        )
 
         answer = client.get("/health/ready")
         assert answer.status_code == 503
@@ -181,7 +184,7 @@ class TestReady:
             "message": "Database schema waits",
         }
 
-        gate.recover()
+        startup_check.recover()
         wait_until(lambda: client.get("/health/ready").status_code == 200)
         assert list(client.get("/health/ready").get_json()["checks"]) == ["database", "disk"]
 
@@ -205,7 +208,7 @@ class TestDraining:
         make_registry: Callable[..., HealthRegistry],
         hanging: Hanging,
     ) -> None:
-        registry = make_registry(grace_seconds=60)
+        registry = make_registry(initial_wait_seconds=60)
         registry.register("database", hanging, timeout_seconds=90)
         app = Flask(__name__)
         app.register_blueprint(create_blueprint(registry, is_draining=lambda: True))
@@ -341,12 +344,12 @@ class TestStartup:
         }
 
     def test_waits_for_the_schema(self, client: FlaskClient, registry: HealthRegistry) -> None:
-        gate = Changing(CheckResult(healthy=False, message="Database schema waits"))
-        registry.register_gate("schema", gate, timeout_seconds=5)
+        startup_check = Changing(CheckResult(healthy=False, message="Database schema waits"))
+        registry.register_startup_check("schema", startup_check, timeout_seconds=5)
         assert client.get("/health/startup").status_code == 503
         assert body_without_time(client, "/health/startup")["message"] == "Database schema waits"
 
-        gate.recover()
+        startup_check.recover()
 
         wait_until(lambda: client.get("/health/startup").status_code == 200)
 
@@ -355,7 +358,7 @@ class TestStartup:
     ) -> None:
         check = Changing()
         registry.register("database", check, timeout_seconds=5)
-        registry.register_gate("schema", Changing(), timeout_seconds=5, after="database")
+        registry.register_startup_check("schema", Changing(), timeout_seconds=5, after="database")
         wait_until(lambda: client.get("/health/startup").status_code == 200)
 
         check.fail()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.health.result import CheckResult
+from atom_platform.health.check import CheckResult
 from atom_platform.metrics.multiprocess import directory as directories
 from atom_platform.metrics.multiprocess.directory import Directory
 from atom_platform.metrics.multiprocess.ownership import Owner

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from atom_platform.health.result import Check, CheckResult
+from atom_platform.health.check import Check, CheckResult
 
 __all__ = ["disk_check"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from atom_platform.cgroups import memory_usages
-from atom_platform.health.result import Check, CheckResult
+from atom_platform.health.check import Check, CheckResult
 
 __all__ = ["memory_check"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from atom_platform.health.check import CheckFailed, CheckResult
 from atom_platform.health.checks._compat_redis import busy_sockets, can_cancel
-from atom_platform.health.checks.reach import hang_up
-from atom_platform.health.result import CheckFailed, CheckResult
+from atom_platform.health.checks.network_errors import shut_down
 
 __all__ = ["RedisCheck", "redis_check"]
 
@@ -51,19 +51,19 @@ class RedisCheck:
         try:
             self._client.ping()
         except self._errors.RedisError as error:
-            raise self._failure_of(error) from error
+            raise self._failure(error) from error
         return CheckResult(healthy=True, message="Redis accessible")
 
     def cancel(self) -> None:
         """End the run under way; any thread may call it, at any time."""
         for each in busy_sockets(self._pool):
-            hang_up(each)
+            shut_down(each)
 
     def close(self) -> None:
         """Give the connection back; the next run makes a new one."""
         self._pool.disconnect()
 
-    def _failure_of(self, error: Exception) -> CheckFailed:
+    def _failure(self, error: Exception) -> CheckFailed:
         for name, sentence, code in SENTENCES:
             kind = getattr(self._errors, name, None)
             if kind is not None and isinstance(error, kind):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from atom_platform.health.checks.reach import failure_of
-from atom_platform.health.result import Check, CheckResult
+from atom_platform.health.check import Check, CheckResult
+from atom_platform.health.checks.network_errors import network_failure
 
 __all__ = ["tcp_check"]
 
@@ -26,7 +26,7 @@ def tcp_check(host: str, port: int, *, timeout_seconds: float = 1.0) -> Check:
         try:
             socket.create_connection((host, port), timeout=timeout_seconds).close()
         except OSError as error:
-            raise failure_of("Port", error) from error
+            raise network_failure("Port", error) from error
         return CheckResult(healthy=True, message="Port open")
 
     return check

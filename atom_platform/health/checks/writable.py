@@ -7,7 +7,7 @@ import os
 import tempfile
 from typing import Final
 
-from atom_platform.health.result import Check, CheckFailed, CheckResult
+from atom_platform.health.check import Check, CheckFailed, CheckResult
 
 __all__ = ["writable_check"]
 

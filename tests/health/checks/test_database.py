@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from atom_platform.health.check import CheckFailed
 from atom_platform.health.checks.database import database_check
-from atom_platform.health.result import CheckFailed
 
 
 def test_healthy_when_the_ping_comes_back() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from atom_platform.health.check import CheckFailed
 from atom_platform.health.checks.redis import redis_check
-from atom_platform.health.result import CheckFailed
 from tests.polling import wait_until
 from tests.redis import RedisServer
 

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
+from atom_platform.health.check import CheckFailed
 from atom_platform.health.checks.tcp import tcp_check
-from atom_platform.health.result import CheckFailed
 from tests.polling import free_port
 
 

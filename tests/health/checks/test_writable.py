@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from atom_platform.health.check import CheckFailed
 from atom_platform.health.checks.writable import writable_check
-from atom_platform.health.result import CheckFailed
 
 
 def test_a_directory_with_room_is_healthy_and_stays_empty(tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from atom_platform.database.failure import MESSAGES
-from atom_platform.health import result as module
-from atom_platform.health.registration import Registration
-from atom_platform.health.result import CheckFailed, CheckResult
+from atom_platform.health import check as module
+from atom_platform.health.check import CheckFailed, CheckResult, Registration
 
 PACKAGE = Path(module.__file__).parents[1]
 

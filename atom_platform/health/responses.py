@@ -1,7 +1,8 @@
 """
-The bodies of the probes, without a web framework.
+The responses to the three probes, without a web framework.
 
-Flask's routes and the worker's accept loop both answer with these, so they cannot differ.
+Flask's routes and the worker's accept loop both send these, so they cannot differ. The status 503
+of readiness is decided here, in `_readiness`, from `ReadinessReport.ready` and the drain flag.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.report import CheckReport, ReadinessReport
+from atom_platform.health.check import CheckReport
+from atom_platform.health.registry import HealthRegistry, ReadinessReport
 from atom_platform.timestamps import rfc3339, rfc3339_now
 
-__all__ = ["Answer", "HealthAnswers", "live_body"]
+__all__ = ["HealthResponder", "HealthResponse", "live_body"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HealthResponse:
     """An HTTP status and its JSON body."""
 
     status: int
@@ -28,17 +29,17 @@ class Answer:
 
 
 def live_body() -> bytes:
-    """Return the answer of the liveness probe: touches nothing but the clock."""
+    """Return the body of the liveness response; reads nothing but the clock."""
     return b'{"status":"alive","timestamp":"%s"}' % rfc3339_now().encode()
 
 
-class HealthAnswers:
+class HealthResponder:
     """
-    Answers the three probes.
+    Makes the responses to the three probes.
 
     Args:
-        registry: Knows about the dependencies.
-        is_draining: Whether the service is on its way out: not ready, whatever the checks say.
+        registry: Reports on the checks.
+        is_draining: Whether the service is about to stop: not ready, whatever the checks say.
         startup: Whether this worker has loaded.
     """
 
@@ -54,12 +55,18 @@ class HealthAnswers:
         self._startup = startup
         self._encoded: tuple[ReadinessReport | None, bytes] = (None, b"")
 
-    def live(self) -> Answer:
-        """Answer that the process can answer."""
-        return Answer(200, live_body())
+    def live(self) -> HealthResponse:
+        """Return 200: the process answers."""
+        return HealthResponse(200, live_body())
 
-    def ready(self, *, exclude: Collection[str] = (), verbose: bool = False) -> Answer:
-        """Answer whether this worker should get traffic."""
+    def ready(self, *, exclude: Collection[str] = (), verbose: bool = False) -> HealthResponse:
+        """
+        Return 200 when this worker should get traffic, otherwise 503.
+
+        Args:
+            exclude: Names of checks to leave out.
+            verbose: Whether to show each check's code and history.
+        """
         draining = self._is_draining()
         report = self._registry.report(exclude, wait=not draining)
         if verbose:
@@ -71,28 +78,28 @@ class HealthAnswers:
             return _readiness(report, draining, tail)
         return _readiness(report, draining, self._checks(report))
 
-    def ready_at_once(self) -> Answer | None:
-        """Return the same, or None when that might have to wait: for threads that must not."""
-        report = self._registry.report_at_once()
+    def ready_nowait(self) -> HealthResponse | None:
+        """Return what `ready` would, or None when that might block: for the accept loop."""
+        report = self._registry.report_nowait()
         if report is None:
             return None
         return _readiness(report, self._is_draining(), self._checks(report))
 
-    def readiness_alone(self, *, exclude: Collection[str] = ()) -> Answer:
-        """Answer with the status and not the checks: for those whom they do not concern."""
+    def ready_without_checks(self, *, exclude: Collection[str] = ()) -> HealthResponse:
+        """Return readiness without the checks: for clients that may not see them."""
         draining = self._is_draining()
         return _readiness(self._registry.report(exclude, wait=not draining), draining)
 
-    def startup(self) -> Answer:
-        """Answer whether this worker has loaded and passed its gates."""
+    def startup(self) -> HealthResponse:
+        """Return 200 once this worker has loaded and passed its startup checks, otherwise 503."""
         timestamp = rfc3339_now()
         if not self._startup():
             message = "Worker is loading"
         elif not (result := self._registry.startup()).healthy:
             timestamp, message = rfc3339_now(), result.message
         else:
-            return Answer(200, _json({"status": "started", "timestamp": rfc3339_now()}))
-        return Answer(
+            return HealthResponse(200, _json({"status": "started", "timestamp": rfc3339_now()}))
+        return HealthResponse(
             503, _json({"status": "starting", "timestamp": timestamp, "message": message})
         )
 
@@ -104,7 +111,9 @@ class HealthAnswers:
         return encoded
 
 
-def _readiness(report: ReadinessReport, draining: bool, checks: bytes | None = None) -> Answer:
+def _readiness(
+    report: ReadinessReport, draining: bool, checks: bytes | None = None
+) -> HealthResponse:
     if draining:
         status, word = 503, b"draining"
     elif report.ready:
@@ -112,20 +121,20 @@ def _readiness(report: ReadinessReport, draining: bool, checks: bytes | None = N
     else:
         status, word = 503, b"not_ready"
     body = b'{"status":"%s","timestamp":"%s"' % (word, rfc3339_now().encode())
-    return Answer(status, body + (b"}" if checks is None else b',"checks":%s}' % checks))
+    return HealthResponse(status, body + (b"}" if checks is None else b',"checks":%s}' % checks))
 
 
 def _verbose(report: CheckReport) -> dict[str, Any]:
-    outcome = report.outcome
-    last_success = outcome.last_success if outcome else None
+    status = report.status
+    last_success = status.last_success if status else None
     return {
         **report.result.as_dict(),
         "code": report.result.code,
         "critical": report.critical,
-        "since": rfc3339(outcome.since) if outcome else None,
-        "consecutive_failures": outcome.consecutive_failures if outcome else 0,
+        "since": rfc3339(status.since) if status else None,
+        "consecutive_failures": status.consecutive_failures if status else 0,
         "last_success": None if last_success is None else rfc3339(last_success),
-        "age_seconds": round(time.monotonic() - report.confirmed_at, 3) if outcome else None,
+        "age_seconds": round(time.monotonic() - report.confirmed_at, 3) if status else None,
     }
 
 

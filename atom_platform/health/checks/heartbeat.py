@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
-from atom_platform.health.result import CheckResult
+from atom_platform.health.check import CheckResult
 
 __all__ = ["Heartbeat"]
 

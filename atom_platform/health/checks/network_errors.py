@@ -7,14 +7,14 @@ import errno
 import socket
 import ssl
 
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 
-__all__ = ["failure_of", "hang_up"]
+__all__ = ["network_failure", "shut_down"]
 
 UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
 
 
-def failure_of(what: str, error: BaseException) -> CheckFailed:
+def network_failure(what: str, error: BaseException) -> CheckFailed:
     """Return what to raise about *what* after *error*; the text holds nothing of the error's."""
     text, code = _describe(error)
     return CheckFailed(f"{what} {text}", code=code)
@@ -36,7 +36,7 @@ def _describe(error: BaseException) -> tuple[str, str]:
     return "not accessible", "unhealthy"
 
 
-def hang_up(connected: socket.socket | None) -> None:
+def shut_down(connected: socket.socket | None) -> None:
     """End what another thread waits for on *connected*; closing it would wake nobody."""
     if connected is not None:
         with contextlib.suppress(OSError):

@@ -13,8 +13,8 @@ import time
 from collections.abc import Container, Mapping
 from urllib.parse import urlsplit
 
-from atom_platform.health.checks.reach import failure_of, hang_up
-from atom_platform.health.result import CheckFailed, CheckResult
+from atom_platform.health.check import CheckFailed, CheckResult
+from atom_platform.health.checks.network_errors import network_failure, shut_down
 
 __all__ = ["HttpCheck", "http_check"]
 
@@ -55,7 +55,7 @@ class HttpCheck:
             connection.request("GET", self._target, headers=self._headers)
             status = connection.getresponse().status
         except OSError as error:
-            raise failure_of("HTTP dependency", error) from error
+            raise network_failure("HTTP dependency", error) from error
         except http.client.HTTPException as error:
             raise CheckFailed(
                 "HTTP dependency does not speak HTTP", code="invalid_response"
@@ -73,7 +73,7 @@ class HttpCheck:
     def cancel(self) -> None:
         """End the run under way; any thread may call it, at any time."""
         connection = self._connection
-        hang_up(None if connection is None else connection.sock)
+        shut_down(None if connection is None else connection.sock)
 
     def _new_connection(self) -> http.client.HTTPConnection:
         if self._secure:

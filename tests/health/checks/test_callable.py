@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from atom_platform.health.checks.plain import plain_check
-from atom_platform.health.result import CheckResult
+from atom_platform.health.check import CheckResult
+from atom_platform.health.checks.callable import plain_check
 
 
 @pytest.mark.parametrize("returned", [None, True, 0, "", "PONG", object()])

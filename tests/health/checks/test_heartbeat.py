@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.health.checks.lately import Heartbeat
+from atom_platform.health.checks.heartbeat import Heartbeat
 
 
 class Clock:

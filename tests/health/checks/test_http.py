@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from atom_platform.health.checks.web import HttpCheck, http_check
-from atom_platform.health.result import CheckFailed, CheckResult
+from atom_platform.health.check import CheckFailed, CheckResult
+from atom_platform.health.checks.http import HttpCheck, http_check
 from tests.polling import free_port, wait_until
 
 Serve = Callable[[bytes], str]

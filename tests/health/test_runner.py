@@ -1,14 +1,14 @@
-"""Patience decides how long a run may take: less once the dependency was silent."""
+"""DeadlinePolicy: a run after a timeout gets a shorter deadline."""
 
 from __future__ import annotations
 
-from atom_platform.health.registration import Registration
-from atom_platform.health.run import Patience
+from atom_platform.health.check import Registration
+from atom_platform.health.runner import DeadlinePolicy
 from tests.health.parts import Changing
 
 
-def patience(*, timeout_seconds: float = 5.0, can_cancel: bool = True) -> Patience:
-    return Patience(
+def deadlines(*, timeout_seconds: float = 5.0, can_cancel: bool = True) -> DeadlinePolicy:
+    return DeadlinePolicy(
         Registration(
             name="database",
             check=Changing(),
@@ -19,16 +19,16 @@ def patience(*, timeout_seconds: float = 5.0, can_cancel: bool = True) -> Patien
 
 
 def test_a_run_has_the_whole_deadline() -> None:
-    run = patience().new_run(100.0)
+    run = deadlines().new_run(100.0)
 
     assert (run.deadline, run.short) == (105.0, False)
 
 
 def test_after_a_late_run_it_is_tried_anew_within_two_seconds() -> None:
     """What was opened during the silence may stay silent: 200 is owed 2 s after the end of it."""
-    mine = patience()
+    mine = deadlines()
     mine.new_run(100.0)
-    mine.lose()
+    mine.record_timeout()
 
     run = mine.new_run(105.0)
 
@@ -38,9 +38,9 @@ def test_after_a_late_run_it_is_tried_anew_within_two_seconds() -> None:
 
 def test_once_a_minute_it_has_the_whole_deadline_all_the_same() -> None:
     """A database that has become slow, but not too slow, must not stay unhealthy for ever."""
-    mine = patience()
+    mine = deadlines()
     mine.new_run(100.0)
-    mine.lose()
+    mine.record_timeout()
 
     full = [now for now in range(105, 300) if not mine.new_run(float(now)).short]
 
@@ -48,27 +48,27 @@ def test_once_a_minute_it_has_the_whole_deadline_all_the_same() -> None:
 
 
 def test_a_run_in_time_brings_it_back() -> None:
-    mine = patience()
+    mine = deadlines()
     mine.new_run(100.0)
-    mine.lose()
+    mine.record_timeout()
     mine.new_run(105.0)
-    mine.regain()
+    mine.record_in_time()
 
     assert not mine.new_run(106.0).short
 
 
 def test_without_cancel_there_is_no_point_in_hurry() -> None:
-    mine = patience(can_cancel=False)
+    mine = deadlines(can_cancel=False)
     mine.new_run(100.0)
-    mine.lose()
+    mine.record_timeout()
 
     assert not mine.new_run(105.0).short
 
 
 def test_a_short_deadline_is_short_enough() -> None:
-    mine = patience(timeout_seconds=1.0)
+    mine = deadlines(timeout_seconds=1.0)
     mine.new_run(100.0)
-    mine.lose()
+    mine.record_timeout()
 
     run = mine.new_run(101.0)
 
