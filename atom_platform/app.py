@@ -58,7 +58,7 @@ def watch_database(monitoring: Monitoring, database: Database) -> None:
             upgrade(database)
         except Exception:  # readiness tells the operator; a restart would mend nothing
             log.exception("database_not_migrated")
-    database.when_wedged(lambda: surrender("database_pool_wedged"))
+    database.on_pool_broken(lambda: surrender("database_pool_wedged"))
     monitoring.health.register(
         "database",
         database_check(database.ping),

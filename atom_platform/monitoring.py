@@ -50,7 +50,7 @@ from atom_platform.settings import Settings
 from atom_platform.skills.failure import SkillFailed
 
 if TYPE_CHECKING:
-    from atom_platform.database.adopted import AnyEngine
+    from atom_platform.database.engine_check import AnyEngine
 
 __all__ = [
     "Monitoring",

@@ -18,7 +18,7 @@ from atom_platform.settings import Settings
 from atom_platform.status.journal import JOURNAL
 
 if TYPE_CHECKING:
-    from atom_platform.database.adopted import AnyEngine
+    from atom_platform.database.engine_check import AnyEngine
 
 __all__ = ["instrument_engine", "record_check", "watch_disk", "watch_engine"]
 
@@ -52,7 +52,7 @@ def watch_disk(health: HealthRegistry, settings: Settings) -> None:
 
 def watch_engine(health: HealthRegistry, settings: Settings, name: str, engine: AnyEngine) -> None:
     """Feed the database metrics from *engine*, and have *health* depend on its database."""
-    from atom_platform.database.adopted import EngineCheck
+    from atom_platform.database.engine_check import EngineCheck
 
     instrument_engine(engine, on_query=note_query)
     check = EngineCheck(engine)

@@ -59,10 +59,10 @@ def prepare() -> Settings:
 def _check_database_options(url: str) -> None:
     """Ask the driver here, where it is one line: in the workers it would be tracebacks."""
     if "?" in url and not url.startswith("sqlite"):
-        from atom_platform.database.server import server_of
+        from atom_platform.database.postgres.addresses import parse_url
 
         try:
-            server_of(url, statement_timeout_seconds=1)
+            parse_url(url, statement_timeout_seconds=1)
         except ValueError:
             raise SettingsError(BAD_DATABASE_OPTION) from None
 

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy import QueuePool
 
 from atom_platform.database import _compat_sqlalchemy as compat
-from atom_platform.database.adopted import EngineCheck
-from atom_platform.database.gauges import watch_pool
+from atom_platform.database.engine_check import EngineCheck
+from atom_platform.database.instrument import watch_pool
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE = sa.text("SELECT 1")
@@ -55,7 +55,7 @@ def _sqlalchemy_20() -> Path:
     return directory
 
 
-@pytest.mark.parametrize("area", ["test_instrument.py", "test_adopted.py"])
+@pytest.mark.parametrize("area", ["test_instrument.py", "test_engine_check.py"])
 def test_the_database_package_works_on_sqlalchemy_20(sqlalchemy_20: Path, area: str) -> None:
     env = {**os.environ, "PYTHONPATH": f"{sqlalchemy_20}:{ROOT}"}
     version = subprocess.run(
@@ -169,8 +169,8 @@ def test_a_defect_of_the_gauges_does_not_reach_the_application(
     def broken(**_: int) -> None:
         raise RuntimeError("no metrics")
 
-    monkeypatch.setattr("atom_platform.database.gauges.set_db_pool", broken)
-    monkeypatch.setattr("atom_platform.database.gauges._failed", False)
+    monkeypatch.setattr("atom_platform.database.instrument.set_db_pool", broken)
+    monkeypatch.setattr("atom_platform.database.instrument._failed", False)
     engine = sa.create_engine("sqlite://", poolclass=QueuePool, pool_size=1, max_overflow=0)
     watch_pool(engine)
 

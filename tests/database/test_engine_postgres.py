@@ -266,12 +266,12 @@ def test_recovery_spares_who_is_at_work(server: PostgreSQL, open_url: Open) -> N
         long = thread.submit(
             database.run, lambda c: c.execute(text("SELECT pg_sleep(2.5), 7")).one()[1]
         )
-        wait_until(lambda: database._pool is not None and database._pool._source is not None)
-        source = database._pool._source  # type: ignore[union-attr]  # just seen
+        wait_until(lambda: database._pool is not None and database._pool._factory is not None)
+        source = database._pool._factory  # type: ignore[union-attr]  # just seen
         assert source is not None
-        wait_until(lambda: database.ping.active(source.busy()))
-        database._ping_told(False)
-        database._ping_told(True)
+        wait_until(lambda: database.ping.active_backends(source.busy()))
+        database._on_ping(False)
+        database._on_ping(True)
 
         assert long.result(20) == 7
 

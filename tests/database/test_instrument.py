@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import pool as pools
 
-from atom_platform.database import gauges, instrument
-from atom_platform.database.instrument import instrument_engine
+from atom_platform.database import instrument
+from atom_platform.database.instrument import instrument_engine, operation_of
 from tests.database.forked import in_child
 from tests.polling import wait_until
 from tests.postgres import PostgreSQL
@@ -45,8 +45,8 @@ def _told(monkeypatch: pytest.MonkeyPatch) -> Instruments:
     gc.collect()
     told = Instruments()
     monkeypatch.setattr(instrument, "observe_query", told.observe_query)
-    monkeypatch.setattr(gauges, "set_db_pool", told.set_db_pool)
-    monkeypatch.setattr(gauges, "_watched", [])
+    monkeypatch.setattr(instrument, "set_db_pool", told.set_db_pool)
+    monkeypatch.setattr(instrument, "_pools", [])
     return told
 
 
@@ -319,3 +319,44 @@ def test_many_threads_leave_the_count_right(
     assert told.pool["active"] == told.pool["waiting"] == 0
     assert told.pool["idle"] == engine.pool.checkedin()  # type: ignore[attr-defined]  # a QueuePool
     assert told.counts() == {"select": 320}
+
+
+@pytest.mark.parametrize(
+    ("statement", "operation"),
+    [
+        ("SELECT 1", "select"),
+        ("insert into t values (1)", "insert"),
+        ("  \n\tUpdate t SET a = 1", "update"),
+        ("DELETE\nFROM t", "delete"),
+        ("INSERT OR REPLACE INTO t VALUES (1)", "insert"),
+        ("(SELECT 1) UNION (SELECT 2)", "select"),
+        ("((select 1))", "select"),
+        ("-- DELETE it\nSELECT 1", "select"),
+        ("/* UPDATE\n */ /* again */ insert into t values (1)", "insert"),
+        ("WITH a AS (SELECT 1) SELECT * FROM a", "select"),
+        ("with recursive a(n) as (select 1), b as (select 2) delete from t", "delete"),
+        ("WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone", "select"),
+        ("WITH a AS (SELECT ')') INSERT INTO t SELECT * FROM a", "insert"),
+        ('WITH "select" AS (SELECT 1) UPDATE t SET a = 1', "update"),
+        ("WITH a AS (SELECT $x$ ) DELETE $x$) UPDATE t SET a = 1", "update"),
+        ("WITH a AS (SELECT 1 -- ) delete\n) INSERT INTO t SELECT 1", "insert"),
+        ("EXPLAIN SELECT 1", "other"),
+        ("BEGIN IMMEDIATE", "other"),
+        ("VALUES (1)", "other"),
+        ("CREATE TABLE selected (a int)", "other"),
+        ("selectively", "other"),
+        ("WITH", "other"),
+        ("", "other"),
+        ("'select'", "other"),
+        ("/* unfinished", "other"),
+    ],
+)
+def test_operation(statement: str, operation: str) -> None:
+    assert operation_of(statement) == operation
+
+
+def test_a_long_statement_costs_no_more_than_reading_it() -> None:
+    """Generated lists of values are long; nothing after the verb matters."""
+    statement = "WITH a AS (VALUES " + "(1, 'x'), " * 100_000 + "(1, 'x')) SELECT 1"
+
+    assert operation_of(statement) == "select"

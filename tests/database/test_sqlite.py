@@ -17,7 +17,7 @@ from sqlalchemy import Connection, exc, text
 
 from atom_platform.database.engine import Database
 from atom_platform.database.migrate import upgrade
-from atom_platform.database.pool import Pool
+from atom_platform.database.pool import DatabasePool
 from atom_platform.database.sqlite import path_of
 from atom_platform.health.check import CheckFailed
 from tests.database.forked import in_child
@@ -194,8 +194,8 @@ def test_foreign_keys_hold(database: Database) -> None:
 def test_memory_is_one_database(open_url: Open) -> None:
     database = open_url("sqlite:///:memory:")
     upgrade(database)
-    database._ping_told(False)
-    database._ping_told(True)  # which mends the pool of any other database
+    database._on_ping(False)
+    database._on_ping(True)  # which mends the pool of any other database
 
     with ThreadPoolExecutor(4) as threads:
         tables = text("SELECT count(*) FROM agents")
@@ -340,8 +340,8 @@ def test_a_pool_that_cannot_be_mended_is_not_the_databases_fault(
         raise RuntimeError("no more threads")
 
     count(database)
-    monkeypatch.setattr(Pool, "renew", fail)
-    database._ping_told(False)
+    monkeypatch.setattr(DatabasePool, "abandon_hung", fail)
+    database._on_ping(False)
 
     database.ping()
 

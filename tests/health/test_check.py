@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.database.failure import MESSAGES
+from atom_platform.database.errors import MESSAGES
 from atom_platform.health import check as module
 from atom_platform.health.check import CheckFailed, CheckResult, Registration
 

@@ -1,4 +1,4 @@
-"""How long one piece of work with the database may wait, and how another thread ends it early."""
+"""Deadlines for work that waits on sockets, and the pipe by which another thread ends a wait."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ READABLE: Final = select.POLLIN
 WRITABLE: Final = select.POLLOUT
 
 #: How often the wait for an event looks at the waker: an event cannot be polled beside it.
-GLANCE_SECONDS: Final = 0.1
+POLL_SECONDS: Final = 0.1
 
 
 class Waker:
     """
-    Ends a wait from another thread.
+    Ends a wait from another thread, by a pipe.
 
-    A pipe, because closing a descriptor that another thread polls does not wake it, and may hand
-    its number to a stranger.
+    Closing the descriptor that a thread polls does not wake it, and the kernel may give its number
+    to another file.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Waker:
     def wake(self) -> None:
         """End the wait under way, and every later one until `reset`."""
         self.woken = True
-        with contextlib.suppress(BlockingIOError):  # full: woken long ago
+        with contextlib.suppress(BlockingIOError):  # full: it has been woken already
             os.write(self._write, b"!")
 
     def reset(self) -> None:
@@ -47,18 +47,18 @@ class Waker:
                 pass
 
     def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):  # there was no descriptor left to make it of
+        with contextlib.suppress(AttributeError):  # `os.pipe` failed: no descriptor was left
             os.close(self.descriptor)
             os.close(self._write)
 
 
 class Deadline:
     """
-    The moment at which a piece of work gives up, however many waits it consists of.
+    The end of a piece of work, shared by all the waits it consists of.
 
     Args:
-        seconds: How long from now.
-        waker: What may bring the moment forward.
+        seconds: From now.
+        waker: Ends the work early, from another thread.
     """
 
     __slots__ = ("_at", "_waker")
@@ -69,11 +69,11 @@ class Deadline:
 
     @property
     def remaining_seconds(self) -> float:
-        """What is left; never negative."""
+        """The time left; never negative."""
         return max(0.0, self._at - time.monotonic())
 
     def wait(self, descriptor: int, events: int, *, at_most_seconds: float = math.inf) -> bool:
-        """Wait until *descriptor* is ready; return False when time is up, or the waker says so."""
+        """Wait until *descriptor* is ready; return False after the deadline or a wake-up."""
         poller = select.poll()
         poller.register(descriptor, events)
         if self._waker is not None:
@@ -91,9 +91,9 @@ class Deadline:
                 return False
 
     def wait_for(self, event: threading.Event, *, at_most_seconds: float = math.inf) -> bool:
-        """Wait for another thread's event, with the outcomes of `wait`."""
+        """Wait for another thread's event; returns as `wait` does."""
         end = min(self._at, time.monotonic() + at_most_seconds)
-        while not event.wait(max(0.0, min(GLANCE_SECONDS, end - time.monotonic()))):
+        while not event.wait(max(0.0, min(POLL_SECONDS, end - time.monotonic()))):
             if self._waker is not None and self._waker.woken:
                 self._at = 0.0
             if time.monotonic() >= min(end, self._at):

@@ -1,7 +1,7 @@
 """
-What may be said about a database that cannot be used: one of a fixed set of sentences.
+Why a database cannot be used: one of a fixed set of codes, each with its sentence.
 
-The driver's own texts name hosts, users and statements. They belong in the log.
+The driver's own texts name hosts, users and statements. They belong in the log only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import psycopg
 
 from atom_platform.health.check import CheckFailed
 
-__all__ = ["ConnectionLost", "HostNotResolvable", "NoAnswer", "failure_for", "sentence_for"]
+__all__ = ["ConnectionLost", "HostNotResolvable", "NoAnswer", "failure_for", "message_for"]
 
 #: The sentence of each code.
 MESSAGES: Final = {
@@ -39,8 +39,8 @@ MESSAGES: Final = {
     "unhealthy": "Database error",
 }
 
-#: What a server says when it takes no connection, in the order looked for. While a connection is
-#: made libpq hands over no error code, only text: English unless `lc_messages` says otherwise.
+#: Parts of the text with which a server refuses a connection, in the order of the search. While a
+#: connection is made libpq gives text only and no SQLSTATE: English unless `lc_messages` differs.
 REFUSALS: Final = (
     ("too many connections", "connection_limit"),
     ("too many clients", "connection_limit"),
@@ -77,7 +77,7 @@ REFUSALS: Final = (
 
 NAMES: Final = re.compile(r'"[^"]*"')
 
-#: The same by SQLSTATE or its class, for errors on a connection that is made.
+#: Codes by SQLSTATE or its class, for errors on an open connection.
 STATES: Final = (
     ("28", "authentication_failed"),
     ("3D", "no_such_database"),
@@ -110,17 +110,17 @@ class HostNotResolvable(psycopg.OperationalError):
 
 
 class ConnectionLost(psycopg.OperationalError):
-    """The server, or something on the way, has ended the connection."""
+    """The server, or the network, has ended the connection."""
 
 
 def failure_for(error: BaseException) -> CheckFailed:
-    """Return what a check raises because of *error*; its text contains nothing of the error's."""
+    """Return the exception that a check raises for *error*; its text repeats nothing of it."""
     code = _code_of(error)
     return CheckFailed(MESSAGES[code], code=code)
 
 
-def sentence_for(error: BaseException) -> str:
-    """Return the sentence that describes *error*; it never contains anything of it."""
+def message_for(error: BaseException) -> str:
+    """Return the sentence that describes *error*; it repeats nothing of it."""
     return MESSAGES[_code_of(error)]
 
 
@@ -146,6 +146,6 @@ def _of_postgres(error: psycopg.Error) -> str:
     for state, code in STATES:
         if error.sqlstate and error.sqlstate.startswith(state):
             return code
-    # What comes before "failed:" and between quotes are names, which may read like anything.
+    # Names of hosts and users come before "failed:" and between quotes; they may contain anything.
     text = NAMES.sub('""', str(error).rpartition(" failed: ")[2]).lower()
     return next((code for part, code in REFUSALS if part in text), "unhealthy")

@@ -1,8 +1,8 @@
 """
-Connections to PostgreSQL, made under one deadline however many hosts and addresses there are.
+Makes connections to PostgreSQL and runs queries on them, each under one deadline.
 
 libpq's own `connect_timeout` counts per address, is at least two seconds, and does not cover the
-resolver; so the connection is made through libpq's non-blocking calls, and waited for here.
+resolver. So the connection is made by libpq's non-blocking calls, and this module waits for them.
 """
 
 from __future__ import annotations
@@ -11,46 +11,46 @@ import psycopg
 from psycopg import conninfo, pq
 from psycopg.pq.abc import PGconn, PGresult
 
-from atom_platform.database.deadline import READABLE, WRITABLE, Deadline
-from atom_platform.database.failure import ConnectionLost, NoAnswer
-from atom_platform.database.server import Server, Target, targets_of
+from atom_platform.database.errors import ConnectionLost, NoAnswer
+from atom_platform.database.postgres.addresses import PostgresServer, ServerAddress, addresses_of
+from atom_platform.database.postgres.deadline import READABLE, WRITABLE, Deadline
 
-__all__ = ["ask", "connect"]
+__all__ = ["connect", "query"]
 
 
-def connect(server: Server, deadline: Deadline) -> PGconn:
+def connect(server: PostgresServer, deadline: Deadline) -> PGconn:
     """
-    Return a connection to the first host that takes one.
+    Return a connection to the first address that accepts one.
 
     Raises:
-        NoAnswer: None said anything before the deadline.
-        HostNotResolvable: None has an address.
-        psycopg.OperationalError: The refusal of the last one that said anything.
+        NoAnswer: No server answered before the deadline.
+        HostNotResolvable: No host has an address.
+        psycopg.OperationalError: The refusal of the last server that answered.
     """
-    targets = targets_of(server, deadline)
+    addresses = addresses_of(server, deadline)
     error: psycopg.OperationalError = NoAnswer("no time was left to connect")
-    for index, target in enumerate(targets):
-        seconds = deadline.remaining_seconds / (len(targets) - index)
+    for index, address in enumerate(addresses):
+        seconds = deadline.remaining_seconds / (len(addresses) - index)
         if not seconds:
             break
         try:
-            pgconn = _connect_to(server, target, deadline, seconds)
-        except NoAnswer as silence:
-            server.silent.add(target)
-            error = silence if isinstance(error, NoAnswer) else error
+            pgconn = _connect_to(server, address, deadline, seconds)
+        except NoAnswer as timeout:
+            server.unresponsive.add(address)
+            error = timeout if isinstance(error, NoAnswer) else error
         except psycopg.OperationalError as refusal:
             error = refusal
         else:
-            server.silent.discard(target)
+            server.unresponsive.discard(address)
             return pgconn
     raise error
 
 
-def ask(pgconn: PGconn, statement: bytes, deadline: Deadline) -> list[PGresult]:
+def query(pgconn: PGconn, statement: bytes, deadline: Deadline) -> list[PGresult]:
     """
     Send one simple query (no parameters, no server-side preparation) and return its results.
 
-    After NoAnswer or ConnectionLost the connection is of no use any more.
+    After NoAnswer or ConnectionLost the connection cannot be used any more.
 
     Raises:
         NoAnswer: No result before the deadline.
@@ -80,14 +80,17 @@ def ask(pgconn: PGconn, statement: bytes, deadline: Deadline) -> list[PGresult]:
     for result in results:
         if result.status == pq.ExecStatus.FATAL_ERROR:
             error = psycopg.errors.error_from_result(result)
-            if pgconn.status == pq.ConnStatus.BAD:  # a goodbye, such as that of a shutdown
+            if pgconn.status == pq.ConnStatus.BAD:  # the server's last message, as at a shutdown
                 raise ConnectionLost(str(error)) from error
             raise error
     return results
 
 
-def _connect_to(server: Server, target: Target, deadline: Deadline, seconds: float) -> PGconn:
-    parameters = {**server.parameters, **target.parameters()}
+def _connect_to(
+    server: PostgresServer, address: ServerAddress, deadline: Deadline, seconds: float
+) -> PGconn:
+    """Connect to one address, without session options if the server refuses those."""
+    parameters = {**server.parameters, **address.parameters()}
     options = server.options
     try:
         return _handshake({**parameters, "options": options}, deadline, seconds)

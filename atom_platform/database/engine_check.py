@@ -1,8 +1,8 @@
 """
-Any SQLAlchemy engine's readiness check: one round trip, on a connection of the check's own.
+The readiness check of an application's SQLAlchemy engine: one round trip on its own connection.
 
-The engine's own way to connect is used, so passwords that change and options that only the engine
-knows are right; its pool is not, because a pool that is used up is no database that is gone.
+It connects as the engine does, so changing passwords and the engine's own options apply. It does
+not use the engine's pool: an exhausted pool does not mean that the database is down.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ __all__ = ["AnyEngine", "EngineCheck"]
 
 AnyEngine: TypeAlias = Engine
 
-#: What a child got from its parent: kept, because to collect it is to close it.
+#: Connections inherited from the parent; kept, because collecting them would close them.
 _inherited: Final[list[object]] = []
 
 
 class EngineCheck:
     """
-    A check that is healthy when *engine*'s database comes back.
+    A check that is healthy when the database of *engine* answers.
 
-    One thread at a time. It blocks for as long as the driver does: whoever runs it brings the
-    deadline, and `cancel`. While a connection is being made there is nothing to cancel yet, so let
-    the driver's own timeout for that be short (`connect_args={"connect_timeout": 2}`).
+    Called by one thread at a time. It blocks as long as the driver does, so its runner keeps the
+    deadline and calls `cancel`. A connection that is being made cannot be cancelled; keep the
+    driver's own timeout short (`connect_args={"connect_timeout": 2}`).
 
     Raises:
-        CheckFailed: The database has not answered; the text is one of a fixed set.
+        CheckFailed: The database has not answered; the text is from a fixed set.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -52,36 +52,36 @@ class EngineCheck:
         kept = self._connection is not None
         try:
             try:
-                self._ask()
+                self._ping()
             except Exception:
                 if not kept or self._cancelled:
                     raise
-                # The server may have closed it since: that is no reason to be unhealthy.
-                self._ask()
+                # The server may have closed the kept connection; only a new one tells.
+                self._ping()
         except Exception as error:
             raise _failure_for(error) from error
         return CheckResult(healthy=True, message="Database accessible")
 
     def cancel(self) -> None:
-        """End the run under way; any thread may call it, at any time."""
+        """End the run in flight; any thread may call it, at any time."""
         self._cancelled = True
         connection: Any = getattr(self._connection, "dbapi_connection", None)
         with contextlib.suppress(Exception):
             if hasattr(connection, "interrupt"):  # sqlite3's
                 connection.interrupt()
             elif hasattr(connection, "fileno"):  # psycopg's, both generations
-                # Shut down rather than closed: closing would wake nobody who waits for an answer.
+                # Shut down, not closed: closing does not wake a thread that waits for an answer.
                 duplicate = socket.socket(fileno=os.dup(connection.fileno()))
                 with duplicate:
                     duplicate.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Give the connection back; the next run makes a new one."""
+        """Close the connection; the next run makes a new one."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
-    def _ask(self) -> None:
+    def _ping(self) -> None:
         if self._connection is None:
             self._connection = self._pool.connect()
         try:
@@ -96,7 +96,7 @@ class EngineCheck:
 
 def _failure_for(error: Exception) -> CheckFailed:
     try:
-        from atom_platform.database.failure import failure_for
-    except ModuleNotFoundError:  # without psycopg there are no errors of it to tell apart
+        from atom_platform.database.errors import failure_for
+    except ModuleNotFoundError:  # psycopg is not installed
         return CheckFailed("Database not accessible")
     return failure_for(error)

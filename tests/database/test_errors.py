@@ -7,12 +7,7 @@ import sqlite3
 import psycopg
 import pytest
 
-from atom_platform.database.failure import (
-    ConnectionLost,
-    HostNotResolvable,
-    NoAnswer,
-    sentence_for,
-)
+from atom_platform.database.errors import ConnectionLost, HostNotResolvable, NoAnswer, message_for
 
 AT = 'connection to server at "%s" (192.0.2.1), port 5432 failed: '
 
@@ -48,13 +43,13 @@ AT = 'connection to server at "%s" (192.0.2.1), port 5432 failed: '
 )
 @pytest.mark.parametrize("host", ["db.example", "ssl-starting up.role failed: example"])
 def test_what_a_server_says_to_a_connection(text: str, sentence: str, host: str) -> None:
-    assert sentence_for(psycopg.OperationalError(AT % host + text)) == sentence
+    assert message_for(psycopg.OperationalError(AT % host + text)) == sentence
 
 
 def test_a_socket_that_is_not_there() -> None:
     text = 'connection to server on socket "/run/.s.PGSQL.5432" failed: No such file or directory'
 
-    assert sentence_for(psycopg.OperationalError(text)) == "Database refused the connection"
+    assert message_for(psycopg.OperationalError(text)) == "Database refused the connection"
 
 
 @pytest.mark.parametrize(
@@ -73,4 +68,4 @@ def test_a_socket_that_is_not_there() -> None:
     ],
 )
 def test_errors_that_know_what_they_are(error: Exception, sentence: str) -> None:
-    assert sentence_for(error) == sentence
+    assert message_for(error) == sentence

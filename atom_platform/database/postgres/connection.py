@@ -1,8 +1,8 @@
 """
-A psycopg connection on which no statement outlives its time, whatever the server does.
+A psycopg connection whose statements end in time, whatever the server does.
 
-Every wait of psycopg passes through `Connection.wait`, so the bound is kept by the waiting thread
-itself: no watchdog, and no descriptor closed under the feet of a thread that polls it.
+Every wait of psycopg passes through `Connection.wait`. So the waiting thread keeps the deadline
+itself: there is no watchdog, and no thread closes a descriptor that another thread polls.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from psycopg.pq.abc import PGconn
 from psycopg.rows import TupleRow
 
 from atom_platform.database._compat_psycopg import WaitTimeout, is_proven
-from atom_platform.database.deadline import Deadline
-from atom_platform.database.failure import NoAnswer
-from atom_platform.database.postgres import ask
+from atom_platform.database.errors import NoAnswer
+from atom_platform.database.postgres.connect import query
+from atom_platform.database.postgres.deadline import Deadline
 
 __all__ = ["BoundedConnection"]
 
@@ -31,13 +31,13 @@ log = logging.getLogger("atom_platform.database")
 
 RV = TypeVar("RV")
 
-#: How often a long wait looks whether it has been given up on.
-GLANCE_SECONDS: Final = 0.25
+#: How often a long wait looks whether its connection has been abandoned.
+POLL_SECONDS: Final = 0.25
 
-#: For the answer that is on its way when its connection is given up.
+#: How long an abandoned connection still waits for an answer that is on its way.
 GRACE_SECONDS: Final = 0.5
 
-#: For the server to take note that a query is cancelled, and again for the query to end.
+#: How long the server may take to accept a cancel request, and again to end the query.
 CANCEL_SECONDS: Final = 1.0
 
 
@@ -55,27 +55,27 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
 
     statement_seconds = math.inf
     busy_since: float | None = None
-    _given_up_at: float | None = None
+    _abandoned_at: float | None = None
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         """
         Break the connection, from any thread.
 
         A round trip under way ends within a second, with its answer if that comes before.
         """
-        self._given_up_at = time.monotonic()
+        self._abandoned_at = time.monotonic()
 
     @property
-    def given_up(self) -> bool:
-        """Whether somebody has given it up."""
-        return self._given_up_at is not None
+    def abandoned(self) -> bool:
+        """Whether it has been abandoned."""
+        return self._abandoned_at is not None
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """
         Run one round trip; see psycopg.
 
         Raises:
-            NoAnswer: It is overdue and cannot be ended, or the connection was given up.
+            NoAnswer: It is overdue and cannot be ended, or the connection was abandoned.
         """
         if not is_proven():
             return super().wait(gen, interval, **({} if timeout is None else {"timeout": timeout}))
@@ -86,10 +86,10 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
             while True:
                 left = end - time.monotonic()
                 try:
-                    return super().wait(gen, interval, max(0.0, min(left, GLANCE_SECONDS)))
+                    return super().wait(gen, interval, max(0.0, min(left, POLL_SECONDS)))
                 except WaitTimeout:
-                    if self._lost_patience():
-                        raise self._broken("the connection was given up as dead") from None
+                    if self._grace_is_over():
+                        raise self._broken("the connection was abandoned as dead") from None
                     if time.monotonic() < end:
                         continue
                     if timeout is not None and timeout < self.statement_seconds:
@@ -106,28 +106,27 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         finally:
             self.busy_since = None
 
-    def is_usable(self, *, ask_within_seconds: float, rested: bool) -> bool:
+    def is_usable(self, *, answer_within_seconds: float, idle: bool) -> bool:
         """
-        Tell whether an idle connection still has a server behind it.
+        Return whether a connection of the pool still has its server.
 
-        The server is asked only if there is a reason: it has said something unasked, which is most
-        likely a goodbye, or the connection has *rested* for so long that anything may have
-        happened.
+        The server is queried for two reasons only: it has sent something unasked, most likely its
+        last message, or the connection has been *idle* for long.
         """
-        if self.pgconn.status != pq.ConnStatus.OK or self.given_up:
+        if self.pgconn.status != pq.ConnStatus.OK or self.abandoned:
             return False
         poller = select.poll()
         poller.register(self.pgconn.socket, select.POLLIN)
-        if not (rested or poller.poll(0)):
+        if not (idle or poller.poll(0)):
             return True
         try:
-            ask(self.pgconn, b"SELECT 1", Deadline(ask_within_seconds))
+            query(self.pgconn, b"SELECT 1", Deadline(answer_within_seconds))
         except psycopg.Error:
             return False
         return True
 
-    def _lost_patience(self) -> bool:
-        since = self._given_up_at
+    def _grace_is_over(self) -> bool:
+        since = self._abandoned_at
         return since is not None and time.monotonic() > since + GRACE_SECONDS
 
     def _broken(self, text: str) -> psycopg.OperationalError:
@@ -135,11 +134,11 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         return NoAnswer(text)
 
     @classmethod
-    def over(cls, pgconn: PGconn, *, statement_seconds: float) -> BoundedConnection:
-        """Return a psycopg connection over one of libpq's."""
+    def wrap(cls, pgconn: PGconn, *, statement_seconds: float) -> BoundedConnection:
+        """Return a psycopg connection around one of libpq."""
         connection = cls(pgconn)
         connection.statement_seconds = statement_seconds
-        # PgBouncer in transaction mode gives each transaction another server session, where a
-        # statement prepared in the last one is unknown.
+        # PgBouncer in transaction mode gives each transaction another server session, which does
+        # not know the statements prepared in the last one.
         connection.prepare_threshold = None
         return connection

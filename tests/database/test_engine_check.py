@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
 
-from atom_platform.database.adopted import EngineCheck
+from atom_platform.database.engine_check import EngineCheck
 from atom_platform.health.check import CheckFailed
 from tests.database.relay import Relay
 from tests.polling import wait_until

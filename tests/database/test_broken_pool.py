@@ -8,10 +8,10 @@ import pytest
 from psycopg.pq.abc import PGconn
 from sqlalchemy import exc, text
 
-from atom_platform.database import blame
-from atom_platform.database.deadline import Waker
+from atom_platform.database import pool_health
 from atom_platform.database.engine import Database
-from atom_platform.database.source import PostgresSource
+from atom_platform.database.postgres.deadline import Waker
+from atom_platform.database.postgres.factory import ConnectionFactory
 from tests.polling import wait_until
 from tests.postgres import PostgreSQL
 
@@ -21,8 +21,8 @@ Open = Callable[..., Database]
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds instead of minutes."""
-    monkeypatch.setattr(blame, "SUSPECT_SECONDS", 0.5)
-    monkeypatch.setattr(blame, "LAST_CHANCE_SECONDS", 1.5)
+    monkeypatch.setattr(pool_health, "SUSPECT_SECONDS", 0.5)
+    monkeypatch.setattr(pool_health, "RECOVERY_SECONDS", 1.5)
 
 
 def ask(database: Database) -> bool:
@@ -42,7 +42,7 @@ def test_a_pool_that_leaks_is_reset(server: PostgreSQL, open_url: Open) -> None:
         database_query_timeout_seconds=0.1,
     )
     ended: list[str] = []
-    database.when_wedged(lambda: ended.append("ended"))
+    database.on_pool_broken(lambda: ended.append("ended"))
     assert ask(database)
     forgotten = database.engine.connect()
 
@@ -64,17 +64,17 @@ def test_a_pool_beyond_repair_ends_the_worker(
     """Connections of the pool are lost at once, new ones too, while the ping gets all it wants."""
     database = open_url(server.url())
     ended: list[str] = []
-    database.when_wedged(lambda: ended.append("ended"))
+    database.on_pool_broken(lambda: ended.append("ended"))
     assert ask(database)
 
-    make = PostgresSource._connect
+    make = ConnectionFactory._connect
 
-    def make_and_kill(source: PostgresSource, waker: Waker) -> PGconn:
+    def make_and_kill(source: ConnectionFactory, waker: Waker) -> PGconn:
         pgconn = make(source, waker)
         server.execute(f"SELECT pg_terminate_backend({pgconn.backend_pid}, 5000)")
         return pgconn
 
-    monkeypatch.setattr(PostgresSource, "_connect", make_and_kill)
+    monkeypatch.setattr(ConnectionFactory, "_connect", make_and_kill)
     server.execute(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
         " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
