@@ -30,7 +30,7 @@ from atom_platform.adoption.logs import LogLease
 from atom_platform.adoption.platform import EXTENSION, Platform
 from atom_platform.adoption.servers import warn_about_server
 from atom_platform.adoption.views import access_of, create_blueprints
-from atom_platform.health.checks.callable import plain_check
+from atom_platform.health.checks.callable import callable_check
 from atom_platform.health.registry import HealthRegistry
 from atom_platform.health.responses import HealthResponder, live_body
 from atom_platform.logs import (
@@ -160,7 +160,7 @@ class Monitoring:
         def register(function: F) -> F:
             self.health.register(
                 name,
-                plain_check(name, function),
+                callable_check(name, function),
                 timeout_seconds=timeout_seconds or self.settings.database_check_timeout_seconds,
                 critical=critical,
                 cancel=cancel or getattr(function, "cancel", None),

@@ -1,4 +1,4 @@
-"""A function of anybody's as a check: what it returns, or raises, says whether all is well."""
+"""A check made of any function: its return value or exception decides whether it is healthy."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from atom_platform.health.check import Check, CheckResult
 
-__all__ = ["plain_check"]
+__all__ = ["callable_check"]
 
 
-def plain_check(name: str, function: Callable[[], object]) -> Check:
+def callable_check(name: str, function: Callable[[], object]) -> Check:
     """
-    Return *function* as a check, called *name* in its sentences.
+    Return a check that calls *function*; its messages begin with *name*.
 
-    It is healthy unless it returns False or raises; a `CheckResult` is taken as it is, and the text
-    of a `CheckFailed` is shown. Nothing else that it returns or raises is: it may hold a secret.
+    It is healthy unless *function* returns False or raises. A `CheckResult` is returned as it is,
+    and the text of a `CheckFailed` is shown. Other values and errors may hold secrets and are not.
     """
     word = name.capitalize()
 

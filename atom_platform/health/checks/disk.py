@@ -1,7 +1,8 @@
 """
-Disk-space check: stop taking traffic while there is still room to shut down.
+Disk check: the file system has the minimum of free space.
 
-A full disk breaks SQLite, the logs and the metric files at the same time.
+A full disk breaks SQLite, the logs and the metric files at the same time. The minimum leaves room
+to stop cleanly.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ BYTES_PER_GB: Final = 1024**3  # what `df -h` means by "G"
 
 
 def free_bytes_on(path: str | os.PathLike[str]) -> int:
-    """Return the bytes that a process without privileges may still write below *path*."""
+    """Return the free bytes of the file system of *path* for an unprivileged process."""
     stat = os.statvfs(path)
     return stat.f_bavail * stat.f_frsize
 
@@ -32,8 +33,8 @@ def disk_check(
     """
     Return a check that is healthy while *path* has room.
 
-    It blocks for as long as the file system does, which on a dead network mount is for ever:
-    whoever runs it brings the deadline.
+    It blocks as long as the file system does, for ever on a dead network mount: its runner keeps
+    the deadline.
 
     Args:
         path: Any path on the file system to measure.

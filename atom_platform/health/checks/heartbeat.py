@@ -1,7 +1,8 @@
 """
-"The task ran lately": a heartbeat that any process can give, and every worker can see.
+Heartbeat check: a task has run recently, in this worker or in any other process.
 
-It is a file's time of change, because the task may run in another worker, or from cron.
+The heartbeat is the modification time of a file, because the task may run in another worker or from
+cron.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ R = TypeVar("R")
 
 class Heartbeat:
     """
-    A task's sign of life, and the check that looks for it.
+    The heartbeat of a task, and the check of its age.
 
-    `with heartbeat:` around the task, or `@heartbeat.task` on it, gives a beat when it ends without
-    an exception. Give it yourself with `beat`, or from a script with `touch`.
+    `with heartbeat:` around the task, or `@heartbeat.task` on it, records a beat when it ends
+    without an exception. Otherwise call `beat`, or `touch` the file from a script.
 
         heartbeat = Heartbeat("/var/lib/shop/nightly", max_age_seconds=26 * 3600)
         monitoring.check("nightly", heartbeat, critical=False)
 
-    A task that has never run is not healthy: `touch` the file as you deploy, or let readiness not
-    depend on it.
+    A task that has never run is unhealthy: `touch` the file in the deployment, or register the
+    check with `critical=False`.
 
     Args:
-        path: A file; made by the first beat, in a directory that is there.
-        max_age_seconds: How long after a beat the task counts as alive, inclusive.
-        clock: Tells the time as the file system does. Tests pass their own.
+        path: A file in an existing directory; the first beat creates it.
+        max_age_seconds: How long after a beat the task is healthy, inclusive.
+        clock: The time of the file system, in seconds of the Unix epoch. Tests pass their own.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Heartbeat:
 
     def beat(self) -> None:
         """
-        Say that the task has run.
+        Record that the task has run.
 
         Raises:
             OSError: The file cannot be written.
@@ -66,7 +67,7 @@ class Heartbeat:
         os.utime(self._path, (now, now))
 
     def __call__(self) -> CheckResult:
-        """Return whether it has run lately; `age_seconds` is null when it never has."""
+        """Return whether the task has run recently; `age_seconds` is null before its first run."""
         try:
             age = max(0.0, self._clock() - self._path.stat().st_mtime)
         except FileNotFoundError:
@@ -85,7 +86,7 @@ class Heartbeat:
         )
 
     def task(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorate the task: each call that returns is a beat."""
+        """Decorate the task: each call that returns records a beat."""
 
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,8 +1,8 @@
 """
-HTTP check: another service answers a GET as it should. Its body is not read.
+HTTP check: another service answers a GET with an expected status.
 
-Depend on another service's liveness, not on its readiness: two services that wait for each other to
-be ready are never ready again.
+The body is not read. Ask for the liveness of the other service and not for its readiness: two
+services that wait for each other's readiness are never ready again.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class HttpCheck:
         try:
             deadline = time.monotonic() + self._timeout_seconds
             connection.connect()
-            # What is left of the deadline; the guard's own ends a peer that sends drop by drop.
+            # The rest of the deadline. The runner's own ends a peer that sends byte by byte.
             connection.sock.settimeout(max(0.001, deadline - time.monotonic()))
             connection.request("GET", self._target, headers=self._headers)
             status = connection.getresponse().status
@@ -71,7 +71,7 @@ class HttpCheck:
         )
 
     def cancel(self) -> None:
-        """End the run under way; any thread may call it, at any time."""
+        """End the run in flight; any thread may call it, at any time."""
         connection = self._connection
         shut_down(None if connection is None else connection.sock)
 
@@ -94,11 +94,12 @@ def http_check(
     """
     Return a check that is healthy while a GET of *url* is answered with an *expected* status.
 
-    Redirects are not followed. `cancel` ends a run that the peer draws out.
+    Redirects are not followed. `cancel` ends a run whose peer answers slowly.
 
     Args:
-        timeout_seconds: Longest that connecting may take for each address, and all the rest.
-        headers: Sent too; credentials belong here.
+        timeout_seconds: Longest that connecting to an address may take, and the rest of the run.
+        expect: The healthy statuses.
+        headers: Headers of the request; credentials belong here.
         context: For https; the system's certificates by default.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What may be said about another host that cannot be reached: one of a fixed set of sentences."""
+"""Why another host cannot be reached: one of a fixed set of codes and sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENE
 
 
 def network_failure(what: str, error: BaseException) -> CheckFailed:
-    """Return what to raise about *what* after *error*; the text holds nothing of the error's."""
+    """Return the exception of a check of *what* after *error*; its text repeats nothing of it."""
     text, code = _describe(error)
     return CheckFailed(f"{what} {text}", code=code)
 
@@ -37,7 +37,7 @@ def _describe(error: BaseException) -> tuple[str, str]:
 
 
 def shut_down(connected: socket.socket | None) -> None:
-    """End what another thread waits for on *connected*; closing it would wake nobody."""
+    """End the wait of another thread on *connected*; closing the socket would not wake it."""
     if connected is not None:
         with contextlib.suppress(OSError):
             connected.shutdown(socket.SHUT_RDWR)

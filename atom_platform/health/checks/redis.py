@@ -1,8 +1,8 @@
 """
-Redis check: PING, on a connection that is kept. Needs `pip install atom-platform[redis]`.
+Redis check: a PING is answered, on a connection that is kept.
 
-A Redis that is a cache only is better registered with `critical=False`: taking every worker out
-because answers have become slower makes it worse.
+Needs `pip install atom-platform[redis]`. Register a Redis that is only a cache with
+`critical=False`: without the cache the service is slower, and without its workers it is down.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class RedisCheck:
     """See `redis_check`."""
 
     def __init__(self, url: str, *, timeout_seconds: float) -> None:
-        # Here, so that who does not use Redis need not have its client.
+        # Imported here because the client is an optional dependency.
         import redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry
@@ -42,7 +42,7 @@ class RedisCheck:
             max_connections=1,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 0),  # the prober's next run is the next try
+            retry=Retry(NoBackoff(), 0),  # the next run is the next attempt
         )
         can_cancel(self._pool)
         self._client = redis.Redis(connection_pool=self._pool)
@@ -55,12 +55,12 @@ class RedisCheck:
         return CheckResult(healthy=True, message="Redis accessible")
 
     def cancel(self) -> None:
-        """End the run under way; any thread may call it, at any time."""
+        """End the run in flight; any thread may call it, at any time."""
         for each in busy_sockets(self._pool):
             shut_down(each)
 
     def close(self) -> None:
-        """Give the connection back; the next run makes a new one."""
+        """Close the connection; the next run makes a new one."""
         self._pool.disconnect()
 
     def _failure(self, error: Exception) -> CheckFailed:
@@ -76,12 +76,12 @@ def redis_check(url: str, *, timeout_seconds: float = 1.0) -> RedisCheck:
     Return a check that is healthy while the Redis at *url* answers.
 
     Args:
-        url: As redis-py takes it: `redis://`, `rediss://` or `unix://`.
-        timeout_seconds: Longest that connecting may take, and the answer.
+        url: A URL of redis-py: `redis://`, `rediss://` or `unix://`.
+        timeout_seconds: Longest that connecting may take, and the answer again.
 
     Raises:
         ModuleNotFoundError: redis-py is not installed.
-        ValueError: The URL is none of Redis.
+        ValueError: The URL is not one of Redis.
         CheckFailed: From the returned check, when there is no answer.
     """
     return RedisCheck(url, timeout_seconds=timeout_seconds)

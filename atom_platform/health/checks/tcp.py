@@ -1,4 +1,4 @@
-"""TCP check: somebody listens there. Whether they also work, only their own protocol can tell."""
+"""TCP check: a server accepts connections on the port; its own protocol is not tested."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def tcp_check(host: str, port: int, *, timeout_seconds: float = 1.0) -> Check:
     Return a check that is healthy while *host* accepts connections on *port*.
 
     Args:
-        timeout_seconds: Longest each of the host's addresses may take. A name that no server
-            resolves may take longer: whoever runs the check brings the deadline.
+        timeout_seconds: Longest that each address of the host may take. Resolving the name may
+            take longer: the runner keeps the deadline.
 
     Raises:
-        CheckFailed: From the returned check, when there is no connection to be had.
+        CheckFailed: From the returned check, when the port accepts no connection.
     """
 
     def check() -> CheckResult:

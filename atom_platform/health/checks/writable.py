@@ -1,4 +1,4 @@
-"""Directory check: a file can be made there, filled, brought to the disk and removed."""
+"""Directory check: a file can be created there, written, synced to the disk and removed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SENTENCES: Final = {
     errno.EIO: ("Directory damaged", "io_error"),
     errno.ESTALE: ("Directory lost by its server", "stale_mount"),
 }
-#: One block: a full file system takes an empty file.
+#: One block, because a full file system accepts an empty file.
 PROBE: Final = b"\0" * 4096
 
 
@@ -30,7 +30,7 @@ def writable_check(directory: str | os.PathLike[str]) -> Check:
     """
     Return a check that is healthy while files can be written in *directory*.
 
-    The file has no name where the file system allows that, so that nobody else ever sees it.
+    Where the file system allows it, the file has no name and no other process sees it.
 
     Raises:
         CheckFailed: From the returned check, when nothing can be written.
@@ -40,7 +40,7 @@ def writable_check(directory: str | os.PathLike[str]) -> Check:
         try:
             with tempfile.TemporaryFile(dir=directory, prefix=".atom-check-", buffering=0) as file:
                 file.write(PROBE)
-                os.fsync(file.fileno())  # NFS tells of a full disk no sooner
+                os.fsync(file.fileno())  # NFS reports a full disk only here
         except OSError as error:
             sentence, code = SENTENCES.get(
                 error.errno or 0, ("Directory not writable", "not_writable")

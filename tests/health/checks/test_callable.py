@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from atom_platform.health.check import CheckResult
-from atom_platform.health.checks.callable import plain_check
+from atom_platform.health.checks.callable import callable_check
 
 
 @pytest.mark.parametrize("returned", [None, True, 0, "", "PONG", object()])
 def test_whatever_it_returns_is_healthy(returned: object) -> None:
     """Not truth: what a client library returns from a ping may well be empty."""
-    result = plain_check("redis", lambda: returned)()
+    result = callable_check("redis", lambda: returned)()
 
     assert result == CheckResult(healthy=True, message="Redis healthy")
 
 
 def test_false_is_not_healthy() -> None:
-    result = plain_check("redis", lambda: False)()
+    result = callable_check("redis", lambda: False)()
 
     assert result == CheckResult(healthy=False, message="Redis not healthy")
 
@@ -25,7 +25,7 @@ def test_false_is_not_healthy() -> None:
 def test_a_result_is_taken_as_it_is() -> None:
     given = CheckResult(healthy=False, message="Queue too long", details={"jobs": 900.0})
 
-    assert plain_check("queue", lambda: given)() is given
+    assert callable_check("queue", lambda: given)() is given
 
 
 def test_an_exception_is_left_to_the_guard() -> None:
@@ -33,4 +33,4 @@ def test_an_exception_is_left_to_the_guard() -> None:
         raise KeyError("password=hunter2")
 
     with pytest.raises(KeyError):
-        plain_check("redis", broken)()
+        callable_check("redis", broken)()
