@@ -50,7 +50,7 @@ def test_hosts(url: str, hosts: list[tuple[str, str, str]]) -> None:
     assert hosts_of(url) == hosts
 
 
-def test_the_environment_of_libpq_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_libpq_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "127.0.0.9")
     monkeypatch.setenv("PGPORT", "6543")
 
@@ -107,7 +107,7 @@ def test_the_preferred_role_is_tried_on_all_hosts_first() -> None:
 
 
 class SilentNameServer:
-    """Stands in for the system's resolver, where a test cannot silence the real one."""
+    """A resolver that does not answer, because a test cannot silence the system's."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -119,7 +119,7 @@ class SilentNameServer:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 0))]
 
     def speak(self) -> None:
-        """Answer, and wait for the thread that was waiting for it."""
+        """Answer, and wait for the resolver's thread to end."""
         self._speaks.set()
         for thread in threading.enumerate():
             if thread.name == "database-resolver":
@@ -140,7 +140,7 @@ def test_a_name_of_this_machine() -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "fe80::1%eth0"])
-def test_an_address_is_its_own_answer(silent: SilentNameServer, address: str) -> None:
+def test_an_address_is_not_resolved(silent: SilentNameServer, address: str) -> None:
     assert resolve(address, Deadline(0)) == [address]
     assert silent.asked == 0
 
@@ -153,7 +153,7 @@ def test_no_such_name(name: str) -> None:
     assert not isinstance(caught.value, TimeoutError)
 
 
-def test_silence_costs_what_was_agreed_and_one_thread(silent: SilentNameServer) -> None:
+def test_a_silent_resolver_costs_the_deadline_and_one_thread(silent: SilentNameServer) -> None:
     start = time.monotonic()
 
     for _ in range(3):
@@ -175,7 +175,7 @@ def test_a_wait_can_be_ended(silent: SilentNameServer) -> None:
     assert time.monotonic() - start < 5
 
 
-def test_an_answer_that_comes_late_serves_the_next_one(silent: SilentNameServer) -> None:
+def test_a_late_answer_serves_the_next_call(silent: SilentNameServer) -> None:
     with pytest.raises(TimeoutError):
         resolve("db.example", Deadline(0.05))
     silent.speak()
@@ -185,8 +185,8 @@ def test_an_answer_that_comes_late_serves_the_next_one(silent: SilentNameServer)
     assert silent.asked == 2  # an old answer is used once, not kept
 
 
-def test_a_child_asks_anew(silent: SilentNameServer) -> None:
-    """The thread that was to bring the answer stayed in the parent."""
+def test_a_child_resolves_again(silent: SilentNameServer) -> None:
+    """The thread of the lookup exists in the parent only."""
     with pytest.raises(TimeoutError):
         resolve("db.example", Deadline(0.05))
 

@@ -1,4 +1,4 @@
-"""A pool that stays broken while fresh connections work: mended, else the worker is given up."""
+"""A pool that stays broken while new connections work is reset, or its worker restarted."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def ask(database: Database) -> bool:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_pool_that_leaks_is_reset(server: PostgreSQL, open_url: Open) -> None:
-    """Somebody took every connection and forgot them: only a new pool has some to give."""
+def test_a_pool_with_leaked_connections_is_reset(server: PostgreSQL, open_url: Open) -> None:
+    """Every connection is checked out and never returned; only a new pool has free ones."""
     database = open_url(
         server.url(),
         database_pool_size=1,
@@ -58,10 +58,10 @@ def test_a_pool_that_leaks_is_reset(server: PostgreSQL, open_url: Open) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_pool_beyond_repair_ends_the_worker(
+def test_a_pool_that_does_not_recover_restarts_the_worker(
     server: PostgreSQL, open_url: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Connections of the pool are lost at once, new ones too, while the ping gets all it wants."""
+    """Every connection of the pool is lost at once, while the ping connects."""
     database = open_url(server.url())
     ended: list[str] = []
     database.on_pool_broken(lambda: ended.append("ended"))

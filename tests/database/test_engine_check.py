@@ -1,4 +1,4 @@
-"""An engine that is not ours: its check has a connection of its own, made the engine's way."""
+"""EngineCheck: the check of an application's engine has its own connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.postgres import PostgreSQL
 
 @pytest.fixture(name="engine")
 def _engine(relay: Relay, server: PostgreSQL) -> Iterator[Engine]:
-    """One connection, which the test may hold; the password comes as late as it can."""
+    """An engine with one connection, whose credentials come from a `do_connect` listener."""
     engine = create_engine(
         f"postgresql+psycopg://nobody@127.0.0.1:{relay.port}/postgres",
         pool_size=1,
@@ -35,7 +35,7 @@ def _engine(relay: Relay, server: PostgreSQL) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_a_pool_that_is_used_up_is_no_outage(engine: Engine) -> None:
+def test_an_exhausted_pool_is_no_outage(engine: Engine) -> None:
     check = EngineCheck(engine)
 
     with engine.connect():
@@ -46,7 +46,7 @@ def test_a_pool_that_is_used_up_is_no_outage(engine: Engine) -> None:
 
 
 def test_leaves_no_transaction_open(engine: Engine) -> None:
-    """One that is idle in a transaction holds back vacuum for as long as the worker lives."""
+    """A session that is idle in a transaction blocks vacuum as long as the worker lives."""
     check = EngineCheck(engine)
     check()
 
@@ -62,7 +62,7 @@ def test_leaves_no_transaction_open(engine: Engine) -> None:
     check.close()
 
 
-def test_a_connection_that_broke_meanwhile_is_no_outage(engine: Engine) -> None:
+def test_a_connection_lost_between_two_runs_is_no_outage(engine: Engine) -> None:
     check = EngineCheck(engine)
     check()
     with engine.connect() as connection:
@@ -77,7 +77,7 @@ def test_a_connection_that_broke_meanwhile_is_no_outage(engine: Engine) -> None:
     check.close()
 
 
-def test_a_server_that_is_gone_is_told_by_a_fixed_sentence(engine: Engine, relay: Relay) -> None:
+def test_a_stopped_server_has_a_fixed_message(engine: Engine, relay: Relay) -> None:
     check = EngineCheck(engine)
     check()
     relay.close()
@@ -115,7 +115,7 @@ def test_cancel_ends_the_wait_for_a_silent_server(engine: Engine, server: Postgr
     check.close()
 
 
-def test_any_database_will_do(tmp_path: Path) -> None:
+def test_any_database_is_supported(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/shop.db")
     check = EngineCheck(engine)
 
@@ -124,7 +124,7 @@ def test_any_database_will_do(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_what_cannot_be_opened_is_not_healthy(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_opened_is_unhealthy(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/missing/shop.db")
 
     with pytest.raises(CheckFailed, match=r"^Database file not accessible$"):

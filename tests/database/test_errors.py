@@ -1,4 +1,4 @@
-"""sentence_for: fixed words for whatever a driver says, whoever the names in it belong to."""
+"""message_for: a fixed message for every error of a driver, without the names in it."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ AT = 'connection to server at "%s" (192.0.2.1), port 5432 failed: '
     ],
 )
 @pytest.mark.parametrize("host", ["db.example", "ssl-starting up.role failed: example"])
-def test_what_a_server_says_to_a_connection(text: str, sentence: str, host: str) -> None:
+def test_refusals_of_a_server(text: str, sentence: str, host: str) -> None:
     assert message_for(psycopg.OperationalError(AT % host + text)) == sentence
 
 
-def test_a_socket_that_is_not_there() -> None:
+def test_a_missing_socket_is_a_refusal() -> None:
     text = 'connection to server on socket "/run/.s.PGSQL.5432" failed: No such file or directory'
 
     assert message_for(psycopg.OperationalError(text)) == "Database refused the connection"
@@ -67,5 +67,5 @@ def test_a_socket_that_is_not_there() -> None:
         (ValueError("x"), "Database error"),
     ],
 )
-def test_errors_that_know_what_they_are(error: Exception, sentence: str) -> None:
+def test_errors_by_class_and_sqlstate(error: Exception, sentence: str) -> None:
     assert message_for(error) == sentence

@@ -35,7 +35,7 @@ def test_the_code_is_not_in_the_answer_of_the_guide() -> None:
         (ValueError("x"), "check_failed"),
     ],
 )
-def test_what_a_check_raises_becomes_a_code(error: Exception, code: str) -> None:
+def test_an_exception_becomes_a_code(error: Exception, code: str) -> None:
     registration = Registration(name="broker", check=lambda: None, timeout_seconds=1)  # type: ignore[arg-type, return-value]  # never run
 
     assert registration.failure(error).code == code

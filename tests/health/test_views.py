@@ -1,4 +1,4 @@
-"""The probes over HTTP: the bodies of the guide, to the key."""
+"""The probes over HTTP: exactly the bodies of the guide."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GB = 1024**3
 
 
 class Switches:
-    """What the rest of the service would say."""
+    """The state of the rest of the service."""
 
     draining = False
     loaded = True
@@ -74,7 +74,7 @@ class TestLive:
         assert list(answer.get_json()) == ["status", "timestamp"]
         assert body_without_time(client, "/health/live") == {"status": "alive"}
 
-    def test_other_servers_answer_the_same_bytes(
+    def test_live_body_has_the_same_bytes(
         self, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(
@@ -84,7 +84,7 @@ class TestLive:
         assert client.get("/health/live").data == live_body()
         assert live_body() == b'{"status":"alive","timestamp":"2026-02-16T19:15:00.000Z"}'
 
-    def test_asks_no_dependency(
+    def test_reads_no_dependency(
         self, client: FlaskClient, registry: HealthRegistry, switches: Switches
     ) -> None:
         check = Changing(CheckFailed("gone"))
@@ -144,7 +144,7 @@ class TestReady:
         assert client.get("/health/ready").get_json()["timestamp"] == "2100-01-01T00:00:00.000Z"
 
     def test_follows_the_checks(self, client: FlaskClient, registry: HealthRegistry) -> None:
-        """What is encoded once per run is encoded anew for the next."""
+        """The encoded body is cached for one result only."""
         check = Changing()
         registry.register("database", check, timeout_seconds=5)
         assert client.get("/health/ready").status_code == 200
@@ -167,7 +167,7 @@ class TestReady:
 
         assert client.get("/health/ready").get_json()["checks"]["odd"]["message"] == text
 
-    def test_a_schema_behind_the_code_shows_while_it_is(
+    def test_a_schema_behind_the_code_is_shown(
         self, client: FlaskClient, registry: HealthRegistry
     ) -> None:
         startup_check = Changing(CheckResult(healthy=False, message="Database schema waits"))
@@ -190,7 +190,7 @@ class TestReady:
 
 
 class TestDraining:
-    def test_is_said_at_once_and_the_checks_are_shown(
+    def test_is_reported_at_once_with_the_checks(
         self, client: FlaskClient, registry: HealthRegistry, switches: Switches
     ) -> None:
         register_both(registry)
@@ -278,7 +278,9 @@ class TestExclude:
         assert list(answer.get_json()) == ["status", "timestamp", "checks"]
         assert list(answer.get_json()["checks"]) == ["cache"]
 
-    def test_verbose_tells_what_it_did(self, client: FlaskClient, registry: HealthRegistry) -> None:
+    def test_verbose_lists_excluded_and_unknown_names(
+        self, client: FlaskClient, registry: HealthRegistry
+    ) -> None:
         registry.register("database", Changing(), timeout_seconds=5)
         registry.register("disk", Changing(), timeout_seconds=5)
 
@@ -288,8 +290,8 @@ class TestExclude:
         assert body["unknown"] == ["dsik"]
 
 
-class TestChecksThatAreKept:
-    """The status is for the balancer; why it is so is for those who may know."""
+class TestHiddenChecks:
+    """A load balancer needs the status only; the checks are for permitted clients."""
 
     @pytest.fixture(autouse=True)
     def _kept(self, switches: Switches) -> None:
@@ -315,7 +317,7 @@ class TestChecksThatAreKept:
 
         assert client.get("/health/ready?exclude=luck").status_code == 200
 
-    def test_a_drain_is_said(self, client: FlaskClient, switches: Switches) -> None:
+    def test_a_drain_is_reported(self, client: FlaskClient, switches: Switches) -> None:
         switches.draining = True
 
         assert client.get("/health/ready").status_code == 503
@@ -330,7 +332,7 @@ class TestStartup:
         assert list(answer.get_json()) == ["status", "timestamp"]
         assert body_without_time(client, "/health/startup") == {"status": "started"}
 
-    def test_a_worker_that_loads_has_not_started(
+    def test_a_worker_that_is_loading_has_not_started(
         self, client: FlaskClient, switches: Switches
     ) -> None:
         switches.loaded = False
@@ -383,7 +385,7 @@ class TestEveryProbe:
         assert dict(head.headers) == dict(got.headers)
 
     @pytest.mark.parametrize("slash", ["/", "/?verbose", "?x=%ff"])
-    def test_is_served_where_it_is_asked_for(
+    def test_a_trailing_slash_is_served_too(
         self, client: FlaskClient, path: str, slash: str
     ) -> None:
         assert client.get(path + slash).status_code == 200

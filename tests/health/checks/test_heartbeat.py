@@ -1,4 +1,4 @@
-"""Heartbeat knows when a task last ended well, whichever process it ran in."""
+"""Heartbeat reports when a task last succeeded, in any process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from atom_platform.health.checks.heartbeat import Heartbeat
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
@@ -52,7 +52,7 @@ def test_the_greatest_age_is_inclusive(
     assert result.details["age_seconds"] == max(0, age)
 
 
-def test_a_task_that_fails_gives_no_sign(heartbeat: Heartbeat) -> None:
+def test_a_task_that_fails_records_no_beat(heartbeat: Heartbeat) -> None:
     @heartbeat.task
     def fails() -> None:
         raise RuntimeError
@@ -63,7 +63,7 @@ def test_a_task_that_fails_gives_no_sign(heartbeat: Heartbeat) -> None:
     assert not heartbeat().healthy
 
 
-def test_a_task_that_ends_does(heartbeat: Heartbeat) -> None:
+def test_a_task_that_returns_records_a_beat(heartbeat: Heartbeat) -> None:
     @heartbeat.task
     def add(a: int, b: int) -> int:
         return a + b
@@ -72,7 +72,7 @@ def test_a_task_that_ends_does(heartbeat: Heartbeat) -> None:
     assert heartbeat().healthy
 
 
-def test_another_process_may_give_it(tmp_path: Path) -> None:
+def test_another_process_may_record_a_beat(tmp_path: Path) -> None:
     path = tmp_path / "cron"
     subprocess.run(["touch", path], check=True)
 
@@ -82,6 +82,6 @@ def test_another_process_may_give_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
-def test_an_age_that_nothing_has_is_refused(tmp_path: Path, seconds: float) -> None:
+def test_an_age_that_is_not_positive_is_rejected(tmp_path: Path, seconds: float) -> None:
     with pytest.raises(ValueError, match="positive"):
         Heartbeat(tmp_path / "x", max_age_seconds=seconds)

@@ -1,4 +1,4 @@
-"""http_check judges another service by its status, and never outlives `cancel`."""
+"""http_check is healthy by the status of another service, and `cancel` ends it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _serve() -> Iterator[Serve]:
                     connection.sendall(answer)
                     if not answer.endswith(b"\r\n\r\n"):
                         connection.settimeout(30)
-                        connection.recv(1)  # the other side hangs up
+                        connection.recv(1)  # wait until the other side closes
 
             thread = threading.Thread(target=handle)
             thread.start()
@@ -65,7 +65,7 @@ def test_the_status_decides(serve: Serve, status: int, healthy: bool) -> None:
     )
 
 
-def test_asks_for_what_it_was_told(serve: Any) -> None:
+def test_the_request_has_the_path_and_the_headers(serve: Any) -> None:
     http_check(serve(answer(200)), timeout_seconds=30, headers={"Authorization": "Bearer x"})()
 
     (asked,) = serve.asked
@@ -73,27 +73,27 @@ def test_asks_for_what_it_was_told(serve: Any) -> None:
     assert b"Authorization: Bearer x\r\n" in asked
 
 
-def test_another_status_can_be_what_is_expected(serve: Serve) -> None:
+def test_another_status_can_be_expected(serve: Serve) -> None:
     assert http_check(serve(answer(401)), timeout_seconds=30, expect=(401,))().healthy
 
 
-def test_silence_is_a_timeout(serve: Serve) -> None:
+def test_a_silent_server_is_a_timeout(serve: Serve) -> None:
     with pytest.raises(CheckFailed, match=r"^HTTP dependency timeout$"):
         http_check(serve(b"HTTP/1.1 "), timeout_seconds=0.2)()
 
 
-def test_what_is_no_http_is_told_as_such(serve: Serve) -> None:
+def test_an_answer_that_is_no_http_has_a_message_of_its_own(serve: Serve) -> None:
     with pytest.raises(CheckFailed, match=r"^HTTP dependency does not speak HTTP$"):
         http_check(serve(b"220 smtp.example.com ESMTP\r\n\r\n"), timeout_seconds=30)()
 
 
-def test_nobody_there_is_told_without_a_name() -> None:
+def test_a_refused_connection_is_reported_without_the_host() -> None:
     with pytest.raises(CheckFailed, match=r"^HTTP dependency refused the connection$"):
         http_check(f"http://127.0.0.1:{free_port()}/")()
 
 
 def test_cancel_ends_a_run_that_waits(serve: Serve) -> None:
-    """The guard's only means against a peer that sends a byte now and then."""
+    """Only `cancel` ends a run whose peer sends a byte from time to time."""
     check = http_check(serve(b"HTTP/1.1 200 OK\r\nX-Slow: "), timeout_seconds=300)
     thread = threading.Thread(target=lambda: ended.append(outcome_of(check)))
     ended: list[str] = []
@@ -110,7 +110,7 @@ def test_cancel_ends_a_run_that_waits(serve: Serve) -> None:
 
 
 def outcome_of(check: HttpCheck) -> str:
-    """What it says does not matter: the guard has given the verdict by then."""
+    """Any error will do: the runner has reported the timeout already."""
     try:
         return check().message
     except CheckFailed as error:
@@ -118,7 +118,7 @@ def outcome_of(check: HttpCheck) -> str:
 
 
 @pytest.mark.parametrize("url", ["ftp://host/", "/ping", "http://", "http://user:secret@host/"])
-def test_what_is_no_plain_url_is_refused_at_once(url: str) -> None:
+def test_a_url_with_credentials_or_another_scheme_is_rejected(url: str) -> None:
     with pytest.raises(ValueError, match="HTTP check") as refused:
         http_check(url)
 
