@@ -3,9 +3,9 @@ The private parts of SQLAlchemy that are used, and the proof that they work as t
 
 Read on SQLAlchemy 2.0 and 2.1:
 
-- `QueuePool._max_overflow`: connections beyond `size()`; -1 is no limit. No public method tells it.
+- `QueuePool._max_overflow`: connections beyond `size()`; -1 is no limit. No public method gives it.
 - `Pool._creator`: the function that makes a connection the engine's way.
-- `Engine.raw_connection` takes every connection from `engine.pool.connect()`. No event tells that a
+- `Engine.raw_connection` takes every connection from `engine.pool.connect()`. No event says that a
   thread waits for one, so this method is wrapped on the pool of an engine that is watched.
 
 Any other version, or one that fails the proof, is left alone: one WARNING says what is off.
@@ -80,6 +80,8 @@ def private_pool(engine: Engine) -> Pool:
 
 
 def _count_waiting(engine: Engine, change: Callable[[int], object]) -> None:
+    """Wrap the pool of *engine*, and the new pool after each `engine.dispose()`."""
+
     def renewed(disposed: Engine) -> None:
         with contextlib.suppress(Exception):
             _wrap_connect(disposed.pool, change)
@@ -106,10 +108,11 @@ def _wrap_connect(pool: Pool, change: Callable[[int], object]) -> None:
         finally:
             change(-1)
 
-    pool.connect = connect  # type: ignore[method-assign]  # no event tells that a thread waits
+    pool.connect = connect  # type: ignore[method-assign]  # no event says that a thread waits
 
 
 def _is_full(pool: QueuePool) -> bool:
+    """Whether the next `pool.connect()` has to wait; False when that cannot be read."""
     try:
         return -1 < pool._max_overflow <= pool.checkedout() - pool.size()
     except Exception:  # a pool whose parts another library has replaced
@@ -149,9 +152,9 @@ def _defect() -> str | None:
         for each in (pool, QueuePool(creator, max_overflow=3), QueuePool(creator, pool_size=0))
     ]
     if limits != [0, 3, -1]:
-        return "the limit of a pool is not told"
+        return "the limit of a pool is unknown"
     if pool._creator is not creator:
-        return "the way to connect is not told"
+        return "the function that connects is unknown"
     return None
 
 

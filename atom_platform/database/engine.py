@@ -174,6 +174,7 @@ class Database:
         return pool
 
     def _connect(self) -> Connection:
+        """Return a connection of the pool; report a failure to the pool's health."""
         pool = self._open_pool()
         try:
             return pool.engine.connect()
@@ -204,6 +205,7 @@ class Database:
             log.exception("database_pool_repair_failed")
 
     def _after_fork(self) -> None:
+        """Begin without connections in a child, and leave the parent's open."""
         _INHERITED.append((self._pool, self._lock))
         self._lock = threading.RLock()
         self._pool = None

@@ -56,7 +56,7 @@ class EngineCheck:
             except Exception:
                 if not kept or self._cancelled:
                     raise
-                # The server may have closed the kept connection; only a new one tells.
+                # The server may have closed the kept connection, so only a new one counts.
                 self._ping()
         except Exception as error:
             raise _failure_for(error) from error
@@ -82,6 +82,7 @@ class EngineCheck:
             connection.close()
 
     def _ping(self) -> None:
+        """Make one round trip; drop the connection when it fails."""
         if self._connection is None:
             self._connection = self._pool.connect()
         try:
@@ -95,6 +96,7 @@ class EngineCheck:
 
 
 def _failure_for(error: Exception) -> CheckFailed:
+    """Return what to raise for *error*, whose class is known only when psycopg is installed."""
     try:
         from atom_platform.database.errors import failure_for
     except ModuleNotFoundError:  # psycopg is not installed

@@ -125,6 +125,7 @@ def message_for(error: BaseException) -> str:
 
 
 def _code_of(error: BaseException) -> str:
+    """Return the key of `MESSAGES` for *error*; `unhealthy` when its kind is unknown."""
     if isinstance(error, HostNotResolvable):
         return "host_not_resolvable"
     if isinstance(error, NoAnswer):
@@ -143,6 +144,7 @@ def _code_of(error: BaseException) -> str:
 
 
 def _of_postgres(error: psycopg.Error) -> str:
+    """Return the code of an error of PostgreSQL, by its SQLSTATE or else by its text."""
     for state, code in STATES:
         if error.sqlstate and error.sqlstate.startswith(state):
             return code

@@ -169,6 +169,7 @@ def watch_pool(engine: Engine) -> None:
 
 
 def _maximum_of(pool: Pool) -> int:
+    """Return the most connections that *pool* opens; 0 without a limit."""
     if isinstance(pool, QueuePool):
         return limit_of(pool)
     if isinstance(pool, SingletonThreadPool):
@@ -177,6 +178,7 @@ def _maximum_of(pool: Pool) -> int:
 
 
 def _publish() -> None:
+    """Set the gauges to the sums of all pools whose engine still exists; under the lock."""
     _pools[:] = [each for each in _pools if each.engine() is not None]
     active = sum(len(each.used) for each in _pools)
     set_db_pool(

@@ -71,6 +71,7 @@ def known_revisions() -> list[str]:
 
 
 def _state_of(connection: Connection) -> SchemaState:
+    """Compare the revision in the database with those of this code."""
     if connection.dialect.name == "postgresql":
         table = "SELECT to_regclass('alembic_version')"
     else:

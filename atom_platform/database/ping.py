@@ -130,11 +130,12 @@ class PostgresPing:
         self._connection, self._waker = None, Waker()
 
     def _ask(self, deadline: Deadline) -> None:
+        """Query on the kept connection; on a new one if it is lost or there is none."""
         if self._connection is not None:
             try:
                 query(self._connection, b"SELECT 1", deadline)
             except ConnectionLost:
-                self.close()  # it may have been lost long ago, so only a new one tells
+                self.close()  # it may have been lost long ago, so only a new one counts
             else:
                 return
         self._connection = connect(self._server, deadline)
@@ -196,6 +197,7 @@ class SqlitePing:
         self._connection, self._file = None, None
 
     def _ask(self) -> None:
+        """Read the file on the kept connection, or a new one if the file was replaced."""
         if self._path is not None:
             status = self._path.stat()
             file = (status.st_dev, status.st_ino)

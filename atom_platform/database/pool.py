@@ -96,6 +96,7 @@ class DatabasePool:
         self.health.record_success()
 
     def _on_error(self, error: ExceptionContext) -> None:
+        """Record a lost connection as a failure, and an error of a statement as a success."""
         if error.is_disconnect or error.connection is None:
             self.health.record_failure()
         else:

@@ -163,6 +163,7 @@ class Prober:
         return tuple(known)
 
     def _wait(self, runners: Sequence[CheckRunner]) -> None:
+        """Wait until *runners* have results, at most for the rest of the shared initial wait."""
         seconds = self._active_since + self._initial_wait_seconds - time.monotonic()
         if seconds > 0 and not self.has_results(runners):
             with self._condition:
@@ -179,10 +180,12 @@ class Prober:
         )
 
     def _may_start(self, runner: CheckRunner) -> bool:
+        """Whether the check that must be healthy before *runner*, if any, is healthy."""
         first = self.runners.get(runner.registration.after or "")
         return first is None or (first.status is not None and first.status.result.healthy)
 
     def _wake(self) -> None:
+        """Wake the watchdog and all threads that wait for results."""
         with self._condition:
             self._woken = True
             self._condition.notify_all()
@@ -202,6 +205,7 @@ class Prober:
                 self._woken = False
 
     def _tick_all(self, now: float) -> float:
+        """Tick every runner, and become idle without probes; return when to call again."""
         if now - self._asked_at > self._idle_after_seconds and not self._idle:
             self._idle = True
             if now - self._asked_at <= self._idle_after_seconds:  # asked between the two lines

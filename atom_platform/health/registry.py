@@ -128,6 +128,7 @@ class _Reporter:
         return report
 
     def _open_runners(self) -> list[CheckRunner]:
+        """Return the runners whose results still count: all but passed startup checks."""
         return [runner for runner in self.prober.runners.values() if not runner.passed]
 
     def _report_on(
@@ -318,6 +319,7 @@ class HealthRegistry:
         self._registrations[registration.name] = registration
 
     def _active_prober(self) -> Prober:
+        """Return the running prober, started if need be, and record a probe."""
         prober = self._prober
         if prober is None or not prober.alive:
             prober = self._start_prober()
@@ -331,6 +333,7 @@ class HealthRegistry:
         return reporter
 
     def _start_prober(self) -> Prober:
+        """Return the prober, whose start is retried once a second while threads are lacking."""
         with self._lock:
             prober = self._prober
             if prober is None:

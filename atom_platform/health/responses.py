@@ -104,6 +104,7 @@ class HealthResponder:
         )
 
     def _checks(self, report: ReadinessReport) -> bytes:
+        """Return the JSON object of the checks, encoded once per report."""
         known, encoded = self._encoded
         if known is not report:
             encoded = _json({each.name: each.result.as_dict() for each in report.checks})
@@ -114,6 +115,7 @@ class HealthResponder:
 def _readiness(
     report: ReadinessReport, draining: bool, checks: bytes | None = None
 ) -> HealthResponse:
+    """Turn *report* and the drain flag into a status, 200 or 503, and its body."""
     if draining:
         status, word = 503, b"draining"
     elif report.ready:
@@ -125,6 +127,7 @@ def _readiness(
 
 
 def _verbose(report: CheckReport) -> dict[str, Any]:
+    """Return the JSON object of a check with its code and its history."""
     status = report.status
     last_success = status.last_success if status else None
     return {

@@ -282,6 +282,7 @@ class CheckRunner:
         answered: bool = False,
         error: BaseException | None = None,
     ) -> CheckEvent:
+        """Make *result* the status, and return the event to publish."""
         previous = self.status
         self.status = CheckStatus.after(
             previous,
@@ -296,6 +297,7 @@ class CheckRunner:
     # The following run in the check's thread, or in a thread of their own: they may block.
 
     def _work(self) -> None:
+        """Run the check for each run handed over; the loop of the check's thread."""
         while (run := self._jobs.get()) is not None:
             started_at = time.monotonic()
             error: BaseException | None = None
