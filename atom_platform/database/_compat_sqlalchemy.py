@@ -55,7 +55,7 @@ def limit_of(pool: QueuePool) -> int:
     """Return the most connections that *pool* opens; 0 when it has no limit or none is known."""
     if not is_proven():
         return 0
-    overflow: int = pool._max_overflow
+    overflow: int = getattr(pool, "_max_overflow", -1)  # a subclass may keep its own
     return 0 if overflow < 0 else pool.size() + overflow
 
 

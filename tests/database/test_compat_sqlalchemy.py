@@ -195,3 +195,10 @@ def test_the_proof_opens_no_connection_that_a_listener_sees() -> None:
         sa.event.remove(sa.Engine, "connect", connected)
 
     assert seen == []
+
+
+def test_a_pool_without_the_attribute_has_no_known_limit() -> None:
+    engine = sa.create_engine("sqlite://", poolclass=QueuePool)
+    del engine.pool._max_overflow  # type: ignore[attr-defined]  # as in a subclass of its own
+
+    assert compat.limit_of(engine.pool) == 0  # type: ignore[arg-type]  # a QueuePool
