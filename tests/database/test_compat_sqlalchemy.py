@@ -18,7 +18,7 @@ from atom_platform.database import _compat_sqlalchemy as compat
 from atom_platform.database.engine_check import EngineCheck
 from atom_platform.database.instrument import watch_pool
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = next(each for each in Path(__file__).resolve().parents if (each / "wsgi.py").is_file())
 ONE = sa.text("SELECT 1")
 
 
@@ -57,6 +57,7 @@ def _sqlalchemy_20() -> Path:
 
 @pytest.mark.parametrize("area", ["test_instrument.py", "test_engine_check.py"])
 def test_the_database_package_works_on_sqlalchemy_20(sqlalchemy_20: Path, area: str) -> None:
+    (path,) = ROOT.glob(f"tests/**/database/{area}")
     env = {**os.environ, "PYTHONPATH": f"{sqlalchemy_20}:{ROOT}"}
     version = subprocess.run(
         [sys.executable, "-c", "import sqlalchemy; print(sqlalchemy.__version__)"],
@@ -66,7 +67,7 @@ def test_the_database_package_works_on_sqlalchemy_20(sqlalchemy_20: Path, area: 
         check=True,
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/database/{area}"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)],
         env=env,
         cwd=ROOT,
         capture_output=True,
