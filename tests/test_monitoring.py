@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import create_engine, text
 from werkzeug.test import TestResponse
 
-from atom_platform.health.result import CheckResult
+from atom_platform.health.check import CheckResult
 from atom_platform.logs.config import reset_logging
 from atom_platform.logs.records import LOG_OUTPUT
 from atom_platform.metrics.scrape.series_table import SeriesTable
