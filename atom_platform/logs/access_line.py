@@ -17,7 +17,7 @@ from atom_platform.timestamps import rfc3339, rfc3339_now
 
 __all__ = ["ACCESS_LOGGER", "MAX_PATH", "AccessEntry", "access_line", "shown_path"]
 
-ACCESS_LOGGER: Final = "atom_platform.access"
+ACCESS_LOGGER: Final = "atom_platform.extension.access_control"
 #: A longer path is cut: it is a client's text.
 MAX_PATH: Final = 1024
 #: What is searched for secrets: of what comes later nothing is shown.

@@ -148,8 +148,8 @@ def post_worker_init(worker: Any) -> None:
     if worker.cfg.reuse_port:
         _bound_reads(worker.sockets)
     can_be_replaced()
+    from atom_platform.extension.response_body import count_disconnects_by_server
     from atom_platform.metrics import instruments
-    from atom_platform.metrics.hang_ups import told_of_hang_ups
 
     instruments.worker_started()
     # gevent's worker has sockets of gevent's there, not gunicorn's wrappers of them.
@@ -159,7 +159,7 @@ def post_worker_init(worker: Any) -> None:
     extension = getattr(worker.wsgi, "extensions", {}).get("atom")
     worker.log.observe_request = getattr(extension, "observe_request", None)
     if hasattr(worker.log, "hung_up"):  # it is ours, and tells
-        worker.log.hung_up = told_of_hang_ups()
+        worker.log.hung_up = count_disconnects_by_server()
     if extension is not None:
         # Now, or the first to ask meets a worker that knows nothing, perhaps during a fault.
         extension.health.start()

@@ -11,8 +11,8 @@ from werkzeug.test import create_environ, run_wsgi_app
 from werkzeug.wrappers import Response as WerkzeugResponse
 from werkzeug.wsgi import ClosingIterator
 
-from atom_platform.metrics.bodies import piece_of
-from atom_platform.metrics.http import ObservedWSGI
+from atom_platform.extension.middleware import MonitoringMiddleware
+from atom_platform.extension.response_body import piece_of
 from tests.metrics.counts import Counts
 
 
@@ -135,7 +135,7 @@ def test_every_answer_is_the_one_that_flask_gives(path: str, method: str) -> Non
     counts, app = Counts(), application()
 
     plain = ask(application())
-    observed = ask(ObservedWSGI(app.wsgi_app, app=app, recorder=counts))
+    observed = ask(MonitoringMiddleware(app.wsgi_app, app=app, recorder=counts))
 
     assert observed == plain
     assert [status for _, _, status in counts.requests] == [int(plain[1][:3])]

@@ -1,24 +1,73 @@
 """
-The body of an answer as the server gets it: counted before its last byte leaves, closed once.
+The response body as the server gets it: counted before its last byte leaves, closed once.
 
-Most are in one piece and known to be, and the server reads those without any more of our code. Of
-clients that hang up on one it tells us, if it can (`hang_ups.py`); else its close does.
+Most bodies are one piece of known length: the server reads a list and runs no code of ours. A
+client that disconnects is noticed by the server's logger where that is ours, otherwise by `close`.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from werkzeug.wrappers import Response
 from werkzeug.wsgi import ClosingIterator
 
+from atom_platform.extension.active_request import UNKNOWN_LENGTH, ActiveRequest
 from atom_platform.logs.context import CURRENT_SCOPE
-from atom_platform.metrics.answer import UNKNOWN, Answer
-from atom_platform.metrics.hang_ups import ENDS_BY_ITSELF, SERVER, note_late_hang_up
+from atom_platform.metrics.instruments import count_aborted
 
-__all__ = ["observed_body", "piece_of", "whole_body"]
+__all__ = ["count_disconnects_by_server", "observed_body", "piece_of", "whole_body"]
+
+#: In the environment of a request whose body notices by its close that the client hung up.
+CLOSE_NOTICES: Final = "atom.close_notices"
+
+
+class AbortCounter(Protocol):
+    """What counts answers that were cut off."""
+
+    def count_aborted(self, reason: str) -> None: ...
+
+
+def count_late_disconnect(counter: AbortCounter) -> None:
+    """Count a client that hung up when it had been sent the last piece; its line is written."""
+    if isinstance(sys.exception(), OSError):
+        counter.count_aborted("disconnect")
+
+
+class Server:
+    """
+    What runs this process.
+
+    Attributes:
+        tells: Whether it calls what `count_disconnects_by_server` returned.
+    """
+
+    __slots__ = ("tells",)
+
+    def __init__(self) -> None:
+        self.tells = False
+
+
+SERVER: Final = Server()
+
+
+def count_disconnects_by_server() -> Callable[[dict[str, Any]], None]:
+    """
+    Have the server tell of clients that hang up, and return what it has to call.
+
+    While it handles the error, with the environment of the request, whoever answered it.
+    """
+    SERVER.tells = True
+    return _disconnected
+
+
+def _disconnected(environ: dict[str, Any]) -> None:
+    observed = "atom.request_id" in environ and CLOSE_NOTICES not in environ
+    if observed and isinstance(sys.exception(), OSError):
+        count_aborted("disconnect")
+
 
 #: A file up to this size is read like any other body and so counted before its last byte leaves; a
 #: larger one is left to the server's sendfile and counted when that is done.
@@ -43,11 +92,11 @@ class Piece(list[bytes]):
 
     __slots__ = ("answer",)
 
-    answer: Answer
+    answer: ActiveRequest
 
     def close(self) -> None:
         """End it."""
-        note_late_hang_up(self.answer.observer)
+        count_late_disconnect(self.answer.observer)
 
 
 class Whole(Piece):
@@ -70,7 +119,7 @@ class Whole(Piece):
             if sys.exception() is None:
                 self._read_on()
             else:
-                note_late_hang_up(self.answer.observer)
+                count_late_disconnect(self.answer.observer)
         finally:
             close_within(self.answer, self.body)
 
@@ -97,7 +146,7 @@ class Streamed:
 
     def __init__(
         self,
-        answer: Answer,
+        answer: ActiveRequest,
         body: Iterable[bytes],
         pieces: Iterator[bytes],
         *,
@@ -141,9 +190,9 @@ class Streamed:
     def close(self) -> None:
         """End it; the server calls this in any case, also when the client has gone."""
         if not self._answer.finished:
-            self._answer.cut_off()
+            self._answer.abort()
         else:
-            note_late_hang_up(self._answer.observer)
+            count_late_disconnect(self._answer.observer)
         close_within(self._answer, self._body)
 
 
@@ -187,7 +236,7 @@ def _is_plain(kind: type) -> bool:
     return plain
 
 
-def whole_body(answer: Answer, piece: list[bytes]) -> list[bytes]:
+def whole_body(answer: ActiveRequest, piece: list[bytes]) -> list[bytes]:
     """Return *piece* as the server is to get it."""
     if SERVER.tells:
         return piece
@@ -196,19 +245,19 @@ def whole_body(answer: Answer, piece: list[bytes]) -> list[bytes]:
     return told
 
 
-def observed_body(answer: Answer, body: Iterable[bytes]) -> Iterable[bytes]:
+def observed_body(answer: ActiveRequest, body: Iterable[bytes]) -> Iterable[bytes]:
     """Return *body* as the server is to get it. Called with the request's scope in place."""
     if (type(body) is tuple or type(body) is list) and answer.status:
         answer.body_bytes += sum(map(len, body))
         answer.finish()
         return body
-    answer.environ[ENDS_BY_ITSELF] = True
+    answer.environ[CLOSE_NOTICES] = True
     length = answer.length()
     if length > SMALL_FILE_BYTES and type(body) is answer.environ.get("wsgi.file_wrapper"):
-        return answer.leave_to_server(body)
+        return answer.finish_at_close(body)
     try:
         pieces = iter(body)
-        if length == UNKNOWN:
+        if length == UNKNOWN_LENGTH:
             return Streamed(answer, body, pieces, length=length)
         # A body of known length is mostly one piece. Taken now, it needs no further look at it.
         first = next(pieces, b"")
@@ -225,7 +274,7 @@ def observed_body(answer: Answer, body: Iterable[bytes]) -> Iterable[bytes]:
     return whole
 
 
-def close_within(answer: Answer, body: Iterable[bytes]) -> None:
+def close_within(answer: ActiveRequest, body: Iterable[bytes]) -> None:
     """Close *body*, if it wants to be, with the lines of that carrying the request's fields."""
     close = getattr(body, "close", None)
     if close is None:

@@ -1,29 +1,29 @@
 """
-Every request counted exactly once, whoever answered it, from the call to the end of the body.
+The WSGI middleware: every request is counted, timed and logged exactly once.
 
-One WSGI middleware, because hooks of the framework miss what it answers itself, streamed bodies and
-clients that hang up. It counts before the last byte leaves, so that a scrape that follows an answer
-has seen it.
+Hooks of the framework miss what it answers itself, streamed bodies and clients that disconnect (see
+docs/adr/0008). A request is counted before its last byte leaves, so a later scrape has seen it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from time import perf_counter
 from typing import Any, Final, Protocol
 
 from flask import Flask, got_request_exception
 
+from atom_platform.extension.active_request import ActiveRequest
+from atom_platform.extension.labels import REQUEST_LABELS, Endpoints, queue_seconds
+from atom_platform.extension.probe_dispatcher import ProbeDispatcher
 from atom_platform.extension.request_record import RequestRecord
+from atom_platform.extension.response_body import observed_body, piece_of, whole_body
 from atom_platform.logs.context import CURRENT_SCOPE, note_exception
 from atom_platform.logs.exchange import Exchange
-from atom_platform.metrics.answer import Answer
-from atom_platform.metrics.bodies import observed_body, piece_of, whole_body
-from atom_platform.metrics.endpoints import Endpoints
-from atom_platform.metrics.queue_time import queue_seconds
+from atom_platform.metrics.custom import Counter
 
-__all__ = ["AccessLine", "ObservedWSGI", "Recorder"]
+__all__ = ["AccessLine", "FilteredMiddleware", "MonitoringMiddleware", "Recorder", "observed"]
 
 _enter: Final = CURRENT_SCOPE.set
 _leave: Final = CURRENT_SCOPE.reset
@@ -50,11 +50,11 @@ class AccessLine(Protocol):
     def observe(self, record: RequestRecord) -> None: ...
 
 
-class ObservedWSGI:
+class MonitoringMiddleware:
     """
     Counts, times and logs the requests of a WSGI application.
 
-    `app.wsgi_app = ObservedWSGI(app.wsgi_app, app=app, recorder=instruments, access=AccessLog())`
+    `app.wsgi_app = MonitoringMiddleware(app.wsgi_app, app=app, recorder=instruments)`
 
     Args:
         wsgi_app: The application to call.
@@ -90,7 +90,7 @@ class ObservedWSGI:
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         if "atom.request_id" in environ:  # a monitored application inside of another: counted once
             return self.wsgi_app(environ, start_response)
-        answer = Answer()
+        answer = ActiveRequest()
         answer.particulars = None
         answer.request_id = answer.endpoint = ""
         answer.body_bytes = answer.status = 0
@@ -135,7 +135,7 @@ class ObservedWSGI:
             self._access.observe(record)
         self._record_request(record)
 
-    def record(self, answer: Answer) -> None:
+    def record(self, answer: ActiveRequest) -> None:
         """Count and log *answer*, which has ended."""
         seconds = perf_counter() - answer.started
         environ, some = answer.environ, answer.particulars
@@ -160,3 +160,61 @@ class ObservedWSGI:
     @staticmethod
     def _on_exception(sender: object, exception: BaseException, **extra: Any) -> None:
         note_exception(exception)
+
+
+class FilteredMiddleware(MonitoringMiddleware):
+    """
+    An `MonitoringMiddleware` for which some requests do not exist, and others have more to tell.
+
+    Args:
+        excluded_paths: Not counted, timed or logged. One that ends in a slash stands for all below.
+        counters: By label, what counts requests by that label, the endpoint and the status.
+    """
+
+    def __init__(
+        self,
+        wsgi_app: WSGI,
+        *,
+        excluded_paths: Collection[str],
+        counters: Mapping[str, Counter],
+        **observing: Any,
+    ) -> None:
+        super().__init__(wsgi_app, **observing)
+        self._excluded = frozenset(excluded_paths)
+        self._excluded_below = tuple(path for path in excluded_paths if path.endswith("/"))
+        self._counters = counters
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        path = environ.get("PATH_INFO", "")
+        if path in self._excluded or path.startswith(self._excluded_below):
+            return self.wsgi_app(environ, start_response)
+        return super().__call__(environ, start_response)
+
+    def record(self, answer: ActiveRequest) -> None:
+        """Count and log *answer*, and count it again by each label."""
+        super().record(answer)
+        if self._counters:
+            endpoint = answer.endpoint or self.endpoint_of(answer.environ)
+            said = answer.environ.get(REQUEST_LABELS) or {}
+            for label, counter in self._counters.items():
+                counter.inc(
+                    endpoint=endpoint, status=answer.status or 500, **{label: said.get(label, "")}
+                )
+
+
+def observed(
+    probes: ProbeDispatcher,
+    *,
+    excluded_paths: Collection[str],
+    counters: Mapping[str, Counter],
+    **observing: Any,
+) -> MonitoringMiddleware:
+    """
+    Return the middleware around *probes*, with filters only where some are given.
+    """
+    observing["short_cut"] = probes.short_cut
+    if not excluded_paths and not counters:
+        return MonitoringMiddleware(probes.answer, **observing)
+    return FilteredMiddleware(
+        probes.answer, excluded_paths=excluded_paths, counters=counters, **observing
+    )

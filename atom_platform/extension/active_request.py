@@ -1,4 +1,6 @@
-"""One request on its way: what stands in for the server's `start_response`, and how it ends."""
+"""
+One request while it is answered: it stands in for the server's `start_response`, and ends once.
+"""
 
 from __future__ import annotations
 
@@ -6,45 +8,44 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from atom_platform.extension.labels import STATUS_CODES, code_of
 from atom_platform.logs.exchange import Exchange
-from atom_platform.metrics.statuses import STATUS_CODES, code_of
 
-__all__ = ["UNKNOWN", "Answer", "Observer"]
+__all__ = ["UNKNOWN_LENGTH", "ActiveRequest", "RequestObserver"]
 
-#: The length of a body of which none was announced.
-UNKNOWN: Final = float("inf")
+#: The length of a body whose length the application did not announce.
+UNKNOWN_LENGTH: Final = float("inf")
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
 
 
-class Observer(Protocol):
-    """What an answer tells its end to."""
+class RequestObserver(Protocol):
+    """Receives the end of each request: the middleware."""
 
     def count_aborted(self, reason: str) -> None: ...
     def endpoint_of(self, environ: Environ) -> str: ...
-    def record(self, answer: Answer) -> None: ...
+    def record(self, request: ActiveRequest) -> None: ...
 
 
-class Answer(Exchange):
+class ActiveRequest(Exchange):
     """
     A request, from the call of the application to the end of the response body.
 
-    It tells its observer once, before the last byte of the body is handed to the server. Whoever
-    makes one sets the attributes: a constructor in Python costs every request half a microsecond.
+    The observer receives it once, before the last byte of the body is handed to the server. The
+    middleware sets the attributes: a constructor in Python costs every request half a microsecond.
 
     Attributes:
         environ: The WSGI environment.
-        status: The code that the client gets, 0 before the application has said; 500 if it failed
-            before it sent anything.
+        status: The status code; 0 before `start_response`, 500 if the application failed first.
         endpoint: The URL rule that matched.
-        headers: The application's; empty before it has said.
-        body_bytes: The length of the body handed over so far.
-        started: When the server called, by `perf_counter`.
-        observer: What is told.
+        headers: The application's; empty before `start_response`.
+        body_bytes: The length of the body handed to the server so far.
+        started: The time of the server's call, by `perf_counter`.
+        observer: Receives the end.
         server_start: The server's `start_response`.
-        under_way: Whether any of the body has been handed over.
-        finished: Whether the observer has been told.
+        under_way: Whether any part of the body has been handed to the server.
+        finished: Whether the observer has received the end.
     """
 
     __slots__ = (
@@ -67,7 +68,7 @@ class Answer(Exchange):
     headers: Headers | tuple[()]
     body_bytes: int
     started: float
-    observer: Observer
+    observer: RequestObserver
     server_start: Callable[..., Any]
     under_way: bool
     finished: bool
@@ -109,16 +110,16 @@ class Answer(Exchange):
         for name, value in self.headers:
             if len(name) == 14 and name.lower() == "content-length" and value.isdigit():
                 return int(value)
-        return UNKNOWN
+        return UNKNOWN_LENGTH
 
     def finish(self) -> None:
-        """Tell the observer, if it has not been told."""
+        """Hand the request to the observer, once."""
         if not self.finished:
             self.finished = True
             self.observer.record(self)
 
     def fail(self, error: BaseException) -> None:
-        """Account for *error* on its way to the server: a 500, or a body cut off in the middle."""
+        """Account for *error*, which goes on to the server: a 500, or an aborted body."""
         if self.finished:
             return
         self.noted().exception = error
@@ -128,30 +129,30 @@ class Answer(Exchange):
             self.status = 500
         self.finish()
 
-    def cut_off(self) -> None:
-        """The server stopped reading: the client hung up, or the worker is being ended."""
+    def abort(self) -> None:
+        """Account for a server that stopped reading: the client disconnected or the worker ends."""
         if self.environ["REQUEST_METHOD"] != "HEAD" and self.status not in (204, 304):
             error = sys.exception()
-            hung_up = error is None or isinstance(error, (OSError, GeneratorExit))
-            self._abort("disconnect" if hung_up else "error")
+            disconnected = error is None or isinstance(error, (OSError, GeneratorExit))
+            self._abort("disconnect" if disconnected else "error")
         self.finish()
 
-    def leave_to_server(self, body: Any) -> Iterable[bytes]:
-        """Return *body*, a file that the server sends by itself, with its end told by its close."""
+    def finish_at_close(self, body: Any) -> Iterable[bytes]:
+        """Return *body*, a file that the server sends by itself; closing it ends the request."""
         close = getattr(body, "close", None)
 
         def closed() -> None:
             if not self.finished and sys.exception() is None:
                 length = self.length()
-                self.body_bytes = int(length) if length != UNKNOWN else 0
+                self.body_bytes = int(length) if length != UNKNOWN_LENGTH else 0
                 self.finish()
             elif not self.finished:
-                self.cut_off()
+                self.abort()
             if close is not None:
                 close()
 
         body.close = closed
-        return body  # type: ignore[no-any-return]  # a file wrapper, as the caller has seen
+        return body  # type: ignore[no-any-return]  # a file wrapper: the caller has checked
 
     def _write(self, data: bytes) -> Any:
         self.body_bytes += len(data)
