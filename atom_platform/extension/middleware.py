@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from time import perf_counter
 from typing import Any, Final, Protocol
 
 from flask import Flask, got_request_exception
 
 from atom_platform.extension.active_request import ActiveRequest
 from atom_platform.extension.labels import REQUEST_LABELS, Endpoints, queue_seconds
-from atom_platform.extension.probe_dispatcher import ProbeDispatcher
 from atom_platform.extension.request_record import RequestRecord
-from atom_platform.extension.response_body import observed_body, piece_of, whole_body
+from atom_platform.extension.response_body import observed_body
 from atom_platform.logs.context import CURRENT_SCOPE, note_exception
 from atom_platform.logs.exchange import Exchange
 from atom_platform.metrics.custom import Counter
 
-__all__ = ["AccessLine", "FilteredMiddleware", "MonitoringMiddleware", "Recorder", "observed"]
+__all__ = ["AccessLine", "MonitoringMiddleware", "Recorder"]
 
 _enter: Final = CURRENT_SCOPE.set
 _leave: Final = CURRENT_SCOPE.reset
@@ -33,7 +31,7 @@ WSGI = Callable[..., Iterable[bytes]]
 
 
 class Recorder(Protocol):
-    """What counts: `atom_platform.metrics.instruments`, or a stand-in with the same functions."""
+    """Counts requests: the functions of `atom_platform.metrics.http_metrics`."""
 
     def record_request(self, record: RequestRecord, in_progress: float = 0.0) -> None: ...
     def requests_in_progress(self, delta: float) -> None: ...
@@ -43,7 +41,7 @@ class Recorder(Protocol):
 
 
 class AccessLine(Protocol):
-    """What logs: `atom_platform.logs.http.AccessLog`."""
+    """Chooses request ids and writes access lines: `AccessLog`."""
 
     def begin(self, exchange: Exchange, environ: Environ) -> None: ...
     def write(self, exchange: Exchange, record: RequestRecord) -> None: ...
@@ -58,12 +56,13 @@ class MonitoringMiddleware:
 
     Args:
         wsgi_app: The application to call.
-        recorder: Counts.
+        recorder: Counts the requests.
         app: The Flask application whose URL rules name the endpoints; without one, all requests are
             `unmatched`.
-        access: Gives ids and writes access lines; None leaves both out.
-        short_cut: What a path begins with that needs *wsgi_app*, and the application that it would
-            leave all other requests to.
+        access: Chooses request ids and writes access lines; None leaves both out.
+        excluded_paths: Requests that are not counted, timed or logged. A path that ends in a slash
+            stands for all below it.
+        counters: By label, the counter of requests by that label, the endpoint and the status.
     """
 
     def __init__(
@@ -73,148 +72,83 @@ class MonitoringMiddleware:
         recorder: Recorder,
         app: Flask | None = None,
         access: AccessLine | None = None,
-        short_cut: tuple[str, WSGI] | None = None,
+        excluded_paths: Collection[str] = (),
+        counters: Mapping[str, Counter] | None = None,
     ) -> None:
         self.wsgi_app = wsgi_app
-        self._beginning, self._others = short_cut or ("", wsgi_app)
         self._recorder = recorder
         self._access = access
+        self._excluded = frozenset(excluded_paths)
+        self._excluded_below = tuple(path for path in excluded_paths if path.endswith("/"))
+        self._counters = dict(counters or {})
         self.count_aborted = recorder.count_aborted
-        self._record_request = recorder.record_request
-        self._requests_in_progress = recorder.requests_in_progress
         self.endpoint_of = Endpoints(None if app is None else app.url_map).of
         if app is not None:
-            # Sent for what no handler turned into a response; the answer itself hides what it was.
+            # Sent for an exception that no handler answers; the response itself does not show it.
             got_request_exception.connect(self._on_exception, app)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if "atom.request_id" in environ:  # a monitored application inside of another: counted once
+        if "atom.request_id" in environ or (self._excluded and self._is_excluded(environ)):
+            # In the first case a monitored application inside of another one: counted once.
             return self.wsgi_app(environ, start_response)
-        answer = ActiveRequest()
-        answer.particulars = None
-        answer.request_id = answer.endpoint = ""
-        answer.body_bytes = answer.status = 0
-        answer.environ = environ
-        answer.headers = ()
-        answer.observer = self
-        answer.server_start = start_response
-        answer.finished = answer.under_way = False
-        answer.started = perf_counter()
-        self._requests_in_progress(1.0)
+        request = ActiveRequest(environ, start_response, self)
+        self._recorder.requests_in_progress(1.0)
         if "HTTP_X_REQUEST_START" in environ:
-            self._note_queue(environ["HTTP_X_REQUEST_START"])
+            waited = queue_seconds(environ["HTTP_X_REQUEST_START"], time.time())
+            if waited is not None:
+                self._recorder.observe_queue(waited)
         if self._access is not None:
-            self._access.begin(answer, environ)
-        around = _enter(answer)
+            self._access.begin(request, environ)
+        around = _enter(request)
         try:
-            if environ.get("PATH_INFO", "").startswith(self._beginning):
-                body = self.wsgi_app(environ, answer.start_response)
-            else:
-                body = self._others(environ, answer.start_response)
-            piece = piece_of(body)
-            if piece is None or not answer.status:
-                return observed_body(answer, body)
-            answer.body_bytes += len(piece[0])
-            answer.finished = True
-            self.record(answer)
-            return whole_body(answer, piece)
+            return observed_body(request, self.wsgi_app(environ, request.start_response))
         except BaseException as error:
-            answer.fail(error)
+            request.fail(error)
             raise
         finally:
             _leave(around)
-
-    def _note_queue(self, header: str) -> None:
-        waited = queue_seconds(header, time.time())
-        if waited is not None:
-            self._recorder.observe_queue(waited)
 
     def observe(self, record: RequestRecord) -> None:
         """Count and log a request that the server answered without the application."""
         if self._access is not None:
             self._access.observe(record)
-        self._record_request(record)
+        self._recorder.record_request(record)
 
-    def record(self, answer: ActiveRequest) -> None:
-        """Count and log *answer*, which has ended."""
-        seconds = perf_counter() - answer.started
-        environ, some = answer.environ, answer.particulars
+    def record(self, request: ActiveRequest) -> None:
+        """Count and log *request*, which has ended."""
+        seconds = time.perf_counter() - request.started
+        environ, extras = request.environ, request.particulars
         method = environ["REQUEST_METHOD"]
         record = RequestRecord(
             method,
             environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
-            answer.endpoint or self.endpoint_of(environ),
-            answer.status or 500,  # without a start_response the server makes a 500 of it
+            request.endpoint or self.endpoint_of(environ),
+            request.status or 500,  # without a start_response the server answers 500
             seconds,
-            0 if method == "HEAD" else answer.body_bytes,
+            0 if method == "HEAD" else request.body_bytes,
             environ.get("REMOTE_ADDR", ""),
-            answer.request_id,
-            None if some is None else some.trace,
+            request.request_id,
+            None if extras is None else extras.trace,
         )
-        self._record_request(record, -1.0)
-        if some is not None and some.exception is not None:
-            self._recorder.count_exception(record.endpoint, type(some.exception).__name__)
+        self._recorder.record_request(record, -1.0)
+        if extras is not None and extras.exception is not None:
+            self._recorder.count_exception(record.endpoint, type(extras.exception).__name__)
         if self._access is not None:
-            self._access.write(answer, record)
+            self._access.write(request, record)
+        if self._counters:
+            self._count_by_labels(record, environ.get(REQUEST_LABELS) or {})
+
+    def _is_excluded(self, environ: Environ) -> bool:
+        path = environ.get("PATH_INFO", "")
+        return path in self._excluded or path.startswith(self._excluded_below)
+
+    def _count_by_labels(self, record: RequestRecord, labels: Mapping[str, str]) -> None:
+        """Count *record* in each of the application's own counters, by what `label_request` set."""
+        for label, counter in self._counters.items():
+            counter.inc(
+                endpoint=record.endpoint, status=record.status, **{label: labels.get(label, "")}
+            )
 
     @staticmethod
     def _on_exception(sender: object, exception: BaseException, **extra: Any) -> None:
         note_exception(exception)
-
-
-class FilteredMiddleware(MonitoringMiddleware):
-    """
-    An `MonitoringMiddleware` for which some requests do not exist, and others have more to tell.
-
-    Args:
-        excluded_paths: Not counted, timed or logged. One that ends in a slash stands for all below.
-        counters: By label, what counts requests by that label, the endpoint and the status.
-    """
-
-    def __init__(
-        self,
-        wsgi_app: WSGI,
-        *,
-        excluded_paths: Collection[str],
-        counters: Mapping[str, Counter],
-        **observing: Any,
-    ) -> None:
-        super().__init__(wsgi_app, **observing)
-        self._excluded = frozenset(excluded_paths)
-        self._excluded_below = tuple(path for path in excluded_paths if path.endswith("/"))
-        self._counters = counters
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        path = environ.get("PATH_INFO", "")
-        if path in self._excluded or path.startswith(self._excluded_below):
-            return self.wsgi_app(environ, start_response)
-        return super().__call__(environ, start_response)
-
-    def record(self, answer: ActiveRequest) -> None:
-        """Count and log *answer*, and count it again by each label."""
-        super().record(answer)
-        if self._counters:
-            endpoint = answer.endpoint or self.endpoint_of(answer.environ)
-            said = answer.environ.get(REQUEST_LABELS) or {}
-            for label, counter in self._counters.items():
-                counter.inc(
-                    endpoint=endpoint, status=answer.status or 500, **{label: said.get(label, "")}
-                )
-
-
-def observed(
-    probes: ProbeDispatcher,
-    *,
-    excluded_paths: Collection[str],
-    counters: Mapping[str, Counter],
-    **observing: Any,
-) -> MonitoringMiddleware:
-    """
-    Return the middleware around *probes*, with filters only where some are given.
-    """
-    observing["short_cut"] = probes.short_cut
-    if not excluded_paths and not counters:
-        return MonitoringMiddleware(probes.answer, **observing)
-    return FilteredMiddleware(
-        probes.answer, excluded_paths=excluded_paths, counters=counters, **observing
-    )

@@ -4,7 +4,6 @@ Answers probes and scrapes in front of the application, so that its hooks cannot
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -38,9 +37,7 @@ class ProbeDispatcher:
             begin with a folder that is theirs alone.
 
     Attributes:
-        answer: The WSGI application.
         paths: The rules.
-        short_cut: What all paths that it answers begin with, and what answers all others.
     """
 
     def __init__(self, wsgi_app: WSGI, blueprints: Iterable[Blueprint]) -> None:
@@ -48,30 +45,21 @@ class ProbeDispatcher:
         for blueprint in blueprints:
             own.register_blueprint(blueprint)
         got_request_exception.connect(_note_exception, own)
+        self.wsgi_app = wsgi_app
         self.paths = frozenset(str(rule.rule) for rule in own.url_map.iter_rules())
-        self.short_cut = os.path.commonpath(self.paths), wsgi_app
-        self.answer = self._answering(wsgi_app, own.wsgi_app)
+        self._own = own.wsgi_app
+        self._folders = tuple(path.partition("<")[0] for path in self.paths if "<" in path)
 
-    def _answering(self, others: WSGI, ours: WSGI) -> WSGI:
-        """Return the application; a function, because a `__call__` costs every request more."""
-        paths = self.paths
-        slashless = frozenset(path[:-1] for path in paths if path.endswith("/"))
-        folders = tuple(path.partition("<")[0] for path in paths if "<" in path)
-        # Nearly every request is another one, and asked one question then rather than four.
-        beginning, _ = self.short_cut
-
-        def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            path = environ.get("PATH_INFO", "")
-            if path.startswith(beginning) and (
-                path in paths
-                or path in slashless
-                or path.startswith(folders)
-                or (path[-1:] == "/" and path.rstrip("/") in paths)
-            ):
-                return ours(environ, start_response)
-            return others(environ, start_response)
-
-        return answer
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        path = environ.get("PATH_INFO", "")
+        if (
+            path in self.paths
+            or path.startswith(self._folders)
+            or (path[-1:] == "/" and path.rstrip("/") in self.paths)
+            or f"{path}/" in self.paths
+        ):
+            return self._own(environ, start_response)
+        return self.wsgi_app(environ, start_response)
 
 
 def _note_exception(sender: object, exception: BaseException, **extra: Any) -> None:

@@ -65,11 +65,9 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     Attributes:
         observe_request: Counts and logs a request that gunicorn refuses before the application sees
             it (`Platform.observe_request`); None logs gunicorn's own warning instead.
-        hung_up: Told of the environment of a request that ended in an error.
     """
 
     observe_request: Callable[[RequestRecord], None] | None = None
-    hung_up: Callable[[dict[str, Any]], None] | None = None
 
     def setup(self, cfg: Any) -> None:
         settings = Settings.from_environ(without=("DATABASE_URL",))  # it may be somebody else's
@@ -93,9 +91,7 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         super()._set_handler(log, None if output == "-" else output, LineFormatter())
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
-        """Each request has had its line by now; but what comes here with an error was cut off."""
-        if sys.exception() is not None and self.hung_up is not None:
-            self.hung_up(environ)
+        """Write nothing: each request has had its access line by now."""
 
     def debug(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         if isinstance(msg, str) and msg.startswith("Current configuration:"):

@@ -148,7 +148,6 @@ def post_worker_init(worker: Any) -> None:
     if worker.cfg.reuse_port:
         _bound_reads(worker.sockets)
     can_be_replaced()
-    from atom_platform.extension.response_body import count_disconnects_by_server
     from atom_platform.metrics import instruments
 
     instruments.worker_started()
@@ -158,8 +157,6 @@ def post_worker_init(worker: Any) -> None:
     instruments.set_app_info(__version__, platform.python_version(), prepare().revision)
     extension = getattr(worker.wsgi, "extensions", {}).get("atom")
     worker.log.observe_request = getattr(extension, "observe_request", None)
-    if hasattr(worker.log, "hung_up"):  # it is ours, and tells
-        worker.log.hung_up = count_disconnects_by_server()
     if extension is not None:
         # Now, or the first to ask meets a worker that knows nothing, perhaps during a fault.
         extension.health.start()
