@@ -40,6 +40,7 @@ class ActiveRequest(Exchange):
         status: The status code; 0 before `start_response`, 500 if the application failed first.
         endpoint: The URL rule that matched.
         headers: The application's; empty before `start_response`.
+        length: The length of the body in bytes as announced; infinite if it was not.
         body_bytes: The length of the body handed to the server so far.
         started: The time of the server's call, by `perf_counter`.
         observer: Receives the end.
@@ -55,6 +56,7 @@ class ActiveRequest(Exchange):
         "environ",
         "finished",
         "headers",
+        "length",
         "observer",
         "server_start",
         "started",
@@ -65,13 +67,15 @@ class ActiveRequest(Exchange):
     def __init__(
         self, environ: Environ, server_start: Callable[..., Any], observer: RequestObserver
     ) -> None:
-        super().__init__()
+        self.request_id = ""  # as in Exchange, without the call
+        self.particulars = None
         self.environ = environ
         self.observer = observer
         self.server_start = server_start
         self.status = self.body_bytes = 0
         self.endpoint = ""
         self.headers: Headers | tuple[()] = ()
+        self.length: float = UNKNOWN_LENGTH
         self.under_way = self.finished = False
         self.started = time.perf_counter()
 
@@ -90,25 +94,22 @@ class ActiveRequest(Exchange):
             self.endpoint = self.observer.endpoint_of(self.environ)
         self.headers = headers
         request_id = self.request_id
+        self.length = UNKNOWN_LENGTH
+        for name, value in headers:
+            # Compare lengths first: it is cheaper, and this runs for each header.
+            size = len(name)
+            if size == 14:
+                if value.isdigit() and name.lower() == "content-length":
+                    self.length = int(value)
+            elif size == 12 and request_id and name.lower() == "x-request-id":
+                headers = [pair for pair in headers if pair[0].lower() != "x-request-id"]
         if request_id:
-            for name, _ in headers:
-                # The length first: cheaper than the comparison, and this runs for every header.
-                if len(name) == 12 and name != "Content-Type" and _is_request_id(name):
-                    headers = [pair for pair in headers if not _is_request_id(pair[0])]
-                    break
             headers = [*headers, ("X-Request-ID", request_id)]
         if exc_info is None:
             self._server_write = self.server_start(status, headers)
         else:
             self._server_write = self.server_start(status, headers, exc_info)
         return self._write
-
-    def length(self) -> float:
-        """Return the length of the body as the application announced it, infinite if it did not."""
-        for name, value in self.headers:
-            if len(name) == 14 and name.lower() == "content-length" and value.isdigit():
-                return int(value)
-        return UNKNOWN_LENGTH
 
     def finish(self) -> None:
         """Hand the request to the observer, once."""
@@ -141,8 +142,7 @@ class ActiveRequest(Exchange):
 
         def closed() -> None:
             if not self.finished and sys.exception() is None:
-                length = self.length()
-                self.body_bytes = int(length) if length != UNKNOWN_LENGTH else 0
+                self.body_bytes = int(self.length) if self.length != UNKNOWN_LENGTH else 0
                 self.finish()
             elif not self.finished:
                 self.abort()
@@ -160,7 +160,3 @@ class ActiveRequest(Exchange):
     def _abort(self, reason: str) -> None:
         self.noted().aborted = reason
         self.observer.count_aborted(reason)
-
-
-def _is_request_id(name: str) -> bool:
-    return name.lower() == "x-request-id"

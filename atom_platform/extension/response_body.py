@@ -30,67 +30,58 @@ def observed_body(request: ActiveRequest, body: Iterable[bytes]) -> Iterable[byt
     Raises:
         Exception: Whatever the body raises for its first piece; the body has been closed then.
     """
+    length = request.length
     if (type(body) is list or type(body) is tuple) and request.status:
         request.body_bytes += sum(map(len, body))
-        request.finish()
-        return WholeBody(request, body, iter(()), body)
-    length = request.length()
-    if length > SMALL_FILE_BYTES and type(body) is request.environ.get("wsgi.file_wrapper"):
+        whole, rest = WholeBody(body), iter(body)
+    elif UNKNOWN_LENGTH > length > SMALL_FILE_BYTES and _is_file(request, body):
         return request.finish_at_close(body)
-    try:
-        pieces = iter(body)
-        if length == UNKNOWN_LENGTH:
-            return StreamedBody(request, body, pieces, length=length)
-        # A body of known length is mostly one piece. Taken now, it needs no look at each piece.
-        first = next(pieces, b"")
-    except BaseException:
-        _close_in_scope(request, body)  # the server never sees it
-        raise
-    size = request.body_bytes + len(first)
-    if size < length:
-        return StreamedBody(request, body, pieces, length=length, first=first)
-    request.body_bytes = size
+    else:
+        try:
+            rest = iter(body)
+            if length == UNKNOWN_LENGTH:
+                return StreamedBody(request, body, rest, length=length)
+            # A body of known length is mostly one piece. Taken now, it needs no look at each piece.
+            first = next(rest, b"")
+        except BaseException:
+            _close_in_scope(request, body)  # the server never sees it
+            raise
+        if request.body_bytes + len(first) < length:
+            return StreamedBody(request, body, rest, length=length, first=first)
+        request.body_bytes += len(first)
+        whole = WholeBody((first,))
     request.finish()
-    return WholeBody(request, body, pieces, (first,))
+    whole.request, whole.body, whole.rest = request, body, rest
+    return whole
 
 
 class WholeBody(list[bytes]):
     """
-    A body that is known to its end, and counted.
+    A body that is known to its end, and counted. `observed_body` sets the attributes.
 
-    Args:
+    Attributes:
         body: The application's.
         rest: The iterator over *body*, whose next call ends the application's generator.
-        content: All of the body.
     """
 
-    __slots__ = ("_body", "_request", "_rest")
+    __slots__ = ("body", "request", "rest")
 
-    def __init__(
-        self,
-        request: ActiveRequest,
-        body: Iterable[bytes],
-        rest: Iterator[bytes],
-        content: Iterable[bytes],
-    ) -> None:
-        super().__init__(content)
-        self._request = request
-        self._body = body
-        self._rest = rest
+    request: ActiveRequest
+    body: Iterable[bytes]
+    rest: Iterator[bytes]
 
     def close(self) -> None:
         """Run what the application does after its last piece, and close its body."""
-        request = self._request
-        around = _enter(request)
+        around = _enter(self.request)
         try:
             if sys.exception() is None:
-                for _ in self._rest:
+                for _ in self.rest:
                     pass
             else:
-                _count_late_disconnect(request)
+                _count_late_disconnect(self.request)
         finally:
             try:
-                close = getattr(self._body, "close", None)
+                close = getattr(self.body, "close", None)
                 if close is not None:
                     close()
             finally:
@@ -145,7 +136,7 @@ class StreamedBody:
             finally:
                 _leave(around)
             if request.headers is not self._headers:  # `start_response` was called only now
-                self._headers, self._length = request.headers, request.length()
+                self._headers, self._length = request.headers, request.length
         request.body_bytes += len(piece)
         if request.body_bytes >= self._length:
             request.finish()
@@ -159,6 +150,11 @@ class StreamedBody:
         else:
             self._request.abort()
         _close_in_scope(self._request, self._body)
+
+
+def _is_file(request: ActiveRequest, body: object) -> bool:
+    """Return whether the server sends *body* by itself."""
+    return type(body) is request.environ.get("wsgi.file_wrapper")
 
 
 def _count_late_disconnect(request: ActiveRequest) -> None:

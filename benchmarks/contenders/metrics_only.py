@@ -11,5 +11,6 @@ from benchmarks.contenders.routes import add_liveness, add_routes
 __all__ = ["app"]
 
 app = add_liveness(add_routes(Flask(__name__, static_folder=None)))
-observed = MonitoringMiddleware(app.wsgi_app, app=app, recorder=instruments)
-app.wsgi_app = observed.__call__  # type: ignore[method-assign]  # as `Monitoring` does
+app.wsgi_app = MonitoringMiddleware(  # type: ignore[method-assign]
+    app.wsgi_app, app=app, recorder=instruments
+)
