@@ -16,7 +16,7 @@ from sqlalchemy.engine import ExceptionContext, ExecutionContext
 
 from atom_platform.database.gauges import watch_pool
 from atom_platform.database.operation import operation_of
-from atom_platform.metrics.instruments import observe_query
+from atom_platform.metrics.track import observe_query
 
 __all__ = ["instrument_engine"]
 

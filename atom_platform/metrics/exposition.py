@@ -15,11 +15,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 from prometheus_client.samples import Exemplar as ClientExemplar
 from prometheus_client.samples import Sample as ClientSample
 
+from atom_platform.metrics.families import METRIC_ERROR_COUNT
 from atom_platform.metrics.gzipped import Gzip
 from atom_platform.metrics.multiprocess.added import AddedFamily
 from atom_platform.metrics.multiprocess.collection import Collection
 from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
-from atom_platform.metrics.recording import ERRORS
 from atom_platform.metrics.text import EndOfFile, added_lines, head, is_plain, sample_lines
 
 __all__ = ["Exposition", "Format", "expose", "negotiated"]
@@ -118,7 +118,7 @@ def _chosen(accept: str) -> tuple[Callable[[Any], bytes], str]:
     try:
         return choose_encoder(accept)
     except Exception:  # it trips over versions that are no numbers
-        ERRORS.add(("negotiation",))
+        METRIC_ERROR_COUNT.add(("negotiation",))
         return generate_latest, CONTENT_TYPE_PLAIN_0_0_4
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from atom_platform.metrics.instruments import count_aborted
+from atom_platform.metrics.http_metrics import count_aborted
 
 __all__ = ["ENDS_BY_ITSELF", "SERVER", "note_late_hang_up", "told_of_hang_ups"]
 

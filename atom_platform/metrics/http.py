@@ -36,7 +36,7 @@ class Recorder(Protocol):
     """What counts: `atom_platform.metrics.instruments`, or a stand-in with the same functions."""
 
     def record_request(self, record: RequestRecord, in_progress: float = 0.0) -> None: ...
-    def requests_in_progress(self, delta: float) -> None: ...
+    def add_in_progress(self, delta: float) -> None: ...
     def observe_queue(self, seconds: float) -> None: ...
     def count_exception(self, endpoint: str, type_name: str) -> None: ...
     def count_aborted(self, reason: str) -> None: ...
@@ -54,7 +54,7 @@ class ObservedWSGI:
     """
     Counts, times and logs the requests of a WSGI application.
 
-    `app.wsgi_app = ObservedWSGI(app.wsgi_app, app=app, recorder=instruments, access=AccessLog())`
+    `app.wsgi_app = ObservedWSGI(app.wsgi_app, app=app, recorder=http_metrics, access=AccessLog())`
 
     Args:
         wsgi_app: The application to call.
@@ -81,7 +81,7 @@ class ObservedWSGI:
         self._access = access
         self.count_aborted = recorder.count_aborted
         self._record_request = recorder.record_request
-        self._requests_in_progress = recorder.requests_in_progress
+        self._requests_in_progress = recorder.add_in_progress
         self.endpoint_of = Endpoints(None if app is None else app.url_map).of
         if app is not None:
             # Sent for what no handler turned into a response; the answer itself hides what it was.

@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from atom_platform.metrics.families import report_problems
 from atom_platform.metrics.multiprocess import ownership
 from atom_platform.metrics.multiprocess.directory import VARIABLE
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.multiprocess.values import install
-from atom_platform.metrics.recording import count_problems
 
 __all__ = ["counting_with_service"]
 
@@ -37,7 +37,7 @@ def counting_with_service(directory: Path | None = None) -> Iterator[Path | None
     try:
         yield found
     finally:
-        count_problems()
+        report_problems()
         STORAGE.use(before)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Final
 
-from atom_platform.metrics.definitions import METRICS_COLLECT_DURATION
+from atom_platform.metrics.catalog import METRICS_COLLECT_DURATION
 from atom_platform.metrics.exposition import Exposition, Format
+from atom_platform.metrics.families import HistogramFamily
 from atom_platform.metrics.processes import Processes
-from atom_platform.metrics.recording import HistogramFamily
 from atom_platform.metrics.scrape import Scrape
 
 __all__ = ["UNCACHED", "MetricsPage"]

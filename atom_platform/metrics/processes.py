@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from atom_platform.metrics.cells import family
-from atom_platform.metrics.cpu_ledger import CpuLedger, Reading
-from atom_platform.metrics.definitions import (
+from atom_platform.metrics.catalog import (
     GUNICORN_BACKLOG,
     PROCESS_CPU,
     PROCESS_MAX_FDS,
@@ -26,7 +24,9 @@ from atom_platform.metrics.definitions import (
     PROCESS_START_TIME,
     PROCESS_VIRTUAL_MEMORY,
     Definition,
+    family_name,
 )
+from atom_platform.metrics.cpu_ledger import CpuLedger, Reading
 from atom_platform.metrics.multiprocess import directory as directories
 from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
 from atom_platform.metrics.multiprocess.ownership import read_owner
@@ -199,7 +199,7 @@ def _max_fds(pid: int) -> int:
 
 def _family(definition: Definition, value: float) -> FamilySamples:
     samples = [Sample(definition.name, (), float(value))]
-    return FamilySamples(family(definition), definition.kind, definition.help, samples)
+    return FamilySamples(family_name(definition), definition.kind, definition.help, samples)
 
 
 def _backlog(listener: socket.socket) -> int | None:

@@ -10,14 +10,14 @@ from time import perf_counter_ns, sleep
 from typing import Final
 
 from atom_platform.forking import at_fork
-from atom_platform.metrics.defaults import completed_gauges, seed
 from atom_platform.metrics.exposition import Exposition, Format, expose
+from atom_platform.metrics.families import report_problems
 from atom_platform.metrics.gzipped import Gzip
+from atom_platform.metrics.initial_series import add_initial_series, with_missing_gauges
 from atom_platform.metrics.multiprocess.collection import Collection
 from atom_platform.metrics.multiprocess.collector import Collector
 from atom_platform.metrics.multiprocess.families import FamilySamples
 from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.recording import count_problems
 
 __all__ = ["Scrape"]
 
@@ -71,16 +71,16 @@ class Scrape:
                 if each not in self._answers:
                     self._answers[each] = expose(self._collection, each, self._gzip)
             answers = self._answers.copy()
-        count_problems()
+        report_problems()
         return answers
 
     def _collected(self) -> Collection:
-        self._collector = self._collector or Collector(seed=seed)
+        self._collector = self._collector or Collector(seed=add_initial_series)
         collection = self._collector.collect()
         computed = list(self._computed())
         known = {each.name for each in computed}
         gauges = [each for each in collection.gauges if each.name not in known]
-        return replace(collection, gauges=completed_gauges([*computed, *gauges]))
+        return replace(collection, gauges=with_missing_gauges([*computed, *gauges]))
 
     def _restart(self) -> None:
         """Begin with nothing kept, and with a lock that no thread of a parent process holds."""

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from atom_platform.extension.request_record import RequestRecord
 from atom_platform.ids import new_id
 from atom_platform.metrics.exposition import Exposition, negotiated
-from atom_platform.metrics.instruments import count_aborted, requests_in_progress
+from atom_platform.metrics.http_metrics import add_in_progress, count_aborted
 from atom_platform.metrics.page import UNCACHED, MetricsPage
 from atom_platform.server.connection import Connection, address_of
 from atom_platform.server.heads import LaneRequest
@@ -116,7 +116,7 @@ class Scrapes:
             negotiated(accept=request.accept, accept_encoding=request.accept_encoding)
             for _, request, *_ in visits
         ]
-        requests_in_progress(len(visits))
+        add_in_progress(len(visits))
         try:
             expositions = self._page.answers(wanted)
         except Exception:
@@ -124,7 +124,7 @@ class Scrapes:
             expositions = {}
         for each in wanted:
             visit, exposition = visits[0], expositions.get(each)
-            requests_in_progress(-1)
+            add_in_progress(-1)
             if exposition is None or not exposition.body:
                 outcomes.append((visit, None))
             else:

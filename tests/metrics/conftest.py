@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import values
 
 from atom_platform.logs.config import count_with
-from atom_platform.metrics import caps
+from atom_platform.metrics import label_limits
 from atom_platform.metrics.multiprocess.collector import Collector
 from atom_platform.metrics.multiprocess.storage import STORAGE
 
@@ -24,10 +24,10 @@ def _fresh_storage() -> Iterator[None]:
     value_class = values.ValueClass
     count_with()  # an application made by a test elsewhere had the log counted
     STORAGE.use(None)
-    caps.configure(max_ids=1000)
+    label_limits.set_max_values(1000)
     yield
     STORAGE.use(None)
-    caps.configure(max_ids=1000)
+    label_limits.set_max_values(1000)
     values.ValueClass = value_class
 
 

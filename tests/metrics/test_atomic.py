@@ -17,7 +17,7 @@ from types import FunctionType
 
 import pytest
 
-from atom_platform.metrics import instruments, requests
+from atom_platform.metrics import http_metrics, instruments
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from tests.metrics.conftest import Samples
 from tests.metrics.records import count_request
@@ -38,12 +38,12 @@ def counting_instructions(function: object) -> Iterator[str]:
     names = [(each.opname, each.argval) for each in dis.get_instructions(function)]
     first = next(n for n, (_, what) in enumerate(names) if what in ("_requests", "_in_progress"))
     stores = [number for number, (name, _) in enumerate(names) if name == "STORE_SUBSCR"]
-    additions = 4 if function is requests.record_request else 1
+    additions = 4 if function is http_metrics.record_request else 1
     for name, _ in names[first : stores[additions - 1] + 1]:
         yield name
 
 
-@pytest.mark.parametrize("function", [requests.record_request, requests.requests_in_progress])
+@pytest.mark.parametrize("function", [http_metrics.record_request, http_metrics.add_in_progress])
 def test_nothing_lets_another_thread_in_between_look_and_addition(
     function: Callable[..., None],
 ) -> None:
@@ -56,7 +56,7 @@ def test_nothing_lets_another_thread_in_between_look_and_addition(
 def test_threads_that_are_let_in_as_often_as_can_be_lose_no_request(collected: Collected) -> None:
     def run() -> None:
         for number in range(4000):
-            instruments.requests_in_progress(1.0)
+            http_metrics.add_in_progress(1.0)
             status = (200, 404)[number % 2]
             count_request("GET", "/a", status, number % 3 * 0.01, in_progress=-1.0)
 
@@ -128,8 +128,8 @@ def test_an_interpreter_without_its_lock_takes_ours(monkeypatch: pytest.MonkeyPa
         other.start()
         other.join()
 
-    requests._in_one_step(count)()
+    http_metrics._in_one_step(count)()
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
-    requests._in_one_step(count)()
+    http_metrics._in_one_step(count)()
 
     assert free == [True, False]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from atom_platform.metrics import caps, instruments
+from atom_platform.metrics import instruments, label_limits, track
 from atom_platform.metrics.exposition import negotiated
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.scrape import Scrape
@@ -21,12 +21,12 @@ Fork = Callable[[Callable[[], None]], int]
 
 def run_agents(first: int, last: int) -> None:
     for number in range(first, last):
-        with instruments.track_agent(f"agent-{number}"):
+        with track.track_agent(f"agent-{number}"):
             pass
 
 
 def test_a_flood_of_ids_is_bounded(directory: Path, collected: Collected) -> None:
-    caps.configure(max_ids=200)
+    label_limits.set_max_values(200)
     run_agents(0, 1000)
     scrape = Scrape()
     scrape.answer(negotiated())
@@ -52,7 +52,7 @@ def test_the_cap_is_the_slots_and_outlives_its_holder(
     directory: Path, collected: Collected, fork: Fork
 ) -> None:
     """Recycled workers with ids of their own each must not fill the slot's file for ever."""
-    caps.configure(max_ids=50)
+    label_limits.set_max_values(50)
     instruments.worker_started()
     for life in range(20):
         fork(lambda first=life * 40: run_agents(first, first + 40))  # type: ignore[misc]
@@ -68,7 +68,7 @@ def test_the_cap_is_the_slots_and_outlives_its_holder(
 def test_a_known_id_of_the_slot_is_known_to_the_next_holder(
     directory: Path, collected: Collected, fork: Fork
 ) -> None:
-    caps.configure(max_ids=2)
+    label_limits.set_max_values(2)
     instruments.worker_started()
     fork(lambda: run_agents(0, 2))
     fork(lambda: run_agents(1, 3))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from atom_platform.adoption.metrics import counter, gauge, histogram
-from atom_platform.metrics import caps
+from atom_platform.metrics import label_limits
 from atom_platform.metrics.custom import custom_definitions
 from atom_platform.metrics.exposition import negotiated
 from atom_platform.metrics.scrape import Scrape
@@ -55,7 +55,7 @@ def test_a_label_with_values_takes_no_other(directory: Path, collected: Collecte
 
 
 def test_a_label_without_values_is_capped(directory: Path, collected: Collected) -> None:
-    caps.configure(max_ids=2)
+    label_limits.set_max_values(2)
     orders = counter("orders_total", "Orders.", labels=["shop"])
 
     for shop in ("x", "y", "z", "z"):
@@ -130,7 +130,7 @@ def test_the_same_metric_is_shared() -> None:
 def test_another_one_of_that_name_is_refused(make: Callable[[], object]) -> None:
     first = counter("orders_total", "Orders.", labels=["kind"])
 
-    with pytest.raises(ValueError, match="another metric already"):
+    with pytest.raises(ValueError, match="name of another metric"):
         make()
     assert first.definition in custom_definitions()
 
@@ -149,23 +149,23 @@ def test_a_name_is_free_again_when_nobody_uses_it() -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: counter("orders", "x"), "ends in _total"),
-        (lambda: counter("or ders_total", "x"), "no name of a metric"),
+        (lambda: counter("orders", "x"), "must end in _total"),
+        (lambda: counter("or ders_total", "x"), "not a valid metric name"),
         (lambda: counter("http_requests_total", "x"), "of the platform"),
         (lambda: gauge("http_requests", "x", mode="livesum"), "of the platform"),
         (lambda: gauge("jobs_count", "x", mode="livesum"), "another kind"),
         (lambda: gauge("jobs_total", "x", mode="livesum"), "another kind"),
-        (lambda: counter("a_total", "x", labels=["le"]), "no name of a label"),
-        (lambda: counter("a_total", "x", labels=["__name"]), "no name of a label"),
-        (lambda: counter("a_total", "x", labels=["a-b"]), "no name of a label"),
-        (lambda: counter("a_total", "x", labels=["a", "a"]), "twice"),
+        (lambda: counter("a_total", "x", labels=["le"]), "not a valid label name"),
+        (lambda: counter("a_total", "x", labels=["__name"]), "not a valid label name"),
+        (lambda: counter("a_total", "x", labels=["a-b"]), "not a valid label name"),
+        (lambda: counter("a_total", "x", labels=["a", "a"]), "repeated"),
         (lambda: counter("a_total", "x", values={"a": ["b"]}), "does not have"),
         (lambda: histogram("a_seconds", "x", buckets=()), "buckets"),
         (lambda: histogram("a_seconds", "x", buckets=(2, 1)), "buckets"),
         (lambda: histogram("a_seconds", "x", buckets=(1, 1)), "buckets"),
     ],
 )
-def test_what_prometheus_could_not_take_is_refused(
+def test_an_invalid_definition_is_refused(
     make: Callable[[], object], complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from atom_platform.metrics import caps, instruments
+from atom_platform.metrics import http_metrics, instruments, label_limits, track
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from tests.metrics.conftest import Samples
 from tests.metrics.records import count_request
@@ -54,7 +54,7 @@ def test_errors_start_at_zero_with_the_first_request(collected: Collected) -> No
 def test_methods_that_clients_make_up_are_one_label_and_take_no_memory(
     collected: Collected,
 ) -> None:
-    from atom_platform.metrics import requests
+    from atom_platform.metrics import http_metrics
 
     for number in range(500):
         count_request(f"BREW{number}", "/a", 200, 0.01)
@@ -62,13 +62,13 @@ def test_methods_that_clients_make_up_are_one_label_and_take_no_memory(
     assert (
         collected()[at("http_requests_total", method="OTHER", endpoint="/a", status="200")] == 500
     )
-    assert len(requests._requests) == 1
+    assert len(http_metrics._requests) == 1
 
 
 @pytest.mark.parametrize("duration", [-1.0, math.nan, -math.inf])
 def test_what_is_not_a_duration_counts_as_zero(collected: Collected, duration: float) -> None:
     count_request("GET", "/a", 200, duration)
-    instruments.observe_queue(duration)
+    http_metrics.observe_queue(duration)
 
     assert collected()[at("http_request_queue_seconds_sum")] == 0.0
     assert collected()[at("http_request_duration_seconds_sum", method="GET", endpoint="/a")] == 0.0
@@ -81,19 +81,19 @@ def test_what_is_not_a_duration_counts_as_zero(collected: Collected, duration: f
         lambda: count_request("GET", "\ud800", 200, 0.1),
         lambda: count_request([], {}, "x", "y"),  # type: ignore[arg-type]
         lambda: count_request("GET", "/a", 200, 0.1, trace_id="no trace"),
-        lambda: instruments.requests_in_progress("x"),  # type: ignore[arg-type]
-        lambda: instruments.observe_queue("x"),  # type: ignore[arg-type]
-        lambda: instruments.count_exception(object(), object()),  # type: ignore[arg-type]
-        lambda: instruments.count_aborted(object()),  # type: ignore[arg-type]
+        lambda: http_metrics.add_in_progress("x"),  # type: ignore[arg-type]
+        lambda: http_metrics.observe_queue("x"),  # type: ignore[arg-type]
+        lambda: http_metrics.count_exception(object(), object()),  # type: ignore[arg-type]
+        lambda: http_metrics.count_aborted(object()),  # type: ignore[arg-type]
         lambda: instruments.count_log_message([]),  # type: ignore[arg-type]
         lambda: instruments.count_log_drop([], "x"),  # type: ignore[arg-type]
-        lambda: instruments.metric_error([]),  # type: ignore[arg-type]
+        lambda: instruments.count_metric_error([]),  # type: ignore[arg-type]
         lambda: instruments.count_worker_exit([]),  # type: ignore[arg-type]
         lambda: instruments.set_threads("x"),  # type: ignore[arg-type]
         lambda: instruments.set_db_pool(active="x", idle=None, maximum=[], waiting={}),  # type: ignore[arg-type]
         lambda: instruments.record_check(object(), "x", "y"),  # type: ignore[arg-type]
         lambda: instruments.set_app_info(object(), None, []),  # type: ignore[arg-type]
-        lambda: instruments.observe_query(None, "x"),  # type: ignore[arg-type]
+        lambda: track.observe_query(None, "x"),  # type: ignore[arg-type]
     ],
 )
 def test_nothing_ever_raises_into_the_caller(call: Callable[[], Any], collected: Collected) -> None:
@@ -116,9 +116,9 @@ def test_what_could_not_be_recorded_is_counted_and_told_once(
 
 
 def test_gauges_and_counters_of_the_process(collected: Collected) -> None:
-    instruments.requests_in_progress(1)
-    instruments.requests_in_progress(1)
-    instruments.requests_in_progress(-1)
+    http_metrics.add_in_progress(1)
+    http_metrics.add_in_progress(1)
+    http_metrics.add_in_progress(-1)
     instruments.set_db_pool(active=1, idle=2, maximum=5, waiting=3)
     instruments.set_threads(4)
     instruments.set_threads_busy(3)
@@ -129,10 +129,10 @@ def test_gauges_and_counters_of_the_process(collected: Collected) -> None:
     instruments.count_log_message("ERROR")
     instruments.count_log_drop("queue_full", 7)
     instruments.count_worker_exit("timeout")
-    instruments.count_aborted("disconnect")
-    instruments.metric_error("hook")
-    instruments.observe_queue(0.3)
-    instruments.count_exception("/a", "ValueError")
+    http_metrics.count_aborted("disconnect")
+    instruments.count_metric_error("hook")
+    http_metrics.observe_queue(0.3)
+    http_metrics.count_exception("/a", "ValueError")
 
     found = collected()
 
@@ -157,9 +157,9 @@ def test_gauges_and_counters_of_the_process(collected: Collected) -> None:
 
 
 def test_exception_names_are_bounded(collected: Collected) -> None:
-    caps.configure(max_ids=3)
+    label_limits.set_max_values(3)
     for number in range(10):
-        instruments.count_exception("/a", f"Error{number}")
+        http_metrics.count_exception("/a", f"Error{number}")
 
     found = collected()
 

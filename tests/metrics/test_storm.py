@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from atom_platform.metrics import instruments
+from atom_platform.metrics import track
 from atom_platform.metrics.multiprocess.collector import Collector
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from tests.metrics.conftest import Samples
@@ -27,7 +27,7 @@ def start(count: int, *, then_wait: bool = False) -> int:
     if pid == 0:
         status = 1
         try:
-            with instruments.track_agent("a") if then_wait else instruments.track_skill("s"):
+            with track.track_agent("a") if then_wait else track.track_skill("s"):
                 for _ in range(count):
                     count_request("GET", "/a", 200, 0.01)
                 if then_wait:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from atom_platform.metrics import caps
-from atom_platform.metrics.instruments import track_agent, track_query, track_skill
+from atom_platform.metrics import label_limits
 from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.track import track_agent, track_query, track_skill
 from atom_platform.skills.failure import SkillFailed
 from tests.metrics.conftest import Samples
 from tests.metrics.test_instruments import at
@@ -131,7 +131,7 @@ def test_queries_are_timed_by_a_known_operation(
 
 
 def test_ids_are_bounded_cleaned_and_the_rest_counted_as_other(collected: Collected) -> None:
-    caps.configure(max_ids=5)
+    label_limits.set_max_values(5)
     for number in range(8):
         with track_agent(f"agent-{number}"):
             pass

@@ -19,15 +19,7 @@ from collections.abc import Callable
 from typing import Any, Final, ParamSpec
 
 from atom_platform.extension.request_record import RequestRecord
-from atom_platform.metrics.caps import Ids
-from atom_platform.metrics.cells import (
-    HistogramCells,
-    clean,
-    counter_cell,
-    gauge_cell,
-    histogram_cells,
-)
-from atom_platform.metrics.definitions import (
+from atom_platform.metrics.catalog import (
     HTTP_EXCEPTIONS,
     HTTP_METHODS,
     HTTP_REQUEST_DURATION,
@@ -36,16 +28,24 @@ from atom_platform.metrics.definitions import (
     HTTP_REQUESTS_IN_PROGRESS,
     HTTP_RESPONSES_ABORTED,
 )
+from atom_platform.metrics.families import (
+    CounterFamily,
+    HistogramCells,
+    HistogramFamily,
+    label_text,
+    note_failure,
+    open_cell,
+)
+from atom_platform.metrics.label_limits import LabelLimiter
 from atom_platform.metrics.multiprocess.files import Cell
 from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.recording import Family, HistogramFamily, not_recorded
 
 __all__ = [
+    "add_in_progress",
     "count_aborted",
     "count_exception",
     "observe_queue",
     "record_request",
-    "requests_in_progress",
 ]
 
 P = ParamSpec("P")
@@ -69,9 +69,9 @@ _BOUNDS: Final = HTTP_REQUEST_DURATION.buckets
 #: Where a millisecond is enough there is no time for a search.
 _QUICK_SECONDS: Final = _BOUNDS[0]
 _queue: Final = HistogramFamily(HTTP_REQUEST_QUEUE)
-_exceptions: Final = Family(HTTP_EXCEPTIONS)
-_exception_names: Final = Ids("exception", HTTP_EXCEPTIONS)
-_aborted: Final = Family(HTTP_RESPONSES_ABORTED)
+_exceptions: Final = CounterFamily(HTTP_EXCEPTIONS)
+_exception_limiter: Final = LabelLimiter("exception", HTTP_EXCEPTIONS)
+_aborted: Final = CounterFamily(HTTP_RESPONSES_ABORTED)
 
 
 def _in_one_step(function: Callable[P, None]) -> Callable[P, None]:
@@ -115,14 +115,14 @@ def record_request(record: RequestRecord, in_progress: float = 0.0) -> None:
         if record.trace is not None:
             _keep_exemplar(record.method, record.endpoint, seconds, record.trace.trace_id)
     except Exception as error:
-        not_recorded(HTTP_REQUESTS, error)
+        note_failure(HTTP_REQUESTS, error)
 
 
 def _record_new(
     method: str, endpoint: str, status: int, duration_seconds: float, in_progress: float
 ) -> None:
     """Count a request whose cells are not at hand."""
-    requests_in_progress(in_progress)
+    add_in_progress(in_progress)
     with STORAGE.lock:
         counts, at, sums, sum_at, buckets, _, _ = _found(method, endpoint, status)
         counts[at] += 1.0
@@ -147,14 +147,14 @@ def _found(method: str, endpoint: str, status: int) -> _Cells:
 
 
 def _made(method: str, endpoint: str, status: int) -> _Cells:
-    labels = method, clean(endpoint)
+    labels = method, label_text(endpoint)
     duration = _durations.get((method, endpoint))
     if duration is None:
-        duration = _durations[method, endpoint] = histogram_cells(HTTP_REQUEST_DURATION, labels)
+        duration = _durations[method, endpoint] = HistogramCells(HTTP_REQUEST_DURATION, labels)
         # There from the first request on, so that a share of errors is 0 and not absent, and that
         # the first error is an increase.
-        counter_cell(HTTP_REQUESTS, (*labels, "500"))
-    counter = counter_cell(HTTP_REQUESTS, (*labels, clean(status)))
+        open_cell(HTTP_REQUESTS, (*labels, "500"))
+    counter = open_cell(HTTP_REQUESTS, (*labels, label_text(status)))
     progress = _in_progress[0] if _in_progress else _opened()
     made = *counter, *duration.sum, duration.buckets, *progress
     _requests[method, endpoint, status] = made
@@ -162,7 +162,7 @@ def _made(method: str, endpoint: str, status: int) -> _Cells:
 
 
 @_in_one_step
-def requests_in_progress(delta: float) -> None:
+def add_in_progress(delta: float) -> None:
     """Add *delta*, 1 or -1, to the requests being answered. Never raises."""
     try:
         try:
@@ -173,11 +173,11 @@ def requests_in_progress(delta: float) -> None:
                 cells, at = _in_progress[0] if _in_progress else _opened()
                 cells[at] += delta
     except Exception as error:
-        not_recorded(HTTP_REQUESTS_IN_PROGRESS, error)
+        note_failure(HTTP_REQUESTS_IN_PROGRESS, error)
 
 
 def _opened() -> Cell:
-    cell = gauge_cell(HTTP_REQUESTS_IN_PROGRESS)
+    cell = open_cell(HTTP_REQUESTS_IN_PROGRESS)
     _in_progress.append(cell)
     return cell
 
@@ -190,9 +190,9 @@ def observe_queue(seconds: float) -> None:
 def count_exception(endpoint: str, type_name: str) -> None:
     """Count an exception that nothing turned into a response. Never raises."""
     try:
-        _exceptions.add((clean(endpoint), _exception_names.admit(type_name)))
+        _exceptions.add((label_text(endpoint), _exception_limiter.limit(type_name)))
     except Exception as error:
-        not_recorded(HTTP_EXCEPTIONS, error)
+        note_failure(HTTP_EXCEPTIONS, error)
 
 
 def count_aborted(reason: str) -> None:

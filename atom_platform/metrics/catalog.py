@@ -53,6 +53,8 @@ __all__ = [
     "SKILL_EXECUTIONS",
     "SKILL_EXECUTION_DURATION",
     "Definition",
+    "family_name",
+    "file_kind",
 ]
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -342,3 +344,14 @@ PROCESS_START_TIME: Final = Definition(
 DEFINITIONS: Final[tuple[Definition, ...]] = tuple(
     value for value in list(globals().values()) if isinstance(value, Definition)
 )
+
+
+def family_name(definition: Definition) -> str:
+    """Return prometheus_client's name of the family: a counter's without its `_total`."""
+    name = definition.name
+    return name.removesuffix("_total") if definition.kind == "counter" else name
+
+
+def file_kind(definition: Definition) -> str:
+    """Return the kind of value file that holds *definition*: `counter`, `gauge_livesum` …"""
+    return f"gauge_{definition.mode}" if definition.kind == "gauge" else definition.kind
