@@ -1,22 +1,15 @@
 """
-Counting HTTP requests: the one place where a microsecond matters.
+HTTP request metrics: every request is counted here, whatever answered it.
 
-One lookup, three additions, and no lock for them: CPython lets another thread, a signal handler or
-the garbage collector in at calls, backward jumps and the start of a function only, so what stands
-between two of those is one step to everybody in the process. `tests/metrics/test_atomic.py` reads
-the bytecode. Whoever moves the cells elsewhere first empties the table they are looked up in
-(`Storage`), and a lookup that finds nothing goes the long way, under the lock. An interpreter that
-runs threads side by side takes the lock each time.
+The middleware (`extension/middleware.py`) calls `record_request` once a request, at the end of its
+body. The server does so, by `Platform.observe_request`, for the requests that it answers itself.
+Nothing here raises.
 """
 
 from __future__ import annotations
 
-import functools
-import sys
 import time
-from bisect import bisect_left
-from collections.abc import Callable
-from typing import Any, Final, ParamSpec
+from typing import Final
 
 from atom_platform.extension.request_record import RequestRecord
 from atom_platform.metrics.catalog import (
@@ -30,6 +23,7 @@ from atom_platform.metrics.catalog import (
 )
 from atom_platform.metrics.families import (
     CounterFamily,
+    GaugeFamily,
     HistogramCells,
     HistogramFamily,
     label_text,
@@ -48,138 +42,84 @@ __all__ = [
     "record_request",
 ]
 
-P = ParamSpec("P")
-
 _METHODS: Final = frozenset(HTTP_METHODS)
 _ABORT_REASONS: Final = frozenset(HTTP_RESPONSES_ABORTED.values["reason"])
 
-#: Of one label set: table and place of the counter and of the sum, those of the buckets, and table
-#: and place of the gauge that all label sets share.
-_Cells = tuple[Any, int, Any, int, list[Cell], Any, int]
+#: The cells that a request changes: its counter, its histogram, and the gauge in progress.
+_Cells = tuple[Cell, HistogramCells, Cell]
 
-_requests: Final[dict[tuple[str, str, int], _Cells]] = {}
-_durations: Final[dict[tuple[str, str], HistogramCells]] = {}
-#: One cell, or none until the first request and after each reset.
-_in_progress: Final[list[Cell]] = []
-STORAGE.on_reset(_requests.clear)
-STORAGE.on_reset(_durations.clear)
-STORAGE.on_reset(_in_progress.clear)
+#: By method, endpoint and status.
+_request_cells: Final[dict[tuple[str, str, int], _Cells]] = {}
+#: By method and endpoint.
+_duration_cells: Final[dict[tuple[str, str], HistogramCells]] = {}
+STORAGE.on_reset(_request_cells.clear)
+STORAGE.on_reset(_duration_cells.clear)
 
-_BOUNDS: Final = HTTP_REQUEST_DURATION.buckets
-#: Where a millisecond is enough there is no time for a search.
-_QUICK_SECONDS: Final = _BOUNDS[0]
+_in_progress: Final = GaugeFamily(HTTP_REQUESTS_IN_PROGRESS)
 _queue: Final = HistogramFamily(HTTP_REQUEST_QUEUE)
 _exceptions: Final = CounterFamily(HTTP_EXCEPTIONS)
 _exception_limiter: Final = LabelLimiter("exception", HTTP_EXCEPTIONS)
 _aborted: Final = CounterFamily(HTTP_RESPONSES_ABORTED)
 
 
-def _in_one_step(function: Callable[P, None]) -> Callable[P, None]:
-    """Return *function*, under the lock where the interpreter does not run it in one step."""
-    if sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)():
-        return function
-
-    @functools.wraps(function)
-    def locked(*args: P.args, **kwargs: P.kwargs) -> None:
-        with STORAGE.lock:
-            function(*args, **kwargs)
-
-    return locked
-
-
-@_in_one_step
 def record_request(record: RequestRecord, in_progress: float = 0.0) -> None:
     """
     Count one answered request. Never raises.
 
     Args:
-        record: The request. Its trace becomes the exemplar of the request's bucket.
-        in_progress: -1 for a request that was among those being answered.
+        record: The request. Its trace id becomes the exemplar of the histogram's bucket.
+        in_progress: -1 if the request was added by `add_in_progress` before.
     """
     try:
         seconds = record.seconds
-        if not seconds >= 0.0:
+        if not seconds >= 0.0:  # a clock step, or NaN
             seconds = 0.0
-        bucket = 0 if seconds <= _QUICK_SECONDS else bisect_left(_BOUNDS, seconds)
-        try:
-            # From here to the last addition: no call, no loop.
-            found = _requests[record.method, record.endpoint, record.status]
-            counts, at, sums, sum_at, buckets, progress, progress_at = found
-            counts[at] += 1.0
-            sums[sum_at] += seconds
-            cells, at = buckets[bucket]
+        with STORAGE.lock:
+            found = _request_cells.get((record.method, record.endpoint, record.status))
+            if found is None:
+                _in_progress.add((), in_progress)  # first: opening a cell may fail
+                in_progress = 0.0
+                found = _open_cells(record.method, record.endpoint, record.status)
+            counter, duration, gauge = found
+            cells, at = counter
             cells[at] += 1.0
-            progress[progress_at] += in_progress
-        except KeyError:
-            _record_new(record.method, record.endpoint, record.status, seconds, in_progress)
-        if record.trace is not None:
-            _keep_exemplar(record.method, record.endpoint, seconds, record.trace.trace_id)
+            cells, at = gauge
+            cells[at] += in_progress
+            duration.observe(seconds)
+            if record.trace is not None:
+                duration.keep_exemplar(seconds, record.trace.trace_id, time.time())
     except Exception as error:
         note_failure(HTTP_REQUESTS, error)
 
 
-def _record_new(
-    method: str, endpoint: str, status: int, duration_seconds: float, in_progress: float
-) -> None:
-    """Count a request whose cells are not at hand."""
-    add_in_progress(in_progress)
-    with STORAGE.lock:
-        counts, at, sums, sum_at, buckets, _, _ = _found(method, endpoint, status)
-        counts[at] += 1.0
-        sums[sum_at] += duration_seconds
-        cells, at = buckets[bisect_left(_BOUNDS, duration_seconds)]
-        cells[at] += 1.0
+def _open_cells(method: str, endpoint: str, status: int) -> _Cells:
+    """
+    Return the cells of a label set that is not in `_request_cells`, and keep them there.
 
-
-def _keep_exemplar(method: str, endpoint: str, duration_seconds: float, trace_id: str) -> None:
-    method = method if method in _METHODS else "OTHER"
-    with STORAGE.lock:
-        duration = _durations.get((method, endpoint))
-        if duration is not None:
-            duration.keep_exemplar(duration_seconds, trace_id, time.time())
-
-
-def _found(method: str, endpoint: str, status: int) -> _Cells:
+    A method that is not registered is looked up as `OTHER` and kept under that name alone, so that
+    methods made up by clients do not fill the table.
+    """
     if method not in _METHODS:
-        # Looked up again under the common name: what clients make up must not fill this table.
         method = "OTHER"
-    return _requests.get((method, endpoint, status)) or _made(method, endpoint, status)
-
-
-def _made(method: str, endpoint: str, status: int) -> _Cells:
+    known = _request_cells.get((method, endpoint, status))
+    if known is not None:
+        return known
     labels = method, label_text(endpoint)
-    duration = _durations.get((method, endpoint))
+    duration = _duration_cells.get((method, endpoint))
     if duration is None:
-        duration = _durations[method, endpoint] = HistogramCells(HTTP_REQUEST_DURATION, labels)
-        # There from the first request on, so that a share of errors is 0 and not absent, and that
-        # the first error is an increase.
+        duration = _duration_cells[method, endpoint] = HistogramCells(HTTP_REQUEST_DURATION, labels)
+        # The counter of errors starts with the first request: an error ratio is 0, not absent, and
+        # the first error is an increase that `rate()` sees.
         open_cell(HTTP_REQUESTS, (*labels, "500"))
     counter = open_cell(HTTP_REQUESTS, (*labels, label_text(status)))
-    progress = _in_progress[0] if _in_progress else _opened()
-    made = *counter, *duration.sum, duration.buckets, *progress
-    _requests[method, endpoint, status] = made
-    return made
+    gauge = open_cell(HTTP_REQUESTS_IN_PROGRESS)
+    cells = _request_cells[method, endpoint, status] = counter, duration, gauge
+    return cells
 
 
-@_in_one_step
 def add_in_progress(delta: float) -> None:
     """Add *delta*, 1 or -1, to the requests being answered. Never raises."""
-    try:
-        try:
-            cells, at = _in_progress[0]
-            cells[at] += delta
-        except IndexError:
-            with STORAGE.lock:
-                cells, at = _in_progress[0] if _in_progress else _opened()
-                cells[at] += delta
-    except Exception as error:
-        note_failure(HTTP_REQUESTS_IN_PROGRESS, error)
-
-
-def _opened() -> Cell:
-    cell = open_cell(HTTP_REQUESTS_IN_PROGRESS)
-    _in_progress.append(cell)
-    return cell
+    _in_progress.add((), delta)
 
 
 def observe_queue(seconds: float) -> None:
@@ -188,7 +128,7 @@ def observe_queue(seconds: float) -> None:
 
 
 def count_exception(endpoint: str, type_name: str) -> None:
-    """Count an exception that nothing turned into a response. Never raises."""
+    """Count an exception that no handler turned into a response. Never raises."""
     try:
         _exceptions.add((label_text(endpoint), _exception_limiter.limit(type_name)))
     except Exception as error:

@@ -165,8 +165,6 @@ def test_a_name_is_free_again_when_nobody_uses_it() -> None:
         (lambda: histogram("a_seconds", "x", buckets=(1, 1)), "buckets"),
     ],
 )
-def test_an_invalid_definition_is_refused(
-    make: Callable[[], object], complaint: str
-) -> None:
+def test_an_invalid_definition_is_refused(make: Callable[[], object], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         make()

@@ -43,7 +43,7 @@ class Storage:
         directory: Where the files go. None: this process is all there is, and memory will do.
 
     Attributes:
-        lock: Held around every change of a cell (but see `metrics/requests.py`). Re-entrant, as
+        lock: Held around every change of a cell. Re-entrant, as
             signal handlers and finalizers that log, and so count, may interrupt who holds it.
         life: Changes in a forked child: what the parent began is not the child's to end.
         epoch: Changes when the cells handed out so far are no longer the ones to count into.
@@ -198,7 +198,6 @@ class Storage:
         """Count where others can find it again, and take along what they no longer can."""
         if not membership.return_to(directory):
             return
-        # First, so that who counts without the lock finds no cell whose number is taken already.
         self._announce()
         carried = [
             (kind, entry) for kind, chain in self._chains.items() for entry in chain.unreachable()
