@@ -161,9 +161,7 @@ AGENT_EXECUTION_DURATION: Final = Definition(
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
     ids=("agent_id",),
 )
-ACTIVE_AGENTS: Final = Definition(
-    "active_agents", "gauge", "Agents running now.", mode="livesum"
-)
+ACTIVE_AGENTS: Final = Definition("active_agents", "gauge", "Agents running now.", mode="livesum")
 SKILL_EXECUTIONS: Final = Definition(
     "skill_executions_total",
     "counter",

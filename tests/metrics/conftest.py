@@ -1,4 +1,4 @@
-"""Every test counts from nothing, and in no directory unless it asks for one."""
+"""Every test starts with zero counts, in memory unless it asks for a metrics directory."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 @pytest.fixture(autouse=True)
 def _fresh_storage() -> Iterator[None]:
-    """The process's storage is one per process: nothing of one test may be another's."""
+    """Reset the storage of the process, so that no test sees what another counted."""
     value_class = values.ValueClass
-    count_with()  # an application made by a test elsewhere had the log counted
+    count_with()  # an application of another test may have had log lines counted
     STORAGE.use(None)
     label_limits.set_max_values(1000)
     yield
@@ -33,7 +33,7 @@ def _fresh_storage() -> Iterator[None]:
 
 @pytest.fixture(name="directory")
 def _directory(tmp_path: Path) -> Path:
-    """A metrics directory that this process counts in."""
+    """Return the metrics directory in which this process counts."""
     path = tmp_path / "metrics"
     path.mkdir()
     STORAGE.use(path)
@@ -42,7 +42,7 @@ def _directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def collected() -> Callable[[], Samples]:
-    """Return a function that reads back what all processes have counted."""
+    """Return a function that reads the samples of all processes."""
     collector = Collector()
 
     def read() -> Samples:
@@ -57,7 +57,7 @@ def collected() -> Callable[[], Samples]:
 
 @pytest.fixture(name="fork")
 def _fork() -> Callable[[Callable[[], None]], int]:
-    """Return a function that runs another in a forked process, and waits for its end."""
+    """Return a function that calls its argument in a forked process and waits for its exit."""
 
     def fork(function: Callable[[], None]) -> int:
         pid = os.fork()

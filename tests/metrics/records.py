@@ -1,4 +1,4 @@
-"""Records of requests, for tests that only care for some of the fields."""
+"""Request records for tests that need only some of the fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""100,000 ids: bounded memory, bounded files, a bounded scrape, and no observation lost."""
+"""100,000 ids: memory, files and scrape stay bounded, and no observation is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run_agents(first: int, last: int) -> None:
             pass
 
 
-def test_a_flood_of_ids_is_bounded(directory: Path, collected: Collected) -> None:
+def test_100000_ids_take_no_more_room_than_the_limit(directory: Path, collected: Collected) -> None:
     label_limits.set_max_values(200)
     run_agents(0, 1000)
     scrape = Scrape()
@@ -41,17 +41,17 @@ def test_a_flood_of_ids_is_bounded(directory: Path, collected: Collected) -> Non
     assert process.memory_info().rss - resident < 20 * 1024**2
     assert _size(directory) == size
     assert len(body) < 1_000_000
-    assert took < 5.0  # uncapped, the stock collector needs 45 s
+    assert took < 5.0  # the stock collector without a limit needs 45 s
     found = collected()
     assert found[at("agent_executions_total", agent_id="other", status="success")] == 99_800
     assert found[at("metric_label_overflows_total", metric="agent_executions_total")] == 99_800
     assert found[at("agent_execution_duration_seconds_count", agent_id="other")] == 99_800
 
 
-def test_the_cap_is_the_slots_and_outlives_its_holder(
+def test_the_limit_holds_for_a_slot_over_all_its_workers(
     directory: Path, collected: Collected, fork: Fork
 ) -> None:
-    """Recycled workers with ids of their own each must not fill the slot's file for ever."""
+    """Recycled workers, each with new ids, do not fill the file of the slot without end."""
     label_limits.set_max_values(50)
     instruments.worker_started()
     for life in range(20):
@@ -65,7 +65,7 @@ def test_the_cap_is_the_slots_and_outlives_its_holder(
     assert total == 800
 
 
-def test_a_known_id_of_the_slot_is_known_to_the_next_holder(
+def test_the_next_worker_of_a_slot_knows_the_ids_in_it(
     directory: Path, collected: Collected, fork: Fork
 ) -> None:
     label_limits.set_max_values(2)

@@ -1,4 +1,4 @@
-"""What the platform's code counts is what a scrape shows, and counting never gets in its way."""
+"""A scrape shows what was counted, and counting never raises or blocks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def at(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     return name, tuple(sorted(labels.items()))
 
 
-def test_a_request_is_counted_timed_and_put_into_its_bucket(collected: Collected) -> None:
+def test_a_request_changes_counter_sum_and_bucket(collected: Collected) -> None:
     count_request("GET", "/a", 200, 0.01)
     count_request("GET", "/a", 200, 0.011)
     count_request("GET", "/a", 404, 20)
@@ -44,14 +44,14 @@ def test_a_request_is_counted_timed_and_put_into_its_bucket(collected: Collected
     assert buckets["+Inf"] == 3
 
 
-def test_errors_start_at_zero_with_the_first_request(collected: Collected) -> None:
-    """A share of errors is then 0 and not absent, and the first error is an increase."""
+def test_the_error_counter_starts_at_zero_with_the_first_request(collected: Collected) -> None:
+    """An error ratio is then 0, not absent, and the first error is an increase."""
     count_request("GET", "/a", 200, 0.01)
 
     assert collected()[at("http_requests_total", method="GET", endpoint="/a", status="500")] == 0
 
 
-def test_methods_that_clients_make_up_are_one_label_and_take_no_memory(
+def test_unknown_methods_share_one_label_and_take_no_memory(
     collected: Collected,
 ) -> None:
     from atom_platform.metrics import http_metrics
@@ -66,7 +66,7 @@ def test_methods_that_clients_make_up_are_one_label_and_take_no_memory(
 
 
 @pytest.mark.parametrize("duration", [-1.0, math.nan, -math.inf])
-def test_what_is_not_a_duration_counts_as_zero(collected: Collected, duration: float) -> None:
+def test_an_invalid_duration_counts_as_zero(collected: Collected, duration: float) -> None:
     count_request("GET", "/a", 200, duration)
     http_metrics.observe_queue(duration)
 
@@ -96,7 +96,7 @@ def test_what_is_not_a_duration_counts_as_zero(collected: Collected, duration: f
         lambda: track.observe_query(None, "x"),  # type: ignore[arg-type]
     ],
 )
-def test_nothing_ever_raises_into_the_caller(call: Callable[[], Any], collected: Collected) -> None:
+def test_wrong_arguments_do_not_raise(call: Callable[[], Any], collected: Collected) -> None:
     call()
     instruments.heartbeat()
 
@@ -104,7 +104,7 @@ def test_nothing_ever_raises_into_the_caller(call: Callable[[], Any], collected:
         assert (name + str(labels)).encode()
 
 
-def test_what_could_not_be_recorded_is_counted_and_told_once(
+def test_failures_are_counted_and_logged_once(
     collected: Collected, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
@@ -115,7 +115,7 @@ def test_what_could_not_be_recorded_is_counted_and_told_once(
     assert [record.message for record in caplog.records] == ["metric_not_recorded"]
 
 
-def test_gauges_and_counters_of_the_process(collected: Collected) -> None:
+def test_every_function_changes_its_metric(collected: Collected) -> None:
     http_metrics.add_in_progress(1)
     http_metrics.add_in_progress(1)
     http_metrics.add_in_progress(-1)
@@ -156,7 +156,7 @@ def test_gauges_and_counters_of_the_process(collected: Collected) -> None:
     assert found[at("http_exceptions_total", endpoint="/a", exception="ValueError")] == 1
 
 
-def test_exception_names_are_bounded(collected: Collected) -> None:
+def test_exception_names_are_limited(collected: Collected) -> None:
     label_limits.set_max_values(3)
     for number in range(10):
         http_metrics.count_exception("/a", f"Error{number}")
@@ -167,7 +167,7 @@ def test_exception_names_are_bounded(collected: Collected) -> None:
     assert found[at("metric_label_overflows_total", metric="http_exceptions_total")] == 7
 
 
-def test_threads_lose_no_request(collected: Collected) -> None:
+def test_requests_of_eight_threads_are_all_counted(collected: Collected) -> None:
     def run() -> None:
         for _ in range(3000):
             count_request("GET", "/a", 200, 0.01)
@@ -201,7 +201,7 @@ def test_counting_a_request_costs_microseconds() -> None:
 def test_a_log_handler_that_counts_cannot_deadlock_with_a_thread_that_counts(
     tmp_path: Any,
 ) -> None:
-    """Handlers count lines under their own lock; so nothing may be logged under the storage's."""
+    """Handlers count lines under their own lock, so nothing is logged under `STORAGE.lock`."""
     import logging
 
     class Counting(logging.Handler):
