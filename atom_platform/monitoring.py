@@ -43,10 +43,10 @@ from atom_platform.logs import (
     propagate,
 )
 from atom_platform.logs.access_log import AccessLog
-from atom_platform.metrics import instruments
-from atom_platform.metrics.instruments import track_agent, track_query, track_skill
+from atom_platform.metrics import http_metrics, instruments
 from atom_platform.metrics.jobs import counting_with_service
 from atom_platform.metrics.scrape.page import MetricsPage
+from atom_platform.metrics.track import track_agent, track_query, track_skill
 from atom_platform.server.drain import is_draining
 from atom_platform.settings import Settings
 from atom_platform.skills.failure import SkillFailed
@@ -235,7 +235,7 @@ class Monitoring:
         application = MonitoringMiddleware(
             probes,
             app=app,
-            recorder=instruments,
+            recorder=http_metrics,
             access=AccessLog(sample=self.settings.log_access_sample),
             excluded_paths=self._excluded_paths,
             counters=self._request_counters,

@@ -33,7 +33,7 @@ class Recorder(Protocol):
     """Counts requests: the functions of `atom_platform.metrics.http_metrics`."""
 
     def record_request(self, record: RequestRecord, in_progress: float = 0.0) -> None: ...
-    def requests_in_progress(self, delta: float) -> None: ...
+    def add_in_progress(self, delta: float) -> None: ...
     def observe_queue(self, seconds: float) -> None: ...
     def count_exception(self, endpoint: str, type_name: str) -> None: ...
     def count_aborted(self, reason: str) -> None: ...
@@ -51,7 +51,7 @@ class MonitoringMiddleware:
     """
     Counts, times and logs the requests of a WSGI application.
 
-    `app.wsgi_app = MonitoringMiddleware(app.wsgi_app, app=app, recorder=instruments)`
+    `app.wsgi_app = MonitoringMiddleware(app.wsgi_app, app=app, recorder=http_metrics)`
 
     Args:
         wsgi_app: The application to call.
@@ -91,7 +91,7 @@ class MonitoringMiddleware:
             # In the first case a monitored application inside of another one: counted once.
             return self.wsgi_app(environ, start_response)
         request = ActiveRequest(environ, start_response, self)
-        self._recorder.requests_in_progress(1.0)
+        self._recorder.add_in_progress(1.0)
         if "HTTP_X_REQUEST_START" in environ:
             waited = queue_seconds(environ["HTTP_X_REQUEST_START"], time.time())
             if waited is not None:

@@ -76,7 +76,7 @@ def _report(name: str) -> None:
     with contextlib.suppress(Exception):
         from atom_platform.metrics import instruments
 
-        instruments.metric_error("hook")
+        instruments.count_metric_error("hook")
 
 
 @guarded
@@ -148,11 +148,11 @@ def post_worker_init(worker: Any) -> None:
     if worker.cfg.reuse_port:
         _bound_reads(worker.sockets)
     can_be_replaced()
-    from atom_platform.metrics import instruments
+    from atom_platform.metrics import instruments, process_metrics
 
     instruments.worker_started()
     # gevent's worker has sockets of gevent's there, not gunicorn's wrappers of them.
-    instruments.watch_listeners([getattr(each, "sock", each) for each in worker.sockets])
+    process_metrics.watch_listeners([getattr(each, "sock", each) for each in worker.sockets])
     instruments.set_threads(worker.cfg.threads)
     instruments.set_app_info(__version__, platform.python_version(), prepare().revision)
     extension = getattr(worker.wsgi, "extensions", {}).get("atom")
