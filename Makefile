@@ -42,8 +42,8 @@ rules: install-dev ## Make rules, dashboards and operator objects from their sou
 	elif [ -n "$$CI" ]; then echo "promtool is missing" >&2; exit 1; \
 	else echo "skipped: promtool is missing (apt-get install prometheus)"; fi
 
-lock: install-dev ## Pin requirements*.in with hashes
-	for file in requirements requirements-dev requirements-adoption requirements-deploy requirements-bench requirements-docs deploy/image/requirements-build; do \
+lock: install-dev ## Pin requirements.in and requirements/*.in with hashes
+	for file in requirements requirements/{dev,adoption,deploy,bench,docs} deploy/image/requirements-build; do \
 		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url $$file.in -o $$file.txt; \
 	done
 
@@ -105,11 +105,11 @@ help: ## Show this
 	@touch $@
 
 # What must not meet the service's own packages has an environment of its own.
-.venv/.installed-%: .venv/.python requirements-%.txt
+.venv/.installed-%: .venv/.python requirements/%.txt
 	$(PYTHON) -m venv .venv/$*
-	.venv/$*/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-$*.txt
+	.venv/$*/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/$*.txt
 	@touch $@
 
-.venv/.installed-dev: .venv/.installed requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+.venv/.installed-dev: .venv/.installed requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
