@@ -63,7 +63,7 @@ LEVELS = (
     ("health/registry.py", 35),
     ("server/*", 35),
     ("settings.py", 1),
-    ("environment.py", 0),
+    ("env_parsers.py", 0),
     ("__init__.py", 0),
     ("health/result.py", 0),
     ("agents/model.py", 0),
