@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
     """Do what `main` does, as far as it is installed."""
     command, *rest = arguments or ["help"]
     if command == "probe":
-        from atom_platform.server import probe
+        from atom_platform.tools import probe
 
         return probe.main(rest)
     if command == "migrate":
@@ -46,21 +46,21 @@ def run(arguments: list[str]) -> int:
     if command == "settings":
         return show_settings()
     if command == "doctor":
-        from atom_platform.doctor import main as doctor
+        from atom_platform.tools.doctor import main as doctor
 
         return doctor.main(rest)
     if command == "top":
-        from atom_platform.top import main as top
+        from atom_platform.tools.top import main as top
 
         return top.main(rest)
     if command == "demo-load":
-        from atom_platform.demo import load
+        from atom_platform.tools import demo_load
 
-        return load.main(rest)
+        return demo_load.main(rest)
     if command == "gunicorn-config":
         return print_gunicorn_config()
     if command == "log-level":
-        from atom_platform.server import log_level
+        from atom_platform.tools import log_level
 
         return log_level.main(rest)
     print(__doc__, file=sys.stderr)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from atom_platform.doctor import main as doctor
 from atom_platform.settings import Settings
+from atom_platform.tools.doctor import main as doctor
 from tests.deploy.manifests import Objects, rendered, rendered_with, settings_of
 from tests.deploy.tools import check
+from tests.programs import needs
 from tests.service import ROOT
-from tests.tools import needs
 
 DOCUMENT = (ROOT / "docs" / "deployment.md").read_text()
 MANAGEMENT_PORT = 9100

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from atom_platform.doctor import main as doctor
+from atom_platform.tools.doctor import main as doctor
 from tests.service import ROOT
 
 

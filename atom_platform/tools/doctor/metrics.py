@@ -1,0 +1,227 @@
+"""Can this service count, and is what it has counted in order?"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import struct
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from atom_platform.metrics.multiprocess.format import (
+    FIRST_ENTRY,
+    CorruptFileError,
+    parse_key,
+    read_entries,
+)
+from atom_platform.metrics.multiprocess.ownership import (
+    SHARED_MEMORY,
+    private_directories,
+    read_owner,
+)
+from atom_platform.metrics.multiprocess.reader import FileName, parse_name
+from atom_platform.metrics.multiprocess.tally import lines_of, parse_identity, segments
+from atom_platform.server.runfile import find
+from atom_platform.settings import Settings
+from atom_platform.tools.doctor.finding import Finding, note, ok, trouble, warning
+
+__all__ = ["check_metrics"]
+
+AREA = "metrics"
+
+MIB = 1024**2
+
+#: Room for 16 workers with the samples of a small service; 1,000 label sets take about 1 MiB each.
+LEAST_FREE_BYTES = 16 * MIB
+
+#: Where the scrape begins to cost Prometheus more than the service.
+MANY_SAMPLES = 50_000
+
+#: Names are told of so many; of the rest, how many there are.
+NAMED = 5
+
+
+def check_metrics(settings: Settings) -> Iterator[Finding]:
+    """Yield what is to be said about the library and the metrics directory; writes nothing."""
+    yield _library()
+    directory = settings.metrics_directory or _private_directory(settings.port)
+    if directory is None:
+        yield from _shared_memory()
+    elif not directory.exists():
+        yield from _not_made_yet(directory)
+    elif not directory.is_dir():
+        yield _unusable(f"{directory} is no directory")
+    elif not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        yield _unusable(f"{directory} is not writable by this user")
+    else:
+        yield _space(directory)
+        yield from _files(directory)
+
+
+def _library() -> Finding:
+    try:
+        version = importlib.metadata.version("prometheus_client")
+    except importlib.metadata.PackageNotFoundError:
+        return trouble(
+            AREA,
+            "library-missing",
+            "prometheus_client is not installed",
+            why="The service does not start.",
+            do="pip install -r requirements.txt",
+        )
+    return ok(AREA, "library-installed", f"prometheus_client {version} is installed")
+
+
+def _private_directory(port: int) -> Path | None:
+    """Return the directory of the service that runs on *port*, if one does."""
+    arbiter = find(port)
+    if arbiter is None:
+        return None
+    for parent in (SHARED_MEMORY, Path(tempfile.gettempdir())):
+        for path in private_directories(parent):
+            owner = read_owner(path)
+            if owner is not None and arbiter.pid in owner.arbiters:
+                return path
+    return None
+
+
+def _shared_memory() -> Iterator[Finding]:
+    what = "PROMETHEUS_MULTIPROC_DIR is not set; the service makes a directory of its own"
+    if os.access(SHARED_MEMORY, os.W_OK | os.X_OK):
+        yield ok(AREA, "directory-private", f"{what} in {SHARED_MEMORY}")
+        yield _space(SHARED_MEMORY)
+    else:
+        yield warning(
+            AREA,
+            "directory-not-in-memory",
+            f"{what}, and {SHARED_MEMORY} is not writable",
+            why="Counting then writes to a disk, and may wait for it.",
+            do="Mount a memory-backed volume and name it in PROMETHEUS_MULTIPROC_DIR.",
+        )
+
+
+def _not_made_yet(directory: Path) -> Iterator[Finding]:
+    parent = next(each for each in directory.absolute().parents if each.exists())
+    if os.access(parent, os.W_OK | os.X_OK):
+        yield note(AREA, "directory-new", f"{directory} does not exist; the service makes it")
+        yield _space(parent)
+    else:
+        yield _unusable(f"{directory} does not exist, and {parent} is not writable")
+
+
+def _unusable(what: str) -> Finding:
+    return trouble(
+        AREA,
+        "directory-unusable",
+        what,
+        why="The service counts elsewhere, or in memory only.",
+        do="Correct PROMETHEUS_MULTIPROC_DIR, or the owner and mode of what it names.",
+    )
+
+
+def _space(directory: Path) -> Finding:
+    stat = os.statvfs(directory)
+    free = stat.f_bavail * stat.f_frsize
+    what = f"{free / MIB:,.0f} MiB free in {directory}"
+    if free >= LEAST_FREE_BYTES:
+        return ok(AREA, "directory-space", what)
+    return trouble(
+        AREA,
+        "directory-full",
+        what,
+        why="New series live in the memory of one worker, and miss in the scrape of every other.",
+        do="Give the volume a larger size limit (docker: --shm-size), or remove labels.",
+    )
+
+
+def _files(directory: Path) -> Iterator[Finding]:
+    samples: Counter[str] = Counter()
+    unreadable: list[str] = []
+    stale: list[str] = []
+    readable = 0
+    keys: dict[bytes, str] = {}
+    for path in sorted(directory.iterdir()):
+        name = parse_name(path.name)
+        if path.name.endswith(".corrupt"):
+            unreadable.append(path.name)
+        if name is None:
+            continue
+        try:
+            keys |= _families_by_key(path)
+        except FileNotFoundError:  # a service may be at work
+            continue
+        except (OSError, CorruptFileError):
+            unreadable.append(path.name)
+        else:
+            readable += 1
+        if _is_stale(name):
+            stale.append(path.name)
+    samples.update(keys.values())
+    if unreadable:
+        yield warning(
+            AREA,
+            "files-unreadable",
+            f"Files that cannot be read: {_named(unreadable)}",
+            why="What they hold is missing in the scrape; it goes on without them.",
+            do="Look for what else writes to the directory; a restart of the service clears it.",
+        )
+    if stale:
+        yield warning(
+            AREA,
+            "files-stale",
+            f"Files of processes that are gone: {_named(stale)}",
+            why="Their counts are right, but each such process leaves more files to scrape.",
+            do="Run jobs through `Monitoring`, which reuses slots; a restart clears the directory.",
+        )
+    yield _series(samples, readable)
+
+
+def _families_by_key(path: Path) -> dict[bytes, str]:
+    """
+    Return what the file at *path* counts, and the family of each.
+
+    Raises:
+        OSError: It cannot be read.
+        CorruptFileError: It is no metrics file.
+    """
+    data = path.read_bytes()
+    if path.suffix == ".tally":
+        lines = [line for each in segments(data) for line in lines_of(data, each)]
+        return {
+            identity + role: parse_identity(identity)[0]
+            for identity, _, roles in lines
+            for role in roles
+        }
+    if len(data) < FIRST_ENTRY:
+        raise CorruptFileError(f"{len(data)} bytes")
+    (used,) = struct.unpack_from("i", data)
+    # 0 is a file that prometheus_client has made and not yet begun to fill.
+    entries = read_entries(data, FIRST_ENTRY, used) if used else []
+    return {key: parse_key(key).family for key, _ in entries}
+
+
+def _is_stale(name: FileName) -> bool:
+    """Whether a plain prometheus_client process wrote the file, and is gone. Slots are reused."""
+    return name.writer.isdigit() and not Path("/proc", name.writer).exists()
+
+
+def _series(samples: Counter[str], files: int) -> Finding:
+    total = samples.total()
+    what = f"{total:,} samples in {files} {'file' if files == 1 else 'files'}"
+    if total <= MANY_SAMPLES:
+        return ok(AREA, "samples", what)
+    largest = ", ".join(f"{family} {number:,}" for family, number in samples.most_common(3))
+    return warning(
+        AREA,
+        "samples-many",
+        f"{what}; most in {largest}",
+        why="Every one is read, sent and stored at each scrape.",
+        do="Lower ATOM_METRICS_MAX_IDS, or drop the label whose values are many.",
+    )
+
+
+def _named(names: list[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

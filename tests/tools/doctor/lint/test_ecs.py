@@ -1,0 +1,266 @@
+"""ECS task definitions are held against the figures of the service that they start."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from atom_platform.tools.doctor.finding import Finding
+from atom_platform.tools.doctor.lint import healthcheck
+from atom_platform.tools.doctor.lint.manifests import check_files
+from tests.tools.doctor.parts import codes, one
+
+GOOD: dict[str, Any] = {
+    "family": "atom-platform",
+    "cpu": "1024",
+    "memory": "2048",
+    "containerDefinitions": [
+        {
+            "name": "atom-platform",
+            "image": "registry.example/atom-platform:1.2.3",
+            "readonlyRootFilesystem": True,
+            "portMappings": [{"containerPort": 8000}],
+            "environment": [{"name": "ATOM_DRAIN_SECONDS", "value": "10"}],
+            "secrets": [{"name": "DATABASE_URL", "valueFrom": "arn:aws:secretsmanager:…"}],
+            "healthCheck": {
+                "command": ["CMD", "python", "-m", "atom_platform", "probe", "live"],
+                "interval": 30,
+                "timeout": 5,
+                "retries": 3,
+                "startPeriod": 60,
+            },
+            "stopTimeout": 60,
+            "logConfiguration": {"logDriver": "awslogs"},
+        }
+    ],
+}
+
+#: The guide's own text.
+GUIDE = {
+    "family": "atom-platform",
+    "networkMode": "awsvpc",
+    "requiresCompatibilities": ["FARGATE"],
+    "cpu": "1024",
+    "memory": "2048",
+    "containerDefinitions": [
+        {
+            "name": "atom-platform",
+            "image": "atom-platform:latest",
+            "portMappings": [{"containerPort": 8000, "protocol": "tcp"}],
+            "environment": [{"name": "DATABASE_URL", "value": "postgresql://..."}],
+            "healthCheck": {
+                "command": [
+                    "CMD-SHELL",
+                    "curl -f http://localhost:8000/health/live || exit 1",
+                ],
+                "interval": 30,
+                "timeout": 5,
+                "retries": 3,
+                "startPeriod": 60,
+            },
+            "logConfiguration": {"logDriver": "awslogs", "options": {}},
+        }
+    ],
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_dockerfile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(healthcheck, "DOCKERFILES", ())
+
+
+def lint(tmp_path: Path, task: Any) -> list[Finding]:
+    path = tmp_path / "task.json"
+    path.write_text(json.dumps(task))
+    return list(check_files([path]))
+
+
+def changed(**values: Any) -> dict[str, Any]:
+    """Return the good task with its container changed; None takes a key out."""
+    task = copy.deepcopy(GOOD)
+    container = task["containerDefinitions"][0]
+    for key, value in values.items():
+        if value is None:
+            del container[key]
+        else:
+            container[key] = value
+    return task
+
+
+def health(**values: Any) -> dict[str, Any]:
+    good = GOOD["containerDefinitions"][0]["healthCheck"]
+    return changed(healthCheck={k: v for k, v in {**good, **values}.items() if v is not None})
+
+
+def test_a_good_one(tmp_path: Path) -> None:
+    (finding,) = lint(tmp_path, GOOD)
+
+    assert (finding.severity, finding.code) == ("ok", "all-well")
+
+
+def test_the_guides_own(tmp_path: Path) -> None:
+    findings = lint(tmp_path, GUIDE)
+
+    assert codes(findings, "trouble") == {"grace-short", "drain-missing"}
+    assert codes(findings, "warning") == {
+        "database-url-in-plain-text",
+        "health-command-binary",
+        "health-command-timeout",
+        "image-latest",
+    }
+
+
+@pytest.mark.parametrize(
+    ("task", "severity", "code"),
+    [
+        (changed(healthCheck=None), "trouble", "health-missing"),
+        (
+            health(command=["CMD", "python", "-m", "atom_platform", "probe", "ready"]),
+            "trouble",
+            "liveness-asks-dependencies",
+        ),
+        (
+            health(command=["CMD-SHELL", "curl -m 3 -f http://127.0.0.1:8000/health/live"]),
+            "warning",
+            "health-command-binary",
+        ),
+        (health(interval=4, timeout=2), "trouble", "health-range"),
+        (health(timeout=90, interval=120), "trouble", "health-range"),
+        (health(timeout=30), "warning", "health-timeout-long"),
+        (health(startPeriod=None), "warning", "start-period-missing"),
+        (changed(stopTimeout=40), "trouble", "grace-short"),
+        (changed(stopTimeout=None), "trouble", "grace-short"),
+        (changed(environment=[]), "trouble", "drain-missing"),
+        (changed(image="atom-platform"), "warning", "image-latest"),
+        (changed(portMappings=[{"containerPort": 80}]), "trouble", "port-unmapped"),
+        (changed(logConfiguration=None), "warning", "log-missing"),
+        (changed(secrets=None), "warning", "sqlite-replicated"),
+        (changed(readonlyRootFilesystem=False), "note", "rights-wide"),
+        ({**GOOD, "memory": None}, "warning", "resources-missing"),
+    ],
+)
+def test_one_thing_wrong(tmp_path: Path, task: Any, severity: str, code: str) -> None:
+    findings = lint(tmp_path, task)
+
+    assert codes(findings) == {code}
+    assert one(findings, code).severity == severity
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("DATABASE_URL", "postgresql://a:hunter22@db/a", "secret-in-plain-text"),
+        ("API_TOKEN", "hunter22", "secret-in-plain-text"),
+        ("ATOM_THREADS", "many", "setting-invalid"),
+        ("PROMETHEUS_MULTIPROC_DIR", "/metrics", "metrics-volume-missing"),
+    ],
+)
+def test_one_variable_wrong(tmp_path: Path, name: str, value: str, code: str) -> None:
+    good = GOOD["containerDefinitions"][0]["environment"]
+
+    findings = lint(tmp_path, changed(environment=[*good, {"name": name, "value": value}]))
+
+    assert codes(findings) == {code}
+    assert "hunter22" not in repr(findings)
+
+
+def test_the_dockerfile_says_what_the_image_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = health(command=["CMD-SHELL", "curl --max-time 3 -f http://127.0.0.1:8000/health/live"])
+    dockerfile = tmp_path / "Dockerfile"
+    monkeypatch.setattr(healthcheck, "DOCKERFILES", (dockerfile,))
+
+    dockerfile.write_text("RUN apt-get install --yes wget\n")
+    assert one(lint(tmp_path, task), "health-command-binary").severity == "warning"
+
+    dockerfile.write_text("RUN apt-get install --yes curl\n")
+    assert one(lint(tmp_path, task), "health-command-binary").severity == "note"
+
+
+def test_as_the_command_line_prints_it(tmp_path: Path) -> None:
+    assert codes(lint(tmp_path, {"taskDefinition": changed(image="atom-platform")})) == {
+        "image-latest"
+    }
+
+
+def test_inside_of_a_stack(tmp_path: Path) -> None:
+    """CloudFormation capitalises every key, and has tags of its own."""
+    path = tmp_path / "stack.yaml"
+    path.write_text(
+        """
+Resources:
+  Task:
+    Type: AWS::ECS::TaskDefinition
+    Properties:
+      Family: atom-platform
+      Memory: "2048"
+      ContainerDefinitions:
+      - Name: atom-platform
+        Image: !Sub "${Registry}/atom-platform:latest"
+        LogConfiguration: {LogDriver: awslogs, Options: {awslogs-group: !Ref Group}}
+  Group: {Type: AWS::Logs::LogGroup}
+"""
+    )
+
+    found = codes(check_files([path]))
+
+    assert {"health-missing", "grace-short", "sqlite-replicated"} <= found
+    assert "log-missing" not in found
+
+
+ODD = [None, 0, "", "text", [], [1], {}, {"x": None}, True]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_no_shape_surprises_it(tmp_path: Path, odd: Any) -> None:
+    for key in GOOD["containerDefinitions"][0]:
+        lint(tmp_path, changed(**{key: None}) if odd is None else changed(**{key: odd}))
+    for key in GOOD["containerDefinitions"][0]["healthCheck"]:
+        lint(tmp_path, health(**{key: odd}))
+    lint(tmp_path, {"containerDefinitions": odd})
+    lint(tmp_path, odd)
+
+
+class TestFiles:
+    def test_unknown_content_is_told(self, tmp_path: Path) -> None:
+        assert codes(lint(tmp_path, {"services": {}})) == {"file-unknown"}
+
+    @pytest.mark.parametrize(
+        ("name", "content", "text"),
+        [
+            ("a.json", b"{", "It is no JSON"),
+            ("a.yaml", b"a: [1,\nb: 2", "It is no YAML"),
+            ("a.yaml", b"\xff\xfe", "It is no text in UTF-8"),
+            ("a.yaml", b"[" * 100_000, "It is no YAML"),
+        ],
+    )
+    def test_what_cannot_be_read_is_trouble(
+        self, tmp_path: Path, name: str, content: bytes, text: str
+    ) -> None:
+        path = tmp_path / name
+        path.write_bytes(content)
+
+        (finding,) = check_files([path])
+
+        assert (finding.severity, finding.code) == ("trouble", "file-unreadable")
+        assert finding.what.startswith(text)
+
+    def test_what_is_not_there_is_trouble(self, tmp_path: Path) -> None:
+        (finding,) = check_files([tmp_path / "gone.yaml"])
+
+        assert finding.what == "It cannot be read: No such file or directory"
+
+    def test_a_directory_is_all_of_its_files(self, tmp_path: Path) -> None:
+        (tmp_path / "deep").mkdir()
+        (tmp_path / "deep" / "task.yaml").write_text(yaml.safe_dump(GOOD))
+        (tmp_path / "README.md").write_text("# not examined")
+
+        (finding,) = check_files([tmp_path])
+
+        assert finding.code == "all-well"

@@ -1,0 +1,491 @@
+"""Kubernetes manifests are held against the figures of the service that they start."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from atom_platform.tools.doctor.finding import Finding
+from atom_platform.tools.doctor.lint.manifests import check_files
+from tests.tools.doctor.parts import codes, one
+
+GOOD = yaml.safe_load("""
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: atom-platform}
+spec:
+  replicas: 3
+  template:
+    metadata:
+      annotations: {prometheus.io/scrape: "true", prometheus.io/path: /health/metrics}
+    spec:
+      terminationGracePeriodSeconds: 60
+      securityContext: {runAsNonRoot: true}
+      volumes:
+      - {name: metrics, emptyDir: {medium: Memory, sizeLimit: 64Mi}}
+      containers:
+      - name: atom-platform
+        image: registry.example:5000/atom-platform:1.2.3
+        ports: [{containerPort: 8000, name: http}]
+        securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true}
+        env:
+        - {name: ATOM_DRAIN_SECONDS, value: "10"}
+        - {name: PROMETHEUS_MULTIPROC_DIR, value: /metrics}
+        - {name: DATABASE_URL, valueFrom: {secretKeyRef: {name: atom, key: url}}}
+        volumeMounts: [{name: metrics, mountPath: /metrics}]
+        resources: {requests: {cpu: 500m, memory: 512Mi}, limits: {memory: 1Gi}}
+        startupProbe:
+          {httpGet: {path: /health/startup, port: http}, periodSeconds: 2, failureThreshold: 30}
+        livenessProbe:
+          {httpGet: {path: /health/live, port: http}, periodSeconds: 10, timeoutSeconds: 5}
+        readinessProbe:
+          {httpGet: {path: /health/ready, port: 8000}, periodSeconds: 5, timeoutSeconds: 2}
+""")
+
+#: The guide's own text, which a service made for it has to be compared with first.
+GUIDE = """
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: atom-platform
+spec:
+  replicas: 3
+  selector:
+    matchLabels:
+      app: atom-platform
+  template:
+    metadata:
+      labels:
+        app: atom-platform
+    spec:
+      containers:
+      - name: atom-platform
+        image: atom-platform:latest
+        ports:
+        - containerPort: 8000
+          name: http
+        env:
+        - name: DATABASE_URL
+          valueFrom:
+            secretKeyRef:
+              name: atom-secrets
+              key: database-url
+        livenessProbe:
+          httpGet:
+            path: /health/live
+            port: 8000
+          initialDelaySeconds: 30
+          periodSeconds: 10
+          timeoutSeconds: 5
+          failureThreshold: 3
+        readinessProbe:
+          httpGet:
+            path: /health/ready
+            port: 8000
+          initialDelaySeconds: 10
+          periodSeconds: 5
+          timeoutSeconds: 5
+          failureThreshold: 3
+        resources:
+          requests:
+            memory: "512Mi"
+            cpu: "500m"
+          limits:
+            memory: "1Gi"
+            cpu: "1000m"
+"""
+
+
+@pytest.fixture(name="lint")
+def _lint(tmp_path: Path) -> Any:
+    def lint(*objects: Any) -> list[Finding]:
+        path = tmp_path / "manifest.yaml"
+        path.write_text(yaml.safe_dump_all(objects))
+        return list(check_files([path]))
+
+    return lint
+
+
+def changed(*path: str | int, to: Any = None) -> dict[str, Any]:
+    """Return the good Deployment with one thing changed; None takes it out."""
+    manifest: dict[str, Any] = copy.deepcopy(GOOD)
+    at: Any = manifest["spec"]["template"]["spec"]
+    *way, last = path
+    for key in way:
+        at = at[key]
+    if to is None:
+        del at[last]
+    else:
+        at[last] = to
+    return manifest
+
+
+C = ("containers", 0)
+
+
+def test_a_good_one(lint: Any) -> None:
+    (finding,) = lint(GOOD)
+
+    assert (finding.severity, finding.code) == ("ok", "all-well")
+    assert finding.area.endswith(": Deployment/atom-platform container atom-platform")
+
+
+def test_the_guides_own(tmp_path: Path) -> None:
+    path = tmp_path / "guide.yaml"
+    path.write_text(GUIDE)
+
+    findings = list(check_files([path]))
+
+    assert codes(findings, "trouble") == {"grace-short", "drain-missing"}
+    assert codes(findings, "warning") == {
+        "image-latest",
+        "metrics-volume-missing",
+        "readiness-timeout-long",
+        "startup-missing",
+    }
+
+
+def env(**values: str) -> list[dict[str, Any]]:
+    """Return the good one's variables with *values* laid over them."""
+    good = GOOD["spec"]["template"]["spec"]["containers"][0]["env"]
+    kept = [each for each in good if each["name"] not in values]
+    return [*kept, *({"name": name, "value": value} for name, value in values.items())]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "severity", "code"),
+    [
+        (changed(*C, "livenessProbe"), "trouble", "liveness-missing"),
+        (changed(*C, "readinessProbe"), "trouble", "readiness-missing"),
+        (changed(*C, "startupProbe"), "warning", "startup-missing"),
+        (
+            changed(*C, "livenessProbe", "httpGet", "path", to="/health/ready?exclude=disk"),
+            "trouble",
+            "liveness-asks-dependencies",
+        ),
+        (
+            changed(*C, "livenessProbe", "httpGet", "path", to="/health/startup/"),
+            "trouble",
+            "liveness-asks-dependencies",
+        ),
+        (
+            changed(*C, "readinessProbe", "httpGet", "path", to="/health/live"),
+            "trouble",
+            "readiness-asks-nothing",
+        ),
+        (
+            changed(*C, "startupProbe", "httpGet", "path", to="/health/ready"),
+            "trouble",
+            "startup-asks-dependencies",
+        ),
+        (
+            changed(*C, "readinessProbe", "timeoutSeconds", to=5),
+            "warning",
+            "readiness-timeout-long",
+        ),
+        (changed(*C, "readinessProbe", "periodSeconds", to=61), "warning", "readiness-period-long"),
+        (changed(*C, "readinessProbe", "failureThreshold", to=12), "warning", "readiness-slow"),
+        (changed(*C, "startupProbe", "failureThreshold", to=3), "warning", "startup-short"),
+        (changed(*C, "livenessProbe", "httpGet", "port", to=8080), "trouble", "probe-port"),
+        (changed(*C, "livenessProbe", "httpGet", "port", to="web"), "trouble", "probe-port"),
+        (changed("terminationGracePeriodSeconds", to=40), "trouble", "grace-short"),
+        (changed("terminationGracePeriodSeconds"), "trouble", "grace-short"),
+        (changed(*C, "image", to="atom-platform:latest"), "warning", "image-latest"),
+        (changed(*C, "image", to="registry.example:5000/atom"), "warning", "image-latest"),
+        (changed(*C, "resources"), "warning", "resources-missing"),
+        (changed(*C, "resources", "limits"), "warning", "resources-missing"),
+        (changed(*C, "volumeMounts"), "warning", "metrics-volume-missing"),
+        (
+            changed("volumes", 0, to={"name": "metrics", "emptyDir": {}}),
+            "warning",
+            "metrics-volume-on-disk",
+        ),
+        (
+            changed("volumes", 0, to={"name": "metrics", "emptyDir": {"medium": "Memory"}}),
+            "note",
+            "metrics-volume-unbounded",
+        ),
+        (
+            changed(
+                "volumes",
+                0,
+                to={"name": "metrics", "persistentVolumeClaim": {"claimName": "shared"}},
+            ),
+            "trouble",
+            "metrics-volume-shared",
+        ),
+        (changed(*C, "securityContext"), "note", "rights-wide"),
+        (changed(*C, "env", to=env(ATOM_THREADS="many")), "trouble", "setting-invalid"),
+        (
+            changed(*C, "env", to=env(DATABASE_URL="postgresql://a:hunter22@db/a")),
+            "trouble",
+            "secret-in-plain-text",
+        ),
+        (
+            changed(*C, "env", to=env(DATABASE_URL="postgresql://a@db/a")),
+            "warning",
+            "database-url-in-plain-text",
+        ),
+        (changed(*C, "env", to=env(SMTP_PASSWORD="hunter22")), "trouble", "secret-in-plain-text"),
+        (
+            changed(*C, "args", to=["gunicorn", "--env", "DATABASE_URL=postgresql://a:b4d@db/a"]),
+            "trouble",
+            "secret-in-plain-text",
+        ),
+        (changed(*C, "env", to=env(WEB_CONCURRENCY="6")), "warning", "connections-many"),
+    ],
+)
+def test_one_thing_wrong(lint: Any, manifest: Any, severity: str, code: str) -> None:
+    """And that is all that is said: a rule that cries about the rest would be switched off."""
+    findings = lint(manifest)
+
+    assert codes(findings) == {code}
+    assert one(findings, code).severity == severity
+
+
+@pytest.mark.parametrize(
+    ("hook", "grace", "drain", "good"),
+    [
+        pytest.param({"sleep": {"seconds": 10}}, 55, "10", True, id="hook-and-drain-add-up"),
+        pytest.param({"sleep": {"seconds": 20}}, 55, "10", False, id="and-must-fit"),
+        pytest.param({"exec": {"command": ["sleep", "10"]}}, 41, "0", True, id="a-hook-is-enough"),
+        pytest.param(
+            {"exec": {"command": ["sh", "-c", "sleep 10"]}}, 40, "0", False, id="just-not"
+        ),
+        pytest.param(
+            {"exec": {"command": ["sh", "-c", "python -m atom_platform probe drain; sleep 10"]}},
+            41,
+            "10",
+            True,
+            id="draining-in-the-hook-counts-once",
+        ),
+    ],
+)
+def test_time_to_stop(lint: Any, hook: Any, grace: int, drain: str, good: bool) -> None:
+    manifest = changed(*C, "env", to=env(ATOM_DRAIN_SECONDS=drain))
+    pod = manifest["spec"]["template"]["spec"]
+    pod["terminationGracePeriodSeconds"] = grace
+    pod["containers"][0]["lifecycle"] = {"preStop": hook}
+
+    assert codes(lint(manifest)) == (set() if good else {"grace-short"})
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param({"args": ["gunicorn", "--graceful-timeout", "90"]}, id="argument"),
+        pytest.param({"env": env(GUNICORN_CMD_ARGS="--graceful-timeout=90")}, id="variable"),
+    ],
+)
+def test_gunicorns_own_flags_count(lint: Any, flags: Any) -> None:
+    manifest = copy.deepcopy(GOOD)
+    manifest["spec"]["template"]["spec"]["containers"][0].update(flags)
+
+    assert "graceful_timeout 90" in one(lint(manifest), "grace-short").what
+
+
+def test_no_way_to_drain(lint: Any) -> None:
+    manifest = changed(*C, "env", to=env(ATOM_DRAIN_SECONDS="0"))
+
+    assert codes(lint(manifest)) == {"drain-missing"}
+
+
+def test_the_port_follows_the_setting(lint: Any) -> None:
+    manifest = changed(*C, "env", to=env(PORT="9000"))
+
+    assert codes(lint(manifest)) == {"probe-port"}
+
+
+def test_the_management_port_answers_probes_too(lint: Any) -> None:
+    manifest = changed(*C, "env", to=env(ATOM_MANAGEMENT_PORT="9100"))
+
+    assert codes(lint(manifest)) == set()
+    assert codes(lint(changed(*C, "livenessProbe", "httpGet", "port", to=9100))) == {"probe-port"}
+
+
+def test_a_token_that_is_mounted_is_not_looked_for_here(lint: Any) -> None:
+    mounted = changed(*C, "env", to=env(ATOM_METRICS_TOKEN_FILE="/run/secrets/token"))
+    written = changed(*C, "env", to=env(ATOM_METRICS_TOKEN_FILE="0123456789abcdef"))
+
+    assert codes(lint(mounted)) == set()
+    assert "secret-in-plain-text" in codes(lint(written))
+
+
+def test_the_port_follows_gunicorns_flag(lint: Any) -> None:
+    manifest = changed(*C, "args", to=["gunicorn", "--bind", "0.0.0.0:9000", "wsgi:app"])
+
+    assert codes(lint(manifest)) == {"probe-port"}
+
+
+def test_a_start_may_be_asked_about_more_often_than_it_answers(lint: Any) -> None:
+    """It is over with the first answer: none can hold up the next."""
+    assert codes(lint(changed(*C, "startupProbe", "timeoutSeconds", to=5))) == set()
+
+
+def test_the_innermost_volume_counts(lint: Any) -> None:
+    manifest = copy.deepcopy(GOOD)
+    pod = manifest["spec"]["template"]["spec"]
+    pod["volumes"].append({"name": "data", "persistentVolumeClaim": {"claimName": "data"}})
+    mounts = pod["containers"][0]["volumeMounts"]
+    mounts.append({"name": "data", "mountPath": "/"})
+
+    assert codes(lint(manifest)) == set()
+    mounts.pop(0)
+    assert codes(lint(manifest)) == {"metrics-volume-shared"}
+
+
+@pytest.mark.parametrize("value", ["$(URL)", "${URL}", "{{ .Values.url }}", "<the URL>", ""])
+def test_what_stands_for_a_secret_is_none(lint: Any, value: str) -> None:
+    findings = lint(changed(*C, "env", to=env(API_TOKEN=value)))
+
+    assert codes(findings) == set()
+
+
+def test_a_variable_wins_over_the_config_map(lint: Any) -> None:
+    manifest = copy.deepcopy(GOOD)
+    manifest["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [
+        {"configMapRef": {"name": "atom"}}
+    ]
+    settings = {
+        "kind": "ConfigMap",
+        "metadata": {"name": "atom"},
+        "data": {"DATABASE_URL": "sqlite:///var/atom.db"},
+    }
+
+    assert codes(lint(settings, manifest)) == set()
+
+
+def test_a_command_needs_more_time(lint: Any) -> None:
+    probe = {"exec": {"command": ["python", "-m", "atom_platform", "probe", "live"]}}
+
+    findings = lint(changed(*C, "livenessProbe", to=probe))
+
+    assert codes(findings) == {"liveness-timeout-short"}
+
+
+def test_the_embedded_database_is_for_one(lint: Any) -> None:
+    manifest = changed(*C, "env", 2)
+
+    assert codes(lint(manifest)) == {"sqlite-replicated", "root-read-only"}
+
+    manifest["spec"]["replicas"] = 1
+    pod = manifest["spec"]["template"]["spec"]
+    pod["volumes"].append({"name": "data", "persistentVolumeClaim": {"claimName": "data"}})
+    pod["containers"][0]["volumeMounts"].append({"name": "data", "mountPath": "/app/var"})
+    assert codes(lint(manifest)) == set()
+
+
+def test_config_maps_are_read_with_the_rest(lint: Any) -> None:
+    manifest = changed(*C, "env", 0)
+    manifest["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [
+        {"configMapRef": {"name": "atom"}}
+    ]
+    settings = {
+        "kind": "ConfigMap",
+        "metadata": {"name": "atom"},
+        "data": {"ATOM_DRAIN_SECONDS": "10"},
+    }
+
+    assert codes(lint(manifest)) == {"drain-missing"}
+    assert codes(lint(settings, manifest)) == set()
+    settings["data"]["DATABASE_URL"] = "postgresql://a:hunter22@db/a"  # type: ignore[index]
+    assert codes(lint(settings, manifest)) == {"secret-in-plain-text"}
+
+
+def test_a_secret_as_a_whole_may_hold_the_database(lint: Any) -> None:
+    manifest = changed(*C, "env", 2)
+    manifest["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [
+        {"secretRef": {"name": "atom"}}
+    ]
+
+    assert codes(lint(manifest)) == set()
+
+
+def test_a_kustomization_says_the_version(lint: Any) -> None:
+    manifest = changed(*C, "image", to="atom-platform")
+    kustomization = {
+        "kind": "Kustomization",
+        "images": [{"name": "atom-platform", "newTag": "1.2"}],
+    }
+
+    assert codes(lint(manifest)) == {"image-latest"}
+    assert codes(lint(kustomization, manifest)) == set()
+
+
+def test_sidecars_and_strangers_are_left_alone(lint: Any) -> None:
+    manifest = copy.deepcopy(GOOD)
+    manifest["spec"]["template"]["spec"]["containers"].append({"name": "proxy", "image": "envoy"})
+    stranger = {
+        "kind": "Deployment",
+        "metadata": {"name": "postgres"},
+        "spec": {"template": {"spec": {"containers": [{"name": "postgres", "image": "postgres"}]}}},
+    }
+
+    assert codes(lint(manifest)) == set()
+    assert codes(lint(stranger)) == {"object-foreign"}
+
+
+def test_jobs_are_neither_probed_nor_drained(lint: Any) -> None:
+    container = {
+        "name": "migrate",
+        "image": "atom-platform:1.2",
+        "resources": GOOD["spec"]["template"]["spec"]["containers"][0]["resources"],
+    }
+    job = {
+        "kind": "Job",
+        "metadata": {"name": "migrate"},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    }
+
+    assert codes(lint(job)) == set()
+    container["image"] = "atom-platform"
+    assert codes(lint(job)) == {"image-latest"}
+
+
+def test_patches_are_not_taken_for_the_whole(lint: Any) -> None:
+    patch = {
+        "kind": "Deployment",
+        "metadata": {"name": "atom-platform"},
+        "spec": {"template": {"spec": {"containers": [{"name": "atom-platform", "env": []}]}}},
+    }
+
+    assert codes(lint(patch)) == {"object-partial"}
+
+
+@pytest.mark.parametrize("kind", ["ServiceMonitor", "PodMonitor"])
+def test_prometheus_must_be_sent_to_the_right_path(lint: Any, kind: str) -> None:
+    key = "endpoints" if kind == "ServiceMonitor" else "podMetricsEndpoints"
+    monitor: Any = {"kind": kind, "metadata": {"name": "atom"}, "spec": {key: [{"port": "http"}]}}
+    manifest = copy.deepcopy(GOOD)
+    del manifest["spec"]["template"]["metadata"]["annotations"]["prometheus.io/path"]
+
+    assert codes(lint(monitor)) == {"scrape-path"}
+    assert codes(lint(manifest)) == {"scrape-path"}
+    monitor["spec"][key][0]["path"] = "/health/metrics"
+    assert codes(lint(monitor)) == set()
+
+
+ODD = [None, 0, "", "text", [], [1], {}, {"x": None}, True]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_no_shape_surprises_it(lint: Any, odd: Any) -> None:
+    """Somebody's half-written file must not be answered with a traceback."""
+    pod_keys = list(GOOD["spec"]["template"]["spec"])
+    container_keys = list(GOOD["spec"]["template"]["spec"]["containers"][0])
+    manifests = [{**GOOD, key: odd} for key in ("spec", "metadata")]
+    for path in [(key,) for key in pod_keys] + [(*C, key) for key in container_keys]:
+        manifest = copy.deepcopy(GOOD)
+        at: Any = manifest["spec"]["template"]["spec"]
+        for key in path[:-1]:
+            at = at[key]
+        at[path[-1]] = odd
+        manifests.append(manifest)
+
+    for manifest in manifests:
+        for finding in lint(manifest):
+            assert finding.what

@@ -1,0 +1,21 @@
+"""What the tests of the doctor have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from atom_platform.tools.doctor.finding import Finding
+
+__all__ = ["codes", "one"]
+
+
+def codes(findings: Iterable[Finding], *severities: str) -> set[str]:
+    """Return the codes of the findings of *severities*, or of all that are no praise."""
+    wanted = severities or ("note", "warning", "trouble")
+    return {finding.code for finding in findings if finding.severity in wanted}
+
+
+def one(findings: Iterable[Finding], code: str) -> Finding:
+    """Return the only finding called *code*."""
+    (finding,) = [finding for finding in findings if finding.code == code]
+    return finding

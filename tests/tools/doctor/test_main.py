@@ -1,0 +1,152 @@
+"""`python -m atom_platform doctor`: what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from atom_platform.tools.doctor import main as doctor
+from atom_platform.tools.doctor.main import main
+from tests.polling import free_port
+from tests.service import ROOT
+
+DEPLOYMENT = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: atom}
+spec:
+  containers:
+  - name: atom
+    image: atom-platform:1.0
+    env:
+    - {name: DATABASE_URL, value: "postgresql://atom:hunter22@db/atom"}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database of its own, and a port where nobody is."""
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/atom.db")
+    monkeypatch.setenv("ATOM_DISK_MIN_FREE_GB", "0")
+    monkeypatch.setenv("PORT", str(free_port()))
+
+
+def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+
+    printed = capsys.readouterr().out
+    assert [line for line in printed.splitlines() if line and not line.startswith(" ")] == [
+        "settings",
+        "metrics",
+        "database",
+        "disk",
+        "service",
+        "No problem found.",
+    ]
+
+
+def test_trouble_is_an_exit_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ATOM_DISK_PATH", "/no/such/path")
+
+    assert main([]) == 1
+    assert "FAIL  /no/such/path cannot be read" in capsys.readouterr().out
+
+
+def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PORT", "none")
+
+    assert main(["--json"]) == 1
+
+    body = json.loads(capsys.readouterr().out)
+    assert body["status"] == "trouble"
+    assert "setting-invalid" in {finding["code"] for finding in body["findings"]}
+
+
+def test_a_bad_database_url_is_told_once_and_hides_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://atom:hunter22@db/atom")
+
+    assert main(["--json"]) == 1
+
+    printed = capsys.readouterr().out
+    areas = [finding["area"] for finding in json.loads(printed)["findings"]]
+    assert "disk" in areas
+    assert "database" not in areas
+    assert "hunter22" not in printed
+
+
+def test_files_are_examined_instead(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In CI there is no database to be missed."""
+    path = tmp_path / "pod.yaml"
+    path.write_text(DEPLOYMENT)
+
+    assert main(["--json", str(path)]) == 1
+
+    printed = capsys.readouterr().out
+    findings = json.loads(printed)["findings"]
+    assert {finding["area"] for finding in findings} == {f"{path}: Pod/atom container atom"}
+    assert "secret-in-plain-text" in {finding["code"] for finding in findings}
+    assert "hunter22" not in printed
+
+
+def test_a_url_asks_for_a_service(capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"http://atom:hunter22@127.0.0.1:{free_port()}"
+
+    assert main(["--url", url]) == 1
+
+    printed = capsys.readouterr().out
+    assert "does not answer: Connection refused" in printed
+    assert "hunter22" not in printed
+
+
+@pytest.mark.parametrize("arguments", [["--no-such-flag"], ["--url"]])
+def test_a_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert "usage: python -m atom_platform doctor" in capsys.readouterr().err
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "exit status is 0 when nothing is wrong" in capsys.readouterr().out
+
+
+def test_one_look_that_fails_does_not_hide_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(settings: object) -> object:
+        raise RuntimeError("a defect of the doctor")
+
+    monkeypatch.setattr(doctor, "check_metrics", broken)
+
+    assert main(["--json"]) == 1
+
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert "doctor-failed" in {finding["code"] for finding in findings}
+    assert "disk" in {finding["area"] for finding in findings}
+
+
+def test_a_terminal_without_unicode(tmp_path: Path) -> None:
+    path = tmp_path / "pod.yaml"
+    path.write_text(
+        "kind: Pod\nmetadata: {name: \u00e4t\u00f6m}\nspec: {containers: [{image: atom}]}\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-m", "atom_platform", "doctor", str(path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert r"Pod/\xe4t\xf6m" in done.stdout

@@ -1,0 +1,134 @@
+"""check_metrics looks at a directory as it is, and leaves it as it was."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from atom_platform.settings import Settings
+from atom_platform.tools.doctor import metrics
+from atom_platform.tools.doctor.metrics import check_metrics
+from tests.tools.doctor.parts import codes, one
+
+COUNTING = """
+from prometheus_client import Counter
+counter = Counter("jobs_total", "Jobs.", ["name"])
+for number in range(20):
+    counter.labels(f"job-{number}").inc()
+"""
+
+
+def count_into(directory: Path) -> None:
+    """Have a plain prometheus_client process count there, and end."""
+    subprocess.run(
+        [sys.executable, "-c", COUNTING],
+        check=True,
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(directory)},
+    )
+
+
+def test_not_set_is_fine() -> None:
+    findings = list(check_metrics(Settings(port=1)))
+
+    assert codes(findings, "warning", "trouble") == set()
+    assert one(findings, "library-installed").what.startswith("prometheus_client ")
+
+
+def test_samples_are_counted(tmp_path: Path) -> None:
+    count_into(tmp_path)
+
+    findings = check_metrics(Settings(metrics_directory=tmp_path))
+
+    # A counter's child has two cells: its value and the moment it was created.
+    assert one(findings, "samples").what == "20 samples in 1 file"
+
+
+def test_many_samples_name_their_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count_into(tmp_path)
+    monkeypatch.setattr(metrics, "MANY_SAMPLES", 19)
+
+    finding = one(check_metrics(Settings(metrics_directory=tmp_path)), "samples-many")
+
+    assert finding.severity == "warning"
+    assert "jobs" in finding.what
+
+
+def test_files_of_the_dead_are_told(tmp_path: Path) -> None:
+    count_into(tmp_path)
+
+    finding = one(check_metrics(Settings(metrics_directory=tmp_path)), "files-stale")
+
+    assert "counter_" in finding.what
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\xff" * 64, id="garbage"),
+        pytest.param((4096).to_bytes(4, "little") + bytes(60), id="cut"),
+    ],
+)
+def test_files_that_cannot_be_read_are_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "counter_slot0.db").write_bytes(content)
+    count_into(tmp_path)
+
+    findings = list(check_metrics(Settings(metrics_directory=tmp_path)))
+
+    assert "counter_slot0.db" in one(findings, "files-unreadable").what
+    assert one(findings, "samples").what == "20 samples in 1 file"
+
+
+def test_a_file_just_made_is_not_taken_for_a_bad_one(tmp_path: Path) -> None:
+    """prometheus_client sizes a file first, and writes into it later."""
+    (tmp_path / f"counter_{os.getpid()}.db").write_bytes(bytes(1024))
+
+    assert codes(check_metrics(Settings(metrics_directory=tmp_path))) == set()
+
+
+def test_other_files_are_nobodys_business(tmp_path: Path) -> None:
+    (tmp_path / "README.txt").write_text("not metrics")
+
+    assert codes(check_metrics(Settings(metrics_directory=tmp_path))) == set()
+
+
+def test_nothing_is_changed(tmp_path: Path) -> None:
+    """It may be the directory of a service at work: not even a lock file may appear."""
+    count_into(tmp_path)
+    before = {
+        path.name: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.iterdir()
+    }
+
+    list(check_metrics(Settings(metrics_directory=tmp_path)))
+
+    after = {
+        path.name: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.iterdir()
+    }
+    assert after == before
+
+
+def test_a_directory_that_will_be_made(tmp_path: Path) -> None:
+    findings = check_metrics(Settings(metrics_directory=tmp_path / "new" / "deep"))
+
+    assert codes(findings) == {"directory-new"}
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    assert codes(check_metrics(Settings(metrics_directory=tmp_path / "file")), "trouble") == {
+        "directory-unusable"
+    }
+
+
+def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "LEAST_FREE_BYTES", 2**62)
+
+    assert codes(check_metrics(Settings(metrics_directory=tmp_path)), "trouble") == {
+        "directory-full"
+    }

@@ -1,0 +1,86 @@
+"""What is printed is readable by people and by machines, and holds no secret."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from atom_platform.tools.doctor.finding import note, ok, trouble, warning
+from atom_platform.tools.doctor.output import Redactor, as_json, as_text
+
+FINDINGS = [
+    ok("settings", "settings-read", "Fine"),
+    warning("disk", "disk-filling", "1.10GB free", why="Soon full.", do="Free space."),
+    trouble("disk", "disk-full", "0.10GB free", why="Full.", do="Free space now."),
+]
+
+
+def test_text_goes_area_by_area() -> None:
+    assert as_text(FINDINGS, Redactor()) == "\n".join(
+        [
+            "settings",
+            "  ok    Fine",
+            "",
+            "disk",
+            "  WARN  1.10GB free",
+            "        why: Soon full.",
+            "        do:  Free space.",
+            "  FAIL  0.10GB free",
+            "        why: Full.",
+            "        do:  Free space now.",
+            "",
+            "1 problem, 1 warning found.",
+        ]
+    )
+
+
+def test_text_says_when_all_is_well() -> None:
+    assert as_text(FINDINGS[:1], Redactor()).endswith("No problem found.")
+
+
+def test_json_has_the_same() -> None:
+    body = json.loads(as_json(FINDINGS, Redactor()))
+
+    assert body["status"] == "trouble"
+    assert body["findings"][1] == {
+        "area": "disk",
+        "code": "disk-filling",
+        "severity": "warning",
+        "what": "1.10GB free",
+        "why": "Soon full.",
+        "do": "Free space.",
+    }
+    assert json.loads(as_json(FINDINGS[:2], Redactor()))["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://u:hunter22@h/d", "postgresql://u:hunter22@h/d refused"),
+        ("postgresql://u:hunter22@h/d", "the password is hunter22"),
+        ("postgresql://u:h%40nter22@h/d", "FATAL: h@nter22"),
+        ("", "postgresql://u:hunter22@h/d refused"),
+        ("", "password=hunter22 host=db"),
+    ],
+)
+def test_no_secret_is_printed(url: str, said: str) -> None:
+    findings = [note("area nter22", "code", said, why=said, do=said)]
+    redact = Redactor([url])
+
+    for printed in (as_text(findings, redact), as_json(findings, redact)):
+        assert "hunter22" not in printed
+        assert "h@nter22" not in printed
+        assert "[redacted]" in printed
+
+
+def test_a_password_of_one_letter_does_not_black_out_everything() -> None:
+    assert Redactor(["postgresql://u:a@h/d"])("a data base") == "a data base"
+
+
+def test_a_url_that_is_none_does_no_harm() -> None:
+    assert Redactor(["http://[broken"])("text") == "text"
+
+
+def test_a_secret_that_is_known_is_taken_out_anywhere() -> None:
+    assert Redactor(secrets=["hush-hush"])("it said hush-hush.") == "it said [redacted]."

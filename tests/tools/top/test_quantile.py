@@ -1,0 +1,87 @@
+"""quantile() says what Prometheus says, asked with promtool."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from atom_platform.tools.top.quantile import quantile
+from tests.programs import needs
+
+BOUNDS = (0.001, 0.0025, 0.1, 1.0, 10.0, math.inf)
+SHARES = (0.5, 0.95, 0.99)
+
+
+def histograms() -> list[dict[float, float]]:
+    """Return histograms of many shapes: chance's, and those where it is easy to be wrong."""
+    chance = random.Random(7)
+    made = [[chance.choice((0, 0, 1, 3, 40)) for _ in BOUNDS] for _ in range(20)]
+    corners = [
+        [1, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 1],
+        [0, 0, 4, 0, 0, 0],
+        [50, 0, 0, 0, 0, 50],
+        [95, 0, 0, 5, 0, 0],
+        [99, 0, 0, 0, 1, 0],
+    ]
+    return [cumulated(counts) for counts in made + corners if any(counts)]
+
+
+def cumulated(counts: list[int]) -> dict[float, float]:
+    return {bound: float(sum(counts[: n + 1])) for n, bound in enumerate(BOUNDS)}
+
+
+def test_prometheus_agrees(tmp_path: Path) -> None:
+    promtool = needs("promtool", package="prometheus")
+    cases = histograms()
+    series = [
+        {
+            "series": f'h_bucket{{case="{n}",le="{bound:g}"}}'.replace("inf", "+Inf"),
+            "values": f"{v}",
+        }
+        for n, case in enumerate(cases)
+        for bound, v in case.items()
+    ]
+    expectations = [
+        {
+            "expr": f"histogram_quantile({share}, h_bucket)",
+            "eval_time": "0s",
+            "exp_samples": [
+                {"labels": f'{{case="{n}"}}', "value": quantile(share, case)}
+                for n, case in enumerate(cases)
+            ],
+        }
+        for share in SHARES
+    ]
+    tests = {"tests": [{"input_series": series, "promql_expr_test": expectations}]}
+    (tmp_path / "tests.yaml").write_text(json.dumps(tests))  # JSON is YAML
+
+    done = subprocess.run(
+        [promtool, "test", "rules", "tests.yaml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(cases) > 20
+
+
+@pytest.mark.parametrize(
+    "buckets",
+    [
+        pytest.param({}, id="no-buckets"),
+        pytest.param({math.inf: 4.0}, id="nothing-but-infinity"),
+        pytest.param({1.0: 0.0, math.inf: 0.0}, id="nothing-observed"),
+        pytest.param({1.0: 2.0, 5.0: 3.0}, id="no-infinity"),
+    ],
+)
+def test_where_nothing_is_known_nothing_is_said(buckets: dict[float, float]) -> None:
+    assert quantile(0.95, buckets) is None
