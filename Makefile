@@ -102,6 +102,8 @@ help: ## Show this
 
 .venv/.installed: .venv/.python requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/.venv/bin/python" -m atom_platform "$$@"\n' "$$PWD" "$$PWD" >$(BIN)/atom-platform
+	@chmod +x $(BIN)/atom-platform
 	@touch $@
 
 # What must not meet the service's own packages has an environment of its own.

@@ -34,6 +34,8 @@ MAY_IMPORT = {
     "gunicorn": ("server/*.py", "logs/gunicorn.py"),
     "flask_swagger_ui": ("agents/reference/*.py",),
     "yaml": ("tools/*.py",),
+    "click": ("cli.py", "tools/*.py"),
+    "rich": ("tools/top.py",),
     "urllib3": ("skills/builtin/*.py",),
     "jinja2": ("skills/*.py", "agents/*.py"),
     "redis": ("health/checks/redis.py",),
@@ -43,6 +45,7 @@ MAY_IMPORT = {
 #: and from its own package's files of the same level.
 LEVELS = (
     ("__main__.py", 60),
+    ("cli.py", 58),
     ("app.py", 55),
     ("monitoring.py", 50),
     ("adoption/*", 45),

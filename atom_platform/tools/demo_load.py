@@ -1,18 +1,15 @@
 """
-Traffic that looks like a day at work: `python -m atom_platform demo-load`.
+`demo-load`: sends traffic to one service, so that dashboards have something to show.
 
-Agents that mostly succeed, one that is slow, one that says no and one that breaks; clients that ask
-for what there is not, or send what cannot be read. It rises and falls like a tide, so that a rate
-has a shape. Standard library only, to one address, and it ends by itself.
+Executions succeed, take long, fail on purpose and raise errors; some requests ask for unknown paths
+or have a wrong body. The rate follows a sine. The command ends by itself.
 """
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import math
-import os
 import random
 import threading
 import time
@@ -20,10 +17,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["main"]
+import click
 
-#: One rise and fall of the traffic.
-TIDE_SECONDS: Final = 120.0
+__all__ = ["command"]
+
+#: Period of the request rate's sine.
+PERIOD_SECONDS: Final = 120.0
 
 AGENTS: Final[dict[str, list[dict[str, Any]]]] = {
     "demo-greeter": [
@@ -37,8 +36,8 @@ AGENTS: Final[dict[str, list[dict[str, Any]]]] = {
     "demo-broken": [{"skill": "render-template", "with": {"template": "{{ input.missing.name }}"}}],
 }
 
-#: What a visitor does, and how often out of the sum: method, path, body.
-VISITS: Final[tuple[tuple[int, str, str, Any], ...]] = (
+#: Weight, method, path and JSON body of each kind of request.
+REQUESTS: Final[tuple[tuple[int, str, str, Any], ...]] = (
     (40, "POST", "/api/v1/agents/demo-greeter/executions", {"input": {"name": "Ada"}}),
     (25, "GET", "/api/v1/agents", None),
     (12, "GET", "/api/v1/agents/demo-greeter/executions?limit=5", None),
@@ -52,8 +51,8 @@ VISITS: Final[tuple[tuple[int, str, str, Any], ...]] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The service to visit."""
+class DemoTarget:
+    """The service that gets the traffic."""
 
     host: str
     port: int
@@ -73,47 +72,56 @@ class Target:
             connection.close()
 
 
-def main(argv: list[str]) -> int:
-    """Do what *argv* says, print what was answered, and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m atom_platform demo-load", description="Make traffic for a demonstration."
-    )
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT") or 8000))
-    parser.add_argument("--seconds", type=float, default=600, help="when it ends (default: 600)")
-    parser.add_argument("--rate", type=float, default=20, help="requests a second at high tide")
-    options = parser.parse_args(argv)
-    target = Target(options.host, options.port)
+@click.command(name="demo-load")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the service.")
+@click.option(
+    "--port",
+    type=int,
+    envvar="PORT",
+    default=8000,
+    show_envvar=True,
+    show_default=True,
+    help="TCP port of the service.",
+)
+@click.option("--seconds", type=float, default=600, show_default=True, help="When it ends.")
+@click.option(
+    "--rate", type=float, default=20, show_default=True, help="Requests per second at the peak."
+)
+def command(host: str, port: int, seconds: float, rate: float) -> int:
+    """Send traffic to a service for a demonstration, and count the answers by status."""
+    target = DemoTarget(host, port)
     for agent_id, steps in AGENTS.items():
         status = target.ask(
             "POST", "/api/v1/agents", {"agent_id": agent_id, "name": agent_id, "steps": steps}
         )
-        if status not in (201, 409):  # 409: there from an earlier demonstration
-            print(f"demo-load: {target.host}:{target.port} answered {status} to a new agent")
+        if status not in (201, 409):  # 409: created by an earlier demonstration
+            click.echo(f"demo-load: {host}:{port} answered {status} to a new agent")
             return 1
-    print(f"demo-load: {options.seconds:g} s against http://{target.host}:{target.port}")
-    answers = _visit(target, seconds=options.seconds, rate=options.rate)
-    print("demo-load: " + ", ".join(f"{n} × {status}" for status, n in sorted(answers.items())))
+    click.echo(f"demo-load: {seconds:g} s against http://{host}:{port}")
+    answers = _send(target, seconds=seconds, rate=rate)
+    click.echo(
+        "demo-load: " + ", ".join(f"{n} × {status}" for status, n in sorted(answers.items()))
+    )
     return 0
 
 
-def _visit(target: Target, *, seconds: float, rate: float, visitors: int = 8) -> Counter[int]:
+def _send(target: DemoTarget, *, seconds: float, rate: float, clients: int = 8) -> Counter[int]:
     answers: Counter[int] = Counter()
     lock = threading.Lock()
     started = time.monotonic()
-    weights = [weight for weight, *_ in VISITS]
+    weights = [weight for weight, *_ in REQUESTS]
 
-    def visitor() -> None:
-        choose = random.Random()  # noqa: S311 — a choice of visits, not a secret
+    def client() -> None:
+        choose = random.Random()  # noqa: S311 — a choice of requests, not a secret
         while (now := time.monotonic() - started) < seconds:
-            _, method, path, body = choose.choices(VISITS, weights)[0]
+            _, method, path, body = choose.choices(REQUESTS, weights)[0]
             status = target.ask(method, path, body)
             with lock:
                 answers[status] += 1
-            tide = 0.55 + 0.45 * math.sin(2 * math.pi * now / TIDE_SECONDS)
-            time.sleep(min(choose.expovariate(rate * tide / visitors), 2.0))
+            level = 0.55 + 0.45 * math.sin(2 * math.pi * now / PERIOD_SECONDS)
+            time.sleep(min(choose.expovariate(rate * level / clients), 2.0))
 
-    threads = [threading.Thread(target=visitor, daemon=True) for _ in range(visitors)]
+    threads = [threading.Thread(target=client, daemon=True) for _ in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,51 +1,60 @@
 """
-Changes the log level of a running service, in all its processes and without a restart.
+`log-level`: changes the log level of a running service, in all its processes, without a restart.
 
-    log-level DEBUG --for 600            everything, for ten minutes
-    log-level DEBUG --logger sqlalchemy  one logger, until it is reset
-    log-level reset                      as the service was started
-
-Through a file beside the service's run file: only its own user can write there, so that there is no
-endpoint to protect. Each process looks at it about once a second.
+It writes a file beside the service's pid file, where only the service's own user can write; so no
+endpoint needs protection. Each process reads the file about once a second.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import time
+
+import click
 
 from atom_platform.logs.levels import Levels, LevelsFile
 from atom_platform.server import runfile
 
-__all__ = ["main"]
+__all__ = ["command"]
 
 
-def main(argv: list[str]) -> int:
-    """Do what *argv* says, print one line about it, and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m atom_platform log-level",
-        description="Change the log level of a running service.",
-    )
-    parser.add_argument("level", help="DEBUG, INFO, WARNING, ERROR, CRITICAL, or reset")
-    parser.add_argument("--logger", help="only this logger and those below it")
-    parser.add_argument("--for", dest="seconds", type=float, help="seconds until it ends by itself")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT") or 8000))
-    options = parser.parse_args(argv)
-    if runfile.find(options.port) is None:
-        print(f"log-level: no service of this user on port {options.port}")
+@click.command(name="log-level")
+@click.argument("level")
+@click.option("--logger", help="Only this logger and those below it.")
+@click.option("--for", "seconds", type=float, help="Seconds until the change ends by itself.")
+@click.option(
+    "--port",
+    type=int,
+    envvar="PORT",
+    default=8000,
+    show_envvar=True,
+    show_default=True,
+    help="TCP port of the service.",
+)
+def command(level: str, logger: str | None, seconds: float | None, port: int) -> int:
+    """
+    Change the log level of a running service.
+
+    LEVEL is DEBUG, INFO, WARNING, ERROR, CRITICAL, or reset.
+
+    \b
+    log-level DEBUG --for 600            everything, for ten minutes
+    log-level DEBUG --logger sqlalchemy  one logger, until it is reset
+    log-level reset                      as the service was started
+    """
+    if runfile.find(port) is None:
+        click.echo(f"log-level: no service of this user on port {port}")
         return 1
-    file = LevelsFile(runfile.levels_path(options.port))
-    level = options.level.upper()
+    file = LevelsFile(runfile.levels_path(port))
+    level = level.upper()
     try:
         if level == "RESET":
             file.clear()
         else:
-            until = None if options.seconds is None else time.time() + options.seconds
-            one = {options.logger: level} if options.logger else {}
+            until = None if seconds is None else time.time() + seconds
+            one = {logger: level} if logger else {}
             file.write(Levels(None if one else level, one, until))
     except (OSError, ValueError) as error:
-        print(f"log-level: {error}")
+        click.echo(f"log-level: {error}")
         return 1
-    print(f"log-level: {level.lower() if level == 'RESET' else level}")
+    click.echo(f"log-level: {level.lower() if level == 'RESET' else level}")
     return 0

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from atom_platform.__main__ import main
+from atom_platform.cli import main
 from tests.polling import free_port
 from tests.service import ROOT
 
@@ -44,7 +44,7 @@ def test_a_wrong_setting_is_one_line(
 def test_an_unknown_command_gets_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sing"]) == 2
 
-    assert "python -m atom_platform COMMAND" in capsys.readouterr().err
+    assert "No such command 'sing'" in capsys.readouterr().err
 
 
 def test_a_migration_that_fails_is_one_line_without_secrets() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from atom_platform.tools import demo_load
+from atom_platform.cli import main
 from tests.polling import free_port
 from tests.service import Service
 
@@ -14,11 +14,9 @@ from tests.service import Service
 def test_every_outcome_appears(start_service: Callable[..., Service]) -> None:
     service = start_service()
 
-    arguments = ["--port", str(service.port), "--seconds", "5", "--rate", "80"]
-    assert demo_load.main(arguments) == 0
-    assert demo_load.main([*arguments[:-4], "--seconds", "0.1"]) == 0, (
-        "a second time finds its agents"
-    )
+    arguments = ["demo-load", "--port", str(service.port), "--seconds", "5", "--rate", "80"]
+    assert main(arguments) == 0
+    assert main([*arguments[:-4], "--seconds", "0.1"]) == 0, "a second time finds its agents"
 
     outcome = "agent_executions_total"
     assert service.sample(outcome, agent_id="demo-greeter", status="success") > 0
@@ -30,6 +28,6 @@ def test_every_outcome_appears(start_service: Callable[..., Service]) -> None:
 def test_says_so_when_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port()
 
-    assert demo_load.main(["--port", str(port)]) == 1
+    assert main(["demo-load", "--port", str(port)]) == 1
 
     assert f"127.0.0.1:{port} answered 0" in capsys.readouterr().out

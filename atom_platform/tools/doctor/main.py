@@ -1,14 +1,15 @@
-"""`python -m atom_platform doctor`."""
+"""The command `doctor`."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import click
 
 from atom_platform.server.cpu_limit import cpu_limit
 from atom_platform.settings import Settings
@@ -21,57 +22,47 @@ from atom_platform.tools.doctor.output import Redactor, as_json, as_text
 from atom_platform.tools.doctor.service import check_service
 from atom_platform.tools.doctor.settings import check_settings, read_settings
 
-__all__ = ["main"]
-
-EPILOG = """\
-Without FILES the settings, the metrics directory, the database, the disk and a service that runs
-here are examined. With FILES those are examined instead: Kubernetes manifests (YAML) and ECS task
-definitions (JSON), against the figures that the service would have with their settings.
-
-The exit status is 0 when nothing is wrong, 1 when something is, and 2 for a wrong command line.
-"""
+__all__ = ["command"]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Examine what *arguments* ask for, print the findings, and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m atom_platform doctor",
-        description="Find out what is wrong, why it matters, and what to do.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILES")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--url", help="where the service runs (default: http://127.0.0.1:$PORT)")
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as stop:  # argparse has printed what is wrong
-        return int(stop.code or 0)
+@click.command(name="doctor")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object.")
+@click.option("--url", help="Where the service runs.  [default: http://127.0.0.1:$PORT]")
+def command(files: tuple[Path, ...], json_wanted: bool, url: str | None) -> int:
+    """
+    Find errors, say why they matter, and what to do about them.
 
+    Without FILES it examines the settings, the metrics directory, the database, the disk and a
+    service that runs here. With FILES it examines those instead: Kubernetes manifests and ECS task
+    definitions, against the timings that the service would have with their settings.
+
+    The exit status is 0 when nothing is wrong, 1 when something is, and 2 for a wrong command line.
+    """
     settings, _ = read_settings(os.environ)
     redact = Redactor(
-        [settings.database_url, settings.smtp_url, options.url or ""],
+        [settings.database_url, settings.smtp_url, url or ""],
         secrets=[settings.metrics_token.value] if settings.metrics_token else [],
     )
-    findings = list(_quietly(lambda: _examine(options)))
-    _print((as_json if options.json else as_text)(findings, redact))
+    findings = list(_quietly(lambda: _examine(files, url)))
+    _print((as_json if json_wanted else as_text)(findings, redact))
     return 1 if any(finding.severity == "trouble" for finding in findings) else 0
 
 
-def _examine(options: argparse.Namespace) -> Iterator[Finding]:
+def _examine(files: Sequence[Path], url: str | None) -> Iterator[Finding]:
     settings, errors = read_settings(os.environ)
     looks: list[tuple[str, Callable[[], Iterator[Finding]]]] = []
-    if options.files:
-        looks.append(("files", lambda: check_files(options.files)))
+    if files:
+        looks.append(("files", lambda: check_files(files)))
     else:
         looks.append(("settings", lambda: check_settings(os.environ, limit_cpus=cpu_limit())))
         looks.append(("metrics", lambda: check_metrics(settings)))
         if not any("DATABASE_URL" in str(error) for error in errors):
             looks.append(("database", lambda: check_database(settings)))
         looks.append(("disk", lambda: check_disk(settings)))
-    if options.url or not options.files:
-        url = options.url or f"http://127.0.0.1:{settings.port}"
-        looks.append(("service", lambda: _check_service(url, settings, bool(options.url))))
+    if url or not files:
+        address = url or f"http://127.0.0.1:{settings.port}"
+        looks.append(("service", lambda: _check_service(address, settings, bool(url))))
     for area, look in looks:
         try:
             yield from look()
@@ -108,7 +99,3 @@ def _quietly(examine: Callable[[], Iterator[Finding]]) -> list[Finding]:
         return list(examine())
     finally:
         logging.disable(previous)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,16 +1,17 @@
-"""`python -m atom_platform top`."""
+"""The command `top`."""
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+import click
 
 from atom_platform.metrics.samples import Exposed
 from atom_platform.settings import Settings
@@ -20,15 +21,9 @@ from atom_platform.tools.top.frame import Picture, draw
 from atom_platform.tools.top.view import Check, checks_of, figures_of
 from atom_platform.tools.top.window import Window
 
-__all__ = ["main"]
+__all__ = ["command"]
 
-EPILOG = """\
-Rates and quantiles are those of the last seconds; the first frame, and --once, show all since the
-service was started. `q` ends it. Where the service is and what it wants to be shown is read from
-PORT, ATOM_MANAGEMENT_PORT, ATOM_METRICS_TOKEN and ATOM_METRICS_TOKEN_FILE. NO_COLOR is obeyed.
-
-With --once the exit status is 0 when the service is ready, and 1 when it is not or does not answer.
-"""
+SECONDS = click.FloatRange(0.1, 86_400)
 
 #: Why there may be no metrics at an address that answers otherwise.
 WITHOUT_METRICS = {
@@ -38,48 +33,45 @@ WITHOUT_METRICS = {
 }
 
 
-def main(arguments: Sequence[str], *, environ: Mapping[str, str] = os.environ) -> int:
-    """Show what *arguments* ask for until told to stop, and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m atom_platform top",
-        description="Show how a service is doing, in a terminal.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("url", nargs="?", help="of the service (default: the one here)")
-    parser.add_argument("--once", action="store_true", help="print one frame and exit")
-    parser.add_argument("--every", type=_seconds, default=2.0, help="seconds between frames (2)")
-    parser.add_argument("--window", type=_seconds, default=30.0, help="seconds rates are of (30)")
+@click.command(name="top")
+@click.argument("url", required=False)
+@click.option("--once", is_flag=True, help="Print one frame and exit.")
+@click.option(
+    "--every", type=SECONDS, default=2.0, show_default=True, help="Seconds between frames."
+)
+@click.option(
+    "--window", type=SECONDS, default=30.0, show_default=True, help="Seconds that rates cover."
+)
+def command(url: str | None, once: bool, every: float, window: float) -> int:
+    """
+    Watch a service in a terminal: the one at URL, by default the one of this environment.
+
+    Rates and quantiles cover the last seconds; the first frame, and --once, show everything since
+    the service started. `q` ends it. It reads PORT, ATOM_MANAGEMENT_PORT, ATOM_METRICS_TOKEN and
+    ATOM_METRICS_TOKEN_FILE, and obeys NO_COLOR.
+
+    With --once the exit status is 0 when the service is ready, and 1 when it is not or is silent.
+    """
     try:
-        options = parser.parse_args(arguments)
-        settings = Settings.from_environ(environ, without=("DATABASE_URL",))
+        settings = Settings.from_environ(without=("DATABASE_URL",))
         here = f"http://127.0.0.1:{settings.management_port or settings.port}"
         token = settings.metrics_token.value if settings.metrics_token else None
-        watch = Watch(options.url or here, token=token, window_seconds=options.window)
-    except SystemExit as stop:  # argparse has printed what is wrong
-        return int(stop.code or 0)
+        watch = Watch(url or here, token=token, window_seconds=window)
     except ValueError as error:  # a SettingsError among them
-        print(f"top: {error}", file=sys.stderr)
+        click.echo(f"top: {error}", err=True)
         return 2
-    colours = sys.stdout.isatty() and not environ.get("NO_COLOR")
-    if options.once:
+    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    if once:
         picture = watch.look()
-        print("\n".join(_frame(picture, height=None, colours=colours)))
+        click.echo("\n".join(_frame(picture, height=None, colours=colours)))
         return 0 if picture.status == "ready" else 1
     try:
-        _run(watch, every_seconds=options.every, colours=colours)
+        _run(watch, every_seconds=every, colours=colours)
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:  # nobody reads on, and Python would try once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.1 <= value <= 86_400:
-        raise argparse.ArgumentTypeError("from 0.1 to 86400")
-    return value
 
 
 class Watch:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from atom_platform.cli import main
 from atom_platform.tools.doctor import main as doctor
-from atom_platform.tools.doctor.main import main
 from tests.polling import free_port
 from tests.service import ROOT
 
@@ -37,7 +37,7 @@ def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 0
+    assert main(["doctor"]) == 0
 
     printed = capsys.readouterr().out
     assert [line for line in printed.splitlines() if line and not line.startswith(" ")] == [
@@ -55,14 +55,14 @@ def test_trouble_is_an_exit_status(
 ) -> None:
     monkeypatch.setenv("ATOM_DISK_PATH", "/no/such/path")
 
-    assert main([]) == 1
+    assert main(["doctor"]) == 1
     assert "FAIL  /no/such/path cannot be read" in capsys.readouterr().out
 
 
 def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PORT", "none")
 
-    assert main(["--json"]) == 1
+    assert main(["doctor", "--json"]) == 1
 
     body = json.loads(capsys.readouterr().out)
     assert body["status"] == "trouble"
@@ -74,7 +74,7 @@ def test_a_bad_database_url_is_told_once_and_hides_nothing_else(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "mysql://atom:hunter22@db/atom")
 
-    assert main(["--json"]) == 1
+    assert main(["doctor", "--json"]) == 1
 
     printed = capsys.readouterr().out
     areas = [finding["area"] for finding in json.loads(printed)["findings"]]
@@ -88,7 +88,7 @@ def test_files_are_examined_instead(tmp_path: Path, capsys: pytest.CaptureFixtur
     path = tmp_path / "pod.yaml"
     path.write_text(DEPLOYMENT)
 
-    assert main(["--json", str(path)]) == 1
+    assert main(["doctor", "--json", str(path)]) == 1
 
     printed = capsys.readouterr().out
     findings = json.loads(printed)["findings"]
@@ -100,7 +100,7 @@ def test_files_are_examined_instead(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_url_asks_for_a_service(capsys: pytest.CaptureFixture[str]) -> None:
     url = f"http://atom:hunter22@127.0.0.1:{free_port()}"
 
-    assert main(["--url", url]) == 1
+    assert main(["doctor", "--url", url]) == 1
 
     printed = capsys.readouterr().out
     assert "does not answer: Connection refused" in printed
@@ -109,12 +109,12 @@ def test_a_url_asks_for_a_service(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("arguments", [["--no-such-flag"], ["--url"]])
 def test_a_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments) == 2
-    assert "usage: python -m atom_platform doctor" in capsys.readouterr().err
+    assert main(["doctor", *arguments]) == 2
+    assert "Error: " in capsys.readouterr().err
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
+    assert main(["doctor", "--help"]) == 0
     assert "exit status is 0 when nothing is wrong" in capsys.readouterr().out
 
 
@@ -126,7 +126,7 @@ def test_one_look_that_fails_does_not_hide_the_others(
 
     monkeypatch.setattr(doctor, "check_metrics", broken)
 
-    assert main(["--json"]) == 1
+    assert main(["doctor", "--json"]) == 1
 
     findings = json.loads(capsys.readouterr().out)["findings"]
     assert "doctor-failed" in {finding["code"] for finding in findings}

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.tools.top.main import main
+from atom_platform.cli import main
 from tests.polling import free_port, wait_until
 from tests.service import ROOT, Service, running_service
 
@@ -178,13 +178,17 @@ def test_a_reader_that_goes_away_is_no_traceback(service: Service) -> None:
 
 
 def test_no_service_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--once", f"http://127.0.0.1:{free_port()}"], environ={}) == 1
+    assert main(["top", "--once", f"http://127.0.0.1:{free_port()}"]) == 1
 
     assert "no answer: Connection refused" in capsys.readouterr().out
 
 
-def test_a_wrong_setting_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--once"], environ={"PORT": "many"}) == 2
+def test_a_wrong_setting_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PORT", "many")
+
+    assert main(["top", "--once"]) == 2
 
     assert capsys.readouterr().err == "top: PORT must be a whole number from 1 to 65535\n"
 
@@ -193,7 +197,7 @@ def test_a_wrong_setting_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_wrong_command_line_is_no_traceback(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments, environ={}) == 2
+    assert main(["top", *arguments]) == 2
     assert capsys.readouterr().err
 
 
@@ -231,24 +235,31 @@ def guarded() -> Iterator[str]:
 
 
 def test_a_guarded_service_is_shown_the_token(
-    guarded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    guarded: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n")
 
-    main(["--once", guarded], environ={})
+    main(["top", "--once", guarded])
     assert "set ATOM_METRICS_TOKEN" in capsys.readouterr().out
-    for environ in (
-        {"ATOM_METRICS_TOKEN": TOKEN},
-        {"ATOM_METRICS_TOKEN_FILE": str(tmp_path / "token")},
+    for variable, value in (
+        ("ATOM_METRICS_TOKEN", TOKEN),
+        ("ATOM_METRICS_TOKEN_FILE", str(tmp_path / "token")),
     ):
-        assert main(["--once", guarded], environ=environ) == 0
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, value)
+            assert main(["top", "--once", guarded]) == 0
         assert "3 active" in capsys.readouterr().out
 
 
 def test_where_there_is_a_management_port_that_is_asked(
-    guarded: str, capsys: pytest.CaptureFixture[str]
+    guarded: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ports = {"PORT": str(free_port()), "ATOM_MANAGEMENT_PORT": guarded.rpartition(":")[2]}
+    monkeypatch.setenv("PORT", str(free_port()))
+    monkeypatch.setenv("ATOM_MANAGEMENT_PORT", guarded.rpartition(":")[2])
+    monkeypatch.setenv("ATOM_METRICS_TOKEN", TOKEN)
 
-    assert main(["--once"], environ=ports | {"ATOM_METRICS_TOKEN": TOKEN}) == 0
+    assert main(["top", "--once"]) == 0
     assert "3 active" in capsys.readouterr().out
