@@ -22,7 +22,7 @@ PROGRAM: Final = "atom-platform"
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "probe": ("probe:command", "ask the service, or drain it, from inside its container"),
     "migrate": ("deployment:migrate", "bring the database's schema up to date"),
-    "doctor": ("doctor.main:command", "find errors, and say what to do about them"),
+    "doctor": ("doctor.command:command", "find errors, and say what to do about them"),
     "settings": ("deployment:settings", "check the settings, and show them without secrets"),
     "demo-load": ("demo_load:command", "send traffic to a service for a demonstration"),
     "top": ("top.main:command", "watch a service in a terminal"),

@@ -14,7 +14,7 @@ from atom_platform.database.sqlite import path_of
 from atom_platform.health.result import CheckFailed
 from atom_platform.settings import Settings, SettingsError
 from atom_platform.tools.doctor.advice import advice_for
-from atom_platform.tools.doctor.finding import Finding, note, ok, trouble, warning
+from atom_platform.tools.doctor.findings import Finding, error, note, ok, warning
 
 __all__ = ["check_database"]
 
@@ -32,11 +32,11 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     """Yield what is to be said about the database; it is only read, and never made."""
     try:
         database = open_database(settings)
-    except SettingsError as error:
-        yield trouble(
+    except SettingsError as problem:
+        yield error(
             AREA,
             "database-url-invalid",
-            str(error),
+            str(problem),
             why="The service does not start.",
             do="Correct DATABASE_URL.",
         )
@@ -60,7 +60,7 @@ def _not_made_yet(path: Path) -> Iterator[Finding]:
     if os.access(parent, os.W_OK | os.X_OK):
         yield note(AREA, "database-new", "The SQLite file does not exist; the first start makes it")
     else:
-        yield trouble(
+        yield error(
             AREA,
             "database-not-creatable",
             f"The SQLite file does not exist, and {parent} is not writable",
@@ -75,25 +75,25 @@ def _asked(database: Database, settings: Settings) -> Iterator[Finding]:
         start = time.perf_counter()
         database.ping()
         latency_ms = (time.perf_counter() - start) * 1000
-    except CheckFailed as error:
-        yield trouble(
+    except CheckFailed as problem:
+        yield error(
             AREA,
             "database-unreachable",
-            str(error),
+            str(problem),
             why="Readiness answers 503 and the service gets no traffic.",
-            do=advice_for(str(error)),
+            do=advice_for(str(problem)),
         )
         return
     yield _latency(latency_ms)
     try:
         state = schema_state(database)
-    except CheckFailed as error:
-        yield trouble(
+    except CheckFailed as problem:
+        yield error(
             AREA,
             "schema-unknown",
-            f"The schema cannot be read: {error}",
+            f"The schema cannot be read: {problem}",
             why="Startup and readiness answer 503 until it can.",
-            do=advice_for(str(error)),
+            do=advice_for(str(problem)),
         )
         return
     yield _schema(state, embedded=database.is_sqlite)
@@ -105,7 +105,7 @@ def _latency(milliseconds: float) -> Finding:
     what = f"The database answers in {milliseconds:.1f} ms"
     if milliseconds <= WARNING_MS:
         return ok(AREA, "database-answers", what)
-    make = trouble if milliseconds > CRITICAL_MS else warning
+    make = error if milliseconds > CRITICAL_MS else warning
     return make(
         AREA,
         "database-slow",
@@ -120,7 +120,7 @@ def _schema(state: str, *, embedded: bool) -> Finding:
     if state == "current":
         return ok(AREA, "schema-current", "The schema is that of this version")
     if state == "ahead":
-        return trouble(
+        return error(
             AREA,
             "schema-ahead",
             "The schema is newer than this version knows",
@@ -129,7 +129,7 @@ def _schema(state: str, *, embedded: bool) -> Finding:
         )
     if embedded:
         return note(AREA, "schema-behind", "The schema is behind; the next start migrates it")
-    return trouble(
+    return error(
         AREA,
         "schema-behind",
         "The schema is behind this version",

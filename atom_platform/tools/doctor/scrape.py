@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from atom_platform.metrics.definitions import DEFINITIONS
 from atom_platform.metrics.samples import Exposed
-from atom_platform.tools.doctor.finding import Finding, note, ok, trouble, warning
+from atom_platform.tools.doctor.findings import Finding, error, note, ok, warning
 
 __all__ = ["check_scrape"]
 
@@ -43,7 +43,7 @@ SHOULD_BE_ZERO = {
 def check_scrape(before: bytes, after: bytes) -> Iterator[Finding]:
     """Yield what two scrapes tell, between which /health/live was asked."""
     if not after.strip():
-        yield trouble(
+        yield error(
             AREA,
             "metrics-empty",
             "/health/metrics is empty",
@@ -54,11 +54,11 @@ def check_scrape(before: bytes, after: bytes) -> Iterator[Finding]:
         return
     try:
         first, scrape = Exposed(before.decode()), Exposed(after.decode())
-    except ValueError as error:
-        yield trouble(
+    except ValueError as problem:
+        yield error(
             AREA,
             "metrics-unreadable",
-            f"/health/metrics is no Prometheus text: {type(error).__name__}",
+            f"/health/metrics is no Prometheus text: {type(problem).__name__}",
             why="Prometheus takes nothing of it.",
             do="Check that the URL is that of the service, and no proxy's.",
         )
@@ -82,7 +82,7 @@ def check_scrape(before: bytes, after: bytes) -> Iterator[Finding]:
 def _families(scrape: Exposed) -> Finding:
     number = len(scrape.values)
     if missing := sorted(_guide_families() - scrape.families):
-        return trouble(
+        return error(
             AREA,
             "metrics-incomplete",
             f"/health/metrics lacks {', '.join(missing)}",
@@ -123,7 +123,7 @@ def _counting(before: Exposed, after: Exposed) -> Finding:
     counted = [each.total("http_requests_total", **asked) for each in (before, after)]
     if counted[1] > counted[0]:
         return ok(AREA, "requests-counted", "Requests are counted")
-    return trouble(
+    return error(
         AREA,
         "requests-not-counted",
         "A request to /health/live was not counted",

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from atom_platform.tools.doctor.advice import advice_for
-from atom_platform.tools.doctor.asking import Reply, asking, reason
-from atom_platform.tools.doctor.finding import Finding, note, ok, trouble, warning
+from atom_platform.tools.doctor.findings import Finding, error, note, ok, warning
 from atom_platform.tools.doctor.scrape import check_scrape
+from atom_platform.tools.service_client import Reply, client_for, describe
 
 __all__ = ["check_service"]
 
@@ -44,28 +44,28 @@ def check_service(
     Raises:
         ValueError: *url* is none of HTTP.
     """
-    guarded, plain = asking(management_url or url, token=token), asking(url)
+    guarded, plain = client_for(management_url or url, token=token), client_for(url)
 
     def get(path: str) -> Reply:
         return (guarded if path.startswith(GUARDED) else plain)(path)
 
     try:
         live = get("/health/live")
-    except (OSError, http.client.HTTPException) as error:
-        refused = isinstance(error, ConnectionRefusedError)
+    except (OSError, http.client.HTTPException) as problem:
+        refused = isinstance(problem, ConnectionRefusedError)
         if refused and not expected:
             yield note(AREA, "service-absent", f"No service runs at {url}")
             return
-        yield trouble(
+        yield error(
             AREA,
             "service-unreachable",
-            f"{url} does not answer: {reason(error)}",
+            f"{url} does not answer: {describe(problem)}",
             why="Liveness fails, and the orchestrator replaces the container.",
             do="Start the service, or read the last lines of its log.",
         )
         return
     if live.status != 200:
-        yield trouble(
+        yield error(
             AREA,
             "live-wrong",
             f"/health/live answers {live.status}",
@@ -76,11 +76,11 @@ def check_service(
     for look in (_startup, _readiness, _scrape, _latencies):
         try:
             yield from look(get)
-        except (OSError, http.client.HTTPException) as error:
-            yield trouble(
+        except (OSError, http.client.HTTPException) as problem:
+            yield error(
                 AREA,
                 "service-silent",
-                f"{url} has stopped answering: {reason(error)}",
+                f"{url} has stopped answering: {describe(problem)}",
                 why="Probes and Prometheus see no answer either.",
                 do="Read the last lines of the service's log.",
             )
@@ -93,7 +93,7 @@ def _startup(get: Callable[[str], Reply]) -> Iterator[Finding]:
         yield ok(AREA, "started", "A worker says it has started")
         return
     message = str(reply.json().get("message", f"status {reply.status}"))
-    yield trouble(
+    yield error(
         AREA,
         "not-started",
         f"/health/startup answers {reply.status}: {message}",
@@ -110,7 +110,7 @@ def _readiness(get: Callable[[str], Reply]) -> Iterator[Finding]:
         yield note(AREA, "checks-guarded", f"/health/ready answers {reply.status}, its checks kept")
         return
     if reply.status not in (200, 503) or not isinstance(checks, dict):
-        yield trouble(
+        yield error(
             AREA,
             "ready-wrong",
             f"/health/ready answers {reply.status} without checks",
@@ -130,7 +130,7 @@ def _readiness(get: Callable[[str], Reply]) -> Iterator[Finding]:
 def _unhealthy(name: str, check: dict[str, Any]) -> Finding:
     message = str(check.get("message", ""))
     critical = check.get("critical") is not False
-    make = trouble if critical else warning
+    make = error if critical else warning
     return make(
         AREA,
         "check-unhealthy",
@@ -151,7 +151,7 @@ def _scrape(get: Callable[[str], Reply]) -> Iterator[Finding]:
         )
         return
     if first.status != 200:
-        yield trouble(
+        yield error(
             AREA,
             "metrics-wrong",
             f"/health/metrics answers {first.status}",
@@ -181,7 +181,7 @@ def _latency(path: str, get: Callable[[str], Reply]) -> Iterator[Finding]:
     elif milliseconds < acceptable:
         yield note(AREA, code, what)
     else:
-        make = trouble if milliseconds > critical else warning
+        make = error if milliseconds > critical else warning
         yield make(
             AREA,
             code,

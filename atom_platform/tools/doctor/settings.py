@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 
 from atom_platform.server.cpu_limit import default_workers
 from atom_platform.settings import Settings, SettingsError
-from atom_platform.tools.doctor.finding import Finding, note, ok, trouble, warning
+from atom_platform.tools.doctor.findings import Finding, error, note, ok, warning
 
 __all__ = ["check_settings", "known_variables", "read_settings"]
 
@@ -31,14 +31,14 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[SettingsEr
     for variable in sorted(known_variables() & environ.keys()):
         try:
             Settings.from_environ({variable: environ[variable]})
-        except SettingsError as error:
-            errors.append(error)
+        except SettingsError as problem:
+            errors.append(problem)
         else:
             good[variable] = environ[variable]
     try:
         return Settings.from_environ(good), errors
-    except SettingsError as error:  # good each by itself, and not together
-        return Settings(), [*errors, error]
+    except SettingsError as problem:  # good each by itself, and not together
+        return Settings(), [*errors, problem]
 
 
 def check_settings(
@@ -51,11 +51,11 @@ def check_settings(
         limit_cpus: The container's limit, if it has one.
     """
     settings, errors = read_settings(environ)
-    for error in errors:
-        yield trouble(
+    for problem in errors:
+        yield error(
             AREA,
             "setting-invalid",
-            str(error),
+            str(problem),
             why="The service does not start with it.",
             do="Correct the variable, or remove it for the default.",
         )

@@ -15,7 +15,7 @@ import click
 
 from atom_platform.metrics.samples import Exposed
 from atom_platform.settings import Settings
-from atom_platform.tools.doctor.asking import Reply, asking, reason
+from atom_platform.tools.service_client import Reply, client_for, describe
 from atom_platform.tools.top import terminal
 from atom_platform.tools.top.frame import Picture, draw
 from atom_platform.tools.top.view import Check, checks_of, figures_of
@@ -83,7 +83,7 @@ class Watch:
     """
 
     def __init__(self, url: str, *, token: str | None, window_seconds: float) -> None:
-        self._get: Callable[[str], Reply] = asking(url, token=token)
+        self._get: Callable[[str], Reply] = client_for(url, token=token)
         self._address = url.rstrip("/")
         self._window = Window(seconds=window_seconds)
 
@@ -108,7 +108,7 @@ class Watch:
                 notices.append(f"no metrics: it answers {metrics.status}; {why}")
         except (OSError, http.client.HTTPException) as error:
             status = "no answer"
-            notices.append(f"no answer: {reason(error)}")
+            notices.append(f"no answer: {describe(error)}")
         except ValueError:
             notices.append("no metrics: what it answers is no Prometheus text")
         shown_at = datetime.fromtimestamp(at, UTC).strftime("%H:%M:%SZ")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from atom_platform.metrics.samples import Samples
-from atom_platform.tools.top.quantile import quantile
+from atom_platform.tools.service_client import quantile
 from atom_platform.tools.top.window import Growth
 
 __all__ = ["Check", "Endpoint", "Figures", "checks_of", "figures_of"]

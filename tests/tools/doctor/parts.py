@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from atom_platform.tools.doctor.finding import Finding
+from atom_platform.tools.doctor.findings import Finding
 
 __all__ = ["codes", "one"]
 
 
 def codes(findings: Iterable[Finding], *severities: str) -> set[str]:
     """Return the codes of the findings of *severities*, or of all that are no praise."""
-    wanted = severities or ("note", "warning", "trouble")
+    wanted = severities or ("note", "warning", "error")
     return {finding.code for finding in findings if finding.severity in wanted}
 
 

@@ -57,7 +57,7 @@ def test_a_newer_schema(migrated: Settings) -> None:
 
     finding = one(check_database(migrated), "schema-ahead")
 
-    assert finding.severity == "trouble"
+    assert finding.severity == "error"
     assert "Deploy the version" in finding.do
 
 
@@ -66,7 +66,7 @@ def test_a_slow_one(migrated: Settings, monkeypatch: pytest.MonkeyPatch) -> None
     assert codes(check_database(migrated), "warning") == {"database-slow"}
 
     monkeypatch.setattr(database, "CRITICAL_MS", 0.0)
-    assert codes(check_database(migrated), "trouble") == {"database-slow"}
+    assert codes(check_database(migrated), "error") == {"database-slow"}
 
 
 def test_one_that_refuses() -> None:
@@ -74,7 +74,7 @@ def test_one_that_refuses() -> None:
 
     (finding,) = check_database(Settings(database_url=url))
 
-    assert (finding.severity, finding.code) == ("trouble", "database-unreachable")
+    assert (finding.severity, finding.code) == ("error", "database-unreachable")
     assert finding.what == "Database refused the connection"
     assert "Start the database" in finding.do
 
@@ -92,7 +92,7 @@ def test_postgresql_that_was_never_migrated(postgresql: PostgreSQL) -> None:
 
     finding = one(check_database(settings), "schema-behind")
 
-    assert finding.severity == "trouble"
+    assert finding.severity == "error"
     assert "python -m atom_platform migrate" in finding.do
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from atom_platform.cli import main
-from atom_platform.tools.doctor import main as doctor
+from atom_platform.tools.doctor import command as doctor
 from tests.polling import free_port
 from tests.service import ROOT
 
@@ -65,7 +65,7 @@ def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     assert main(["doctor", "--json"]) == 1
 
     body = json.loads(capsys.readouterr().out)
-    assert body["status"] == "trouble"
+    assert body["status"] == "error"
     assert "setting-invalid" in {finding["code"] for finding in body["findings"]}
 
 

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import pytest
 
 from atom_platform.settings import Settings
-from atom_platform.tools.doctor import asking, service
-from atom_platform.tools.doctor.metrics import check_metrics
+from atom_platform.tools import service_client
+from atom_platform.tools.doctor import service
+from atom_platform.tools.doctor.directories import check_metrics
 from atom_platform.tools.doctor.service import check_service
 from tests.polling import free_port
 from tests.service import Service, running_service
@@ -72,7 +73,7 @@ def _well(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def test_a_service_that_is_well(well: Service) -> None:
     findings = list(check_service(f"http://127.0.0.1:{well.port}", expected=True))
 
-    assert codes(findings, "trouble") == set(), findings
+    assert codes(findings, "error") == set(), findings
     assert {"started", "ready", "metrics-complete", "requests-counted"} <= codes(findings, "ok")
 
 
@@ -80,7 +81,7 @@ def test_its_metrics_directory_is_found(well: Service) -> None:
     """Nobody has to know where the service made it."""
     findings = list(check_metrics(Settings(port=well.port)))
 
-    assert codes(findings, "warning", "trouble") == set(), findings
+    assert codes(findings, "warning", "error") == set(), findings
     assert "atom-metrics-" in one(findings, "directory-space").what
     assert not one(findings, "samples").what.startswith("0 ")
 
@@ -93,7 +94,7 @@ def test_one_whose_disk_is_full(tmp_path: Path) -> None:
         findings = list(check_service(f"http://127.0.0.1:{sick.port}", expected=True))
 
         finding = one(findings, "check-unhealthy")
-        assert finding.severity == "trouble"
+        assert finding.severity == "error"
         assert finding.what.startswith("disk: ")
         assert "last success never" in finding.what
         assert "du -xh" in finding.do
@@ -110,11 +111,11 @@ class TestAbsence:
     def test_is_trouble_when_somebody_did(self) -> None:
         (finding,) = check_service(f"http://127.0.0.1:{free_port()}", expected=True)
 
-        assert (finding.severity, finding.code) == ("trouble", "service-unreachable")
+        assert (finding.severity, finding.code) == ("error", "service-unreachable")
         assert "Connection refused" in finding.what
 
-    def test_of_an_answer_is_trouble(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(asking, "TIMEOUT_SECONDS", 0.2)
+    def test_of_an_answer_is_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(service_client, "TIMEOUT_SECONDS", 0.2)
         with ThreadingHTTPServer(("127.0.0.1", 0), Canned) as silent:  # takes, and never serves
             (finding,) = check_service(f"http://127.0.0.1:{silent.server_port}", expected=False)
 
@@ -145,7 +146,7 @@ def test_a_url_that_is_none(url: str) -> None:
 def test_answers_that_are_wrong(
     serve: Callable[..., str], answers: dict[str, tuple[int, str]], code: str
 ) -> None:
-    assert code in codes(check_service(serve(**answers), expected=True), "trouble")
+    assert code in codes(check_service(serve(**answers), expected=True), "error")
 
 
 def test_checks_are_told_with_what_to_do(serve: Callable[..., str]) -> None:
@@ -160,30 +161,30 @@ def test_checks_are_told_with_what_to_do(serve: Callable[..., str]) -> None:
 
     told = {f.what.partition(":")[0]: f for f in findings if f.code == "check-unhealthy"}
     assert {name: f.severity for name, f in told.items()} == {
-        "database": "trouble",
+        "database": "error",
         "mail": "warning",
     }
     assert "locks and load" in told["database"].do
 
 
-def test_draining_is_no_trouble(serve: Callable[..., str]) -> None:
+def test_draining_is_no_error(serve: Callable[..., str]) -> None:
     body = json.dumps({"status": "draining", "checks": {}})
 
     assert "draining" in codes(check_service(serve(ready=(503, body)), expected=True), "note")
 
 
-def test_checks_that_are_kept_are_no_trouble(serve: Callable[..., str]) -> None:
+def test_checks_that_are_kept_are_no_error(serve: Callable[..., str]) -> None:
     findings = list(check_service(serve(ready=(503, '{"status": "not_ready"}')), expected=True))
 
     assert "checks-guarded" in codes(findings, "note")
     assert "ready-wrong" not in codes(findings)
 
 
-def test_guarded_metrics_are_no_trouble(serve: Callable[..., str]) -> None:
+def test_guarded_metrics_are_no_error(serve: Callable[..., str]) -> None:
     findings = list(check_service(serve(metrics=(401, "")), expected=True))
 
     assert "metrics-guarded" in codes(findings, "note")
-    assert codes(findings, "trouble") == set()
+    assert codes(findings, "error") == set()
 
 
 def test_latency_is_held_against_the_guide(
@@ -194,7 +195,7 @@ def test_latency_is_held_against_the_guide(
         ((10_000, 10_000, 10_000), "ok"),
         ((0, 10_000, 10_000), "note"),
         ((0, 0, 10_000), "warning"),
-        ((0, 0, 0), "trouble"),
+        ((0, 0, 0), "error"),
     ):
         monkeypatch.setattr(service, "TARGETS_MS", {"/health/live": targets})
 

@@ -9,7 +9,7 @@ from tests.tools.doctor.parts import codes, one
 
 
 def test_defaults_are_fine() -> None:
-    assert codes(check_settings({}), "warning", "trouble") == set()
+    assert codes(check_settings({}), "warning", "error") == set()
 
 
 def test_every_bad_value_is_told_not_only_the_first() -> None:
@@ -21,7 +21,7 @@ def test_every_bad_value_is_told_not_only_the_first() -> None:
         "ATOM_THREADS must be a whole number from 1 to 1000",
         "PORT must be a whole number from 1 to 65535",
     ]
-    assert codes(findings, "trouble") == {"setting-invalid"}
+    assert codes(findings, "error") == {"setting-invalid"}
 
 
 def test_what_is_wrong_does_not_hide_what_is_right() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from atom_platform.settings import Settings
-from atom_platform.tools.doctor import metrics
-from atom_platform.tools.doctor.metrics import check_metrics
+from atom_platform.tools.doctor import directories
+from atom_platform.tools.doctor.directories import check_disk, check_metrics
 from tests.tools.doctor.parts import codes, one
 
 COUNTING = """
@@ -34,7 +35,7 @@ def count_into(directory: Path) -> None:
 def test_not_set_is_fine() -> None:
     findings = list(check_metrics(Settings(port=1)))
 
-    assert codes(findings, "warning", "trouble") == set()
+    assert codes(findings, "warning", "error") == set()
     assert one(findings, "library-installed").what.startswith("prometheus_client ")
 
 
@@ -49,7 +50,7 @@ def test_samples_are_counted(tmp_path: Path) -> None:
 
 def test_many_samples_name_their_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count_into(tmp_path)
-    monkeypatch.setattr(metrics, "MANY_SAMPLES", 19)
+    monkeypatch.setattr(directories, "MANY_SAMPLES", 19)
 
     finding = one(check_metrics(Settings(metrics_directory=tmp_path)), "samples-many")
 
@@ -121,14 +122,40 @@ def test_a_directory_that_will_be_made(tmp_path: Path) -> None:
 def test_a_file_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    assert codes(check_metrics(Settings(metrics_directory=tmp_path / "file")), "trouble") == {
+    assert codes(check_metrics(Settings(metrics_directory=tmp_path / "file")), "error") == {
         "directory-unusable"
     }
 
 
 def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "LEAST_FREE_BYTES", 2**62)
+    monkeypatch.setattr(directories, "LEAST_FREE_BYTES", 2**62)
 
-    assert codes(check_metrics(Settings(metrics_directory=tmp_path)), "trouble") == {
-        "directory-full"
-    }
+    assert codes(check_metrics(Settings(metrics_directory=tmp_path)), "error") == {"directory-full"}
+
+
+def test_disk_enough(tmp_path: Path) -> None:
+    (finding,) = check_disk(Settings(disk_path=tmp_path, disk_min_free_gb=0))
+
+    assert finding.severity == "ok"
+
+
+def test_disk_below_the_minimum(tmp_path: Path) -> None:
+    (finding,) = check_disk(Settings(disk_path=tmp_path, disk_min_free_gb=1e9))
+
+    assert (finding.severity, finding.code) == ("error", "disk-full")
+    assert "GB free on" in finding.what
+
+
+def test_disk_close_to_the_minimum(tmp_path: Path) -> None:
+    free_gb = shutil.disk_usage(tmp_path).free / 1024**3
+
+    (finding,) = check_disk(Settings(disk_path=tmp_path, disk_min_free_gb=free_gb * 0.8))
+
+    assert (finding.severity, finding.code) == ("warning", "disk-filling")
+
+
+def test_disk_a_path_that_is_not_there(tmp_path: Path) -> None:
+    (finding,) = check_disk(Settings(disk_path=tmp_path / "gone"))
+
+    assert (finding.severity, finding.code) == ("error", "disk-unreadable")
+    assert "ATOM_DISK_PATH" in finding.do

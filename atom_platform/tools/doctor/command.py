@@ -14,11 +14,9 @@ import click
 from atom_platform.server.cpu_limit import cpu_limit
 from atom_platform.settings import Settings
 from atom_platform.tools.doctor.database import check_database
-from atom_platform.tools.doctor.disk import check_disk
-from atom_platform.tools.doctor.finding import Finding, trouble
-from atom_platform.tools.doctor.lint.manifests import check_files
-from atom_platform.tools.doctor.metrics import check_metrics
-from atom_platform.tools.doctor.output import Redactor, as_json, as_text
+from atom_platform.tools.doctor.directories import check_disk, check_metrics
+from atom_platform.tools.doctor.findings import Finding, Redactor, as_json, as_text, error
+from atom_platform.tools.doctor.manifests import check_files
 from atom_platform.tools.doctor.service import check_service
 from atom_platform.tools.doctor.settings import check_settings, read_settings
 
@@ -46,7 +44,7 @@ def command(files: tuple[Path, ...], json_wanted: bool, url: str | None) -> int:
     )
     findings = list(_quietly(lambda: _examine(files, url)))
     _print((as_json if json_wanted else as_text)(findings, redact))
-    return 1 if any(finding.severity == "trouble" for finding in findings) else 0
+    return 1 if any(finding.severity == "error" for finding in findings) else 0
 
 
 def _examine(files: Sequence[Path], url: str | None) -> Iterator[Finding]:
@@ -57,7 +55,7 @@ def _examine(files: Sequence[Path], url: str | None) -> Iterator[Finding]:
     else:
         looks.append(("settings", lambda: check_settings(os.environ, limit_cpus=cpu_limit())))
         looks.append(("metrics", lambda: check_metrics(settings)))
-        if not any("DATABASE_URL" in str(error) for error in errors):
+        if not any("DATABASE_URL" in str(problem) for problem in errors):
             looks.append(("database", lambda: check_database(settings)))
         looks.append(("disk", lambda: check_disk(settings)))
     if url or not files:
@@ -66,11 +64,11 @@ def _examine(files: Sequence[Path], url: str | None) -> Iterator[Finding]:
     for area, look in looks:
         try:
             yield from look()
-        except Exception as error:  # one look that fails must not hide what the others see
-            yield trouble(
+        except Exception as problem:  # one look that fails must not hide what the others see
+            yield error(
                 area,
                 "doctor-failed",
-                f"This could not be examined: {type(error).__name__}: {error}",
+                f"This could not be examined: {type(problem).__name__}: {problem}",
                 why="Whatever is wrong here stays hidden.",
                 do="Correct what the text names; else it is a defect of the doctor.",
             )

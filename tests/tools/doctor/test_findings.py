@@ -6,13 +6,12 @@ import json
 
 import pytest
 
-from atom_platform.tools.doctor.finding import note, ok, trouble, warning
-from atom_platform.tools.doctor.output import Redactor, as_json, as_text
+from atom_platform.tools.doctor.findings import Redactor, as_json, as_text, error, note, ok, warning
 
 FINDINGS = [
     ok("settings", "settings-read", "Fine"),
     warning("disk", "disk-filling", "1.10GB free", why="Soon full.", do="Free space."),
-    trouble("disk", "disk-full", "0.10GB free", why="Full.", do="Free space now."),
+    error("disk", "disk-full", "0.10GB free", why="Full.", do="Free space now."),
 ]
 
 
@@ -42,7 +41,7 @@ def test_text_says_when_all_is_well() -> None:
 def test_json_has_the_same() -> None:
     body = json.loads(as_json(FINDINGS, Redactor()))
 
-    assert body["status"] == "trouble"
+    assert body["status"] == "error"
     assert body["findings"][1] == {
         "area": "disk",
         "code": "disk-filling",

@@ -1,4 +1,4 @@
-"""quantile() says what Prometheus says, asked with promtool."""
+"""quantile() equals histogram_quantile() of promtool."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.tools.top.quantile import quantile
+from atom_platform.tools.service_client import quantile
 from tests.programs import needs
 
 BOUNDS = (0.001, 0.0025, 0.1, 1.0, 10.0, math.inf)

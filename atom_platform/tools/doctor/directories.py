@@ -1,4 +1,4 @@
-"""Can this service count, and is what it has counted in order?"""
+"""The directories of a service: the metrics directory, and the disk that readiness watches."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from atom_platform.health.checks.disk import disk_check
 from atom_platform.metrics.multiprocess.format import (
     FIRST_ENTRY,
     CorruptFileError,
@@ -25,11 +26,12 @@ from atom_platform.metrics.multiprocess.reader import FileName, parse_name
 from atom_platform.metrics.multiprocess.tally import lines_of, parse_identity, segments
 from atom_platform.server.runfile import find
 from atom_platform.settings import Settings
-from atom_platform.tools.doctor.finding import Finding, note, ok, trouble, warning
+from atom_platform.tools.doctor.findings import Finding, error, note, ok, warning
 
-__all__ = ["check_metrics"]
+__all__ = ["check_disk", "check_metrics"]
 
 AREA = "metrics"
+DISK_AREA = "disk"
 
 MIB = 1024**2
 
@@ -38,6 +40,9 @@ LEAST_FREE_BYTES = 16 * MIB
 
 #: Where the scrape begins to cost Prometheus more than the service.
 MANY_SAMPLES = 50_000
+
+#: Below this multiple of the minimum the disk check warns.
+CLOSE_TO_MINIMUM = 1.5
 
 #: Names are told of so many; of the rest, how many there are.
 NAMED = 5
@@ -64,7 +69,7 @@ def _library() -> Finding:
     try:
         version = importlib.metadata.version("prometheus_client")
     except importlib.metadata.PackageNotFoundError:
-        return trouble(
+        return error(
             AREA,
             "library-missing",
             "prometheus_client is not installed",
@@ -112,7 +117,7 @@ def _not_made_yet(directory: Path) -> Iterator[Finding]:
 
 
 def _unusable(what: str) -> Finding:
-    return trouble(
+    return error(
         AREA,
         "directory-unusable",
         what,
@@ -127,7 +132,7 @@ def _space(directory: Path) -> Finding:
     what = f"{free / MIB:,.0f} MiB free in {directory}"
     if free >= LEAST_FREE_BYTES:
         return ok(AREA, "directory-space", what)
-    return trouble(
+    return error(
         AREA,
         "directory-full",
         what,
@@ -225,3 +230,39 @@ def _series(samples: Counter[str], files: int) -> Finding:
 def _named(names: list[str]) -> str:
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def check_disk(settings: Settings) -> Iterator[Finding]:
+    """Yield what is to be said about free space."""
+    path, minimum = settings.disk_path, settings.disk_min_free_gb
+    try:
+        result = disk_check(path, min_free_gb=minimum)()
+    except OSError as problem:
+        yield error(
+            DISK_AREA,
+            "disk-unreadable",
+            f"{path} cannot be read: {problem.strerror}",
+            why="The disk check fails, and readiness answers 503.",
+            do="Set ATOM_DISK_PATH to a path that exists on the file system to watch.",
+        )
+        return
+    free_gb = result.details["free_gb"] or 0.0
+    what = f"{result.message} on {path}; {minimum:g}GB is the minimum"
+    if not result.healthy:
+        yield error(
+            DISK_AREA,
+            "disk-full",
+            what,
+            why="Readiness answers 503 and the service gets no traffic.",
+            do=f"Free space: `df -h {path}`, `du -xh {path} | sort -h | tail`.",
+        )
+    elif free_gb < minimum * CLOSE_TO_MINIMUM:
+        yield warning(
+            DISK_AREA,
+            "disk-filling",
+            what,
+            why="Below the minimum readiness answers 503.",
+            do=f"Free space now: `du -xh {path} | sort -h | tail`.",
+        )
+    else:
+        yield ok(DISK_AREA, "disk-free", what)

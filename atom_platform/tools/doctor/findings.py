@@ -1,29 +1,85 @@
-"""Findings as text for a terminal or as JSON for a machine, and never a secret in either."""
+"""
+Findings: what the doctor found, why it matters and what to do; as text or JSON, without secrets.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Final
+from typing import Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from atom_platform.logs.redact import REDACTED, redact_text
-from atom_platform.tools.doctor.finding import Finding, Severity
 
-__all__ = ["Redactor", "as_json", "as_text"]
+__all__ = [
+    "Finding",
+    "Redactor",
+    "Severity",
+    "as_json",
+    "as_text",
+    "error",
+    "note",
+    "ok",
+    "warning",
+]
+
+#: Only `error` makes the command fail.
+Severity: TypeAlias = Literal["ok", "note", "warning", "error"]
+
 
 #: ASCII, because the terminal of a container often has no other encoding.
 MARKS: Final[Mapping[Severity, str]] = {
     "ok": "ok  ",
     "note": "note",
     "warning": "WARN",
-    "trouble": "FAIL",
+    "error": "FAIL",
 }
 
 #: Shorter ones would black out half of the text, and guard nothing.
 SHORTEST_SECRET: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """
+    One thing that was looked at.
+
+    Attributes:
+        area: What it is about: a part of the service, or a file and an object in it.
+        code: A name that stays the same when the sentences are improved.
+        what: What was found.
+        why: Why it matters; empty when all is well.
+        do: What to do about it; empty when there is nothing to do.
+    """
+
+    area: str
+    code: str
+    severity: Severity
+    what: str
+    why: str = ""
+    do: str = ""
+
+
+def ok(area: str, code: str, what: str) -> Finding:
+    """Return a finding that all is well."""
+    return Finding(area=area, code=code, severity="ok", what=what)
+
+
+def note(area: str, code: str, what: str, *, why: str = "", do: str = "") -> Finding:
+    """Return a finding that is worth knowing and no reason to act."""
+    return Finding(area=area, code=code, severity="note", what=what, why=why, do=do)
+
+
+def warning(area: str, code: str, what: str, *, why: str, do: str) -> Finding:
+    """Return a finding that will hurt some day."""
+    return Finding(area=area, code=code, severity="warning", what=what, why=why, do=do)
+
+
+def error(area: str, code: str, what: str, *, why: str, do: str) -> Finding:
+    """Return a finding that hurts, or will with certainty."""
+    return Finding(area=area, code=code, severity="error", what=what, why=why, do=do)
 
 
 class Redactor:
@@ -69,7 +125,7 @@ def as_text(findings: Sequence[Finding], redact: Redactor) -> str:
     counts = [
         f"{number} {word if number == 1 else plural}"
         for severity, word, plural in (
-            ("trouble", "problem", "problems"),
+            ("error", "problem", "problems"),
             ("warning", "warning", "warnings"),
         )
         if (number := sum(finding.severity == severity for finding in findings))
@@ -80,10 +136,10 @@ def as_text(findings: Sequence[Finding], redact: Redactor) -> str:
 
 def as_json(findings: Sequence[Finding], redact: Redactor) -> str:
     """Return *findings* as one JSON object."""
-    failed = any(finding.severity == "trouble" for finding in findings)
+    failed = any(finding.severity == "error" for finding in findings)
     return json.dumps(
         {
-            "status": "trouble" if failed else "ok",
+            "status": "error" if failed else "ok",
             "findings": [
                 {key: redact(value) for key, value in asdict(finding).items()}
                 for finding in findings

@@ -1,0 +1,106 @@
+"""
+How tools ask a running service, and read its histograms.
+
+Each request has a connection of its own, as a probe does, and never goes through a proxy.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+__all__ = ["TIMEOUT_SECONDS", "Reply", "client_for", "describe", "quantile"]
+
+TIMEOUT_SECONDS = 5.0
+MAX_BODY_BYTES: Final = 256 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer, and how long it took."""
+
+    status: int
+    body: bytes
+    milliseconds: float
+
+    def json(self) -> dict[str, Any]:
+        """Return the body if it is a JSON object, otherwise an empty one."""
+        try:
+            value = json.loads(self.body)
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+def client_for(url: str, *, token: str | None = None) -> Callable[[str], Reply]:
+    """
+    Return a function that gets a path of the service at *url*.
+
+    The function raises OSError or HTTPException when there is no answer.
+
+    Args:
+        token: Sent as `Authorization: Bearer`.
+
+    Raises:
+        ValueError: *url* is not an HTTP URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("the URL must start with http:// or https:// and name a host")
+    host, port, prefix = parts.hostname, parts.port, parts.path.rstrip("/")
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    headers = {"Connection": "close"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+
+    def get(path: str) -> Reply:
+        connection = kind(host, port, timeout=TIMEOUT_SECONDS)
+        start = time.perf_counter()
+        try:
+            connection.request("GET", prefix + path, headers=headers)
+            response = connection.getresponse()
+            body = response.read(MAX_BODY_BYTES)
+            return Reply(response.status, body, (time.perf_counter() - start) * 1000)
+        finally:
+            connection.close()
+
+    return get
+
+
+def describe(error: Exception) -> str:
+    """Return what happened, without the addresses that some errors spell out."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT_SECONDS:g} s"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
+
+
+def quantile(share: float, buckets: Mapping[float, float]) -> float | None:
+    """
+    Return a quantile of a histogram as Prometheus computes it; None without observations.
+
+    The value lies on a straight line within its bucket. Beyond the last finite bound that bound is
+    the result.
+
+    Args:
+        share: From 0 to 1.
+        buckets: Cumulative counts by upper bound, `+Inf` included.
+    """
+    bounds = sorted(buckets)
+    if len(bounds) < 2 or bounds[-1] != math.inf or not buckets[math.inf] > 0:
+        return None
+    rank = share * buckets[math.inf]
+    lower, below = 0.0, 0.0
+    for bound in bounds[:-1]:
+        if buckets[bound] >= rank:
+            inside = buckets[bound] - below
+            return lower + (bound - lower) * ((rank - below) / inside) if inside else lower
+        lower, below = bound, buckets[bound]
+    return lower
