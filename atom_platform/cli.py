@@ -25,7 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "doctor": ("doctor.command:command", "find errors, and say what to do about them"),
     "settings": ("deployment:settings", "check the settings, and show them without secrets"),
     "demo-load": ("demo_load:command", "send traffic to a service for a demonstration"),
-    "top": ("top.main:command", "watch a service in a terminal"),
+    "top": ("top:command", "watch a service in a terminal"),
     "gunicorn-config": (
         "deployment:gunicorn_config",
         "print a gunicorn.conf.py for your application",

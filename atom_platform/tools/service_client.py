@@ -1,5 +1,5 @@
 """
-How tools ask a running service, and read its histograms.
+How tools ask a running service, and what its metrics say: growth of counters, and quantiles.
 
 Each request has a connection of its own, as a probe does, and never goes through a proxy.
 """
@@ -10,15 +10,30 @@ import http.client
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-__all__ = ["TIMEOUT_SECONDS", "Reply", "client_for", "describe", "quantile"]
+from atom_platform.metrics.samples import Samples
+
+__all__ = [
+    "STARTED",
+    "TIMEOUT_SECONDS",
+    "Growth",
+    "Reply",
+    "Window",
+    "client_for",
+    "describe",
+    "quantile",
+]
 
 TIMEOUT_SECONDS = 5.0
 MAX_BODY_BYTES: Final = 256 * 1024**2
+
+STARTED: Final = "process_start_time_seconds"
+LEAST_SECONDS: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +95,38 @@ def describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return type(error).__name__
+
+
+class Growth(NamedTuple):
+    """By how much each counter grew, in how many seconds, and whether since the service's start."""
+
+    samples: Samples
+    seconds: float
+    from_start: bool
+
+
+class Window:
+    """
+    The scrapes of the last *seconds*.
+
+    When the service has restarted, earlier scrapes are forgotten: its counters start at zero.
+    """
+
+    def __init__(self, *, seconds: float) -> None:
+        self._seconds = seconds
+        self._scrapes: deque[tuple[float, Samples]] = deque()
+
+    def add(self, samples: Samples, *, at: float) -> Growth:
+        """Add a scrape, taken *at* seconds since the epoch, and return the growth up to it."""
+        scrapes, started = self._scrapes, samples.total(STARTED)
+        if scrapes and (scrapes[-1][1].total(STARTED) != started or scrapes[-1][0] > at):
+            scrapes.clear()
+        scrapes.append((at, samples))
+        while len(scrapes) > 2 and scrapes[1][0] <= at - self._seconds:
+            scrapes.popleft()
+        from_start = len(scrapes) == 1
+        first, earlier = (started, Samples({})) if from_start else scrapes[0]
+        return Growth(samples.since(earlier), max(at - first, LEAST_SECONDS), from_start)
 
 
 def quantile(share: float, buckets: Mapping[float, float]) -> float | None:

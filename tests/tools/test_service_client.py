@@ -1,4 +1,4 @@
-"""quantile() equals histogram_quantile() of promtool."""
+"""quantile() equals Prometheus's, and Window knows what grew, whatever the service did."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.tools.service_client import quantile
+from atom_platform.metrics.samples import Samples
+from atom_platform.tools.service_client import Growth, Window, quantile
 from tests.programs import needs
 
 BOUNDS = (0.001, 0.0025, 0.1, 1.0, 10.0, math.inf)
@@ -85,3 +86,68 @@ def test_prometheus_agrees(tmp_path: Path) -> None:
 )
 def test_where_nothing_is_known_nothing_is_said(buckets: dict[float, float]) -> None:
     assert quantile(0.95, buckets) is None
+
+
+def scrape(requests: float, *, started: float = 1000.0) -> Samples:
+    return Samples(
+        {
+            ("process_start_time_seconds", ()): started,
+            ("http_requests_total", (("endpoint", "/a"),)): requests,
+        }
+    )
+
+
+def requests(growth: Growth) -> float:
+    return growth.samples.total("http_requests_total")
+
+
+def test_the_first_scrape_covers_the_time_since_the_start() -> None:
+    growth = Window(seconds=30).add(scrape(50), at=1100)
+
+    assert (requests(growth), growth.seconds, growth.from_start) == (50, 100, True)
+
+
+def test_later_scrapes_cover_the_time_between() -> None:
+    window = Window(seconds=30)
+    window.add(scrape(50), at=1100)
+
+    growth = window.add(scrape(54), at=1102)
+
+    assert (requests(growth), growth.seconds, growth.from_start) == (4, 2, False)
+
+
+def test_what_is_older_than_the_window_is_left_out() -> None:
+    window = Window(seconds=30)
+    for n in range(100):
+        growth = window.add(scrape(n), at=1100 + n)
+
+    assert (requests(growth), growth.seconds) == (30, 30)
+
+
+def test_counters_of_a_restarted_service_start_at_zero() -> None:
+    window = Window(seconds=30)
+    window.add(scrape(5000), at=1100)
+    window.add(scrape(5100), at=1102)
+
+    growth = window.add(scrape(6, started=1103), at=1105)
+
+    assert (requests(growth), growth.seconds, growth.from_start) == (6, 2, True)
+
+
+def test_a_counter_that_went_back_is_not_negative() -> None:
+    """A replica behind a balancer may have started at the same moment."""
+    window = Window(seconds=30)
+    window.add(scrape(5000), at=1100)
+
+    growth = window.add(scrape(40), at=1102)
+
+    assert requests(growth) == 40
+
+
+@pytest.mark.parametrize("at", [1000.0, 990.0])
+def test_a_wrong_clock_does_not_divide_by_zero(at: float) -> None:
+    window = Window(seconds=30)
+
+    assert window.add(scrape(1), at=at).seconds > 0
+    assert window.add(scrape(2), at=at).seconds > 0
+    assert window.add(scrape(3), at=at - 5).seconds > 0

@@ -1,13 +1,15 @@
-"""`python -m atom_platform top` beside a real service, in a real terminal."""
+"""`top`: its frames, and its behaviour beside a real service in a real terminal."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import http.server
+import io
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -17,20 +19,126 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from atom_platform.cli import main
+from atom_platform.metrics.samples import Exposed
+from atom_platform.tools.service_client import Window
+from atom_platform.tools.top import Observation, draw
 from tests.polling import free_port, wait_until
-from tests.service import ROOT, Service, running_service
+from tests.service import ROOT, Service
 
 COMMAND = [sys.executable, "-m", "atom_platform", "top"]
-LEAVE = "\x1b[?25h\x1b[?1049l"
+SHOW_CURSOR, LEAVE_SCREEN = "\x1b[?25h", "\x1b[?1049l"
 REQUESTS = 7
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("top")) as running:
-        yield running
+EXPOSITION = """\
+# TYPE app_info gauge
+app_info{version="1.2.3"} 1
+# TYPE process_start_time_seconds gauge
+process_start_time_seconds 1000
+# TYPE http_requests_total counter
+http_requests_total{endpoint="/health/ready",method="GET",status="503"} 50
+http_requests_total{endpoint="/a",method="GET",status="200"} 90
+http_requests_total{endpoint="/quiet",method="GET",status="200"} 0
+http_requests_total{endpoint="/a",method="POST",status="500"} 10
+http_requests_total{endpoint="/b\x1b[2J",method="GET",status="200"} 100
+# TYPE http_request_duration_seconds histogram
+http_request_duration_seconds_bucket{endpoint="/a",method="GET",le="0.1"} 50
+http_request_duration_seconds_bucket{endpoint="/a",method="GET",le="0.2"} 90
+http_request_duration_seconds_bucket{endpoint="/a",method="GET",le="+Inf"} 90
+http_request_duration_seconds_bucket{endpoint="/a",method="POST",le="0.1"} 0
+http_request_duration_seconds_bucket{endpoint="/a",method="POST",le="0.2"} 10
+http_request_duration_seconds_bucket{endpoint="/a",method="POST",le="+Inf"} 10
+# TYPE db_connections_waiting gauge
+db_connections_waiting 3
+"""
+
+
+def observation(text: str = EXPOSITION) -> Observation:
+    exposed = Exposed(text)
+    growth = Window(seconds=30).add(exposed, at=1100)
+    checks = {
+        "database": {"healthy": False, "message": "Database timeout after 5.0s"},
+        "disk": {"healthy": True, "message": "fine"},
+    }
+    return Observation("http://10.0.0.7:8000", "not_ready", 1100, "", checks, exposed, growth)
+
+
+def shown(seen: Observation | None = None, *, width: int = 100, colours: bool = False) -> list[str]:
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        color_system="standard" if colours else None,
+        highlight=False,
+    )
+    console.print(draw(seen or observation()))
+    assert isinstance(console.file, io.StringIO)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def row(lines: list[str], start: str) -> list[str]:
+    (line,) = [line for line in lines if line.startswith(start)]
+    return re.split(r"\s{2,}", line.strip())
+
+
+def test_an_endpoint_is_one_line_whatever_its_methods() -> None:
+    assert row(shown(), "/a ") == ["/a", "1.00/s", "10.00%", "100.0 ms", "190.0 ms", "198.0 ms"]
+
+
+def test_an_endpoint_that_nobody_asked_is_left_out() -> None:
+    assert not any(line.startswith("/quiet") for line in shown())
+
+
+def test_what_machines_ask_is_listed_and_left_out_of_the_sum() -> None:
+    lines = shown()
+
+    assert row(lines, "requests")[1:3] == ["2.00/s", "5xx 5.00%"]
+    assert row(lines, "/health/ready")[1:3] == ["0.50/s", "100.00%"]
+
+
+def test_what_is_wrong_is_said_in_words() -> None:
+    """Colours alone do not reach everybody."""
+    lines = shown()
+
+    assert lines[0].startswith("NOT_READY")
+    assert row(lines, "checks")[1:] == ["database", "UNHEALTHY", "Database timeout after 5.0s"]
+    assert "3 waiting" in row(lines, "pool")
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    assert max(len(line) for line in shown(width=width)) <= width
+
+
+def test_what_an_application_does_not_have_is_not_shown() -> None:
+    bare = EXPOSITION.replace("db_connections_waiting 3", "db_connections_waiting 0")
+
+    lines = "\n".join(shown(observation(bare)))
+
+    assert "pool" in "\n".join(shown())
+    assert "pool" not in lines
+    assert "threads" not in lines
+
+
+def test_names_steer_no_terminal() -> None:
+    assert "\x1b" not in "".join(shown())
+    assert "\x1b[2J" not in "".join(shown(colours=True))
+
+
+def test_colours_only_where_wanted() -> None:
+    coloured = "\n".join(shown(colours=True))
+
+    assert "\x1b[" in coloured
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+    assert [line.rstrip() for line in plain.splitlines()] == shown()
+
+
+def test_without_a_scrape_there_is_still_a_frame() -> None:
+    bare = Observation("http://x", "no answer", 43200, "no answer: refused")
+
+    assert shown(bare) == ["NO ANSWER http://x  12:00:00Z", "no answer: refused"]
 
 
 def url_of(service: Service) -> str:
@@ -79,9 +187,6 @@ class Terminal:
             return 0
 
         return wait_until(seen, seconds=60) - 1
-
-    def press(self, key: str) -> None:
-        os.write(self.master, key.encode())
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -141,25 +246,19 @@ def test_a_service_that_is_restarted_shows_no_negative_rate(
     assert not re.search(r"-\d", "".join(watch.frames()))
 
 
-def test_the_terminal_is_given_back_as_it_was(service: Service, watch: Terminal) -> None:
-    watch.wait_for("READY")
-    assert termios.tcgetattr(watch.slave) != watch.before, "keys are read as they are pressed"
-
-    watch.press("q")
-
-    assert watch.process.wait(30) == 0
-    assert termios.tcgetattr(watch.slave) == watch.before
-    wait_until(lambda: watch.text().endswith(LEAVE))
-
-
-def test_also_when_it_is_terminated(service: Service, watch: Terminal) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_the_terminal_is_restored(watch: Terminal, number: int, status: int) -> None:
     watch.wait_for("READY")
 
-    watch.process.terminate()
+    watch.process.send_signal(number)
 
-    assert watch.process.wait(30) == 128 + 15
+    assert watch.process.wait(30) == status
     assert termios.tcgetattr(watch.slave) == watch.before
-    wait_until(lambda: watch.text().endswith(LEAVE))
+    wait_until(
+        lambda: {SHOW_CURSOR, LEAVE_SCREEN} <= set(re.findall(r"\x1b\[\?\d+[hl]", watch.text()))
+    )
 
 
 def test_a_reader_that_goes_away_is_no_traceback(service: Service) -> None:
