@@ -5,7 +5,7 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-adoption install-deploy install-bench bench bench-quick image image-test sbom wheel audit run demo test lint format rules lock tables install-docs docs status-assets screenshots clean
+.PHONY: help install install-dev install-adoption install-deploy install-bench bench bench-quick image image-test sbom wheel audit run demo test test-fast lint format rules lock tables install-docs docs status-assets screenshots clean
 
 ##@ Use
 run: install ## Serve on port 8000 (PORT=9000 make run moves it), SQLite under var/
@@ -17,6 +17,9 @@ demo: install-dev ## Start it with Prometheus, Alertmanager and traffic, on loop
 
 test: install-dev ## Run the whole suite, a real PostgreSQL included
 	$(BIN)/python -m pytest -n 4 --dist loadfile
+
+test-fast: install-dev ## Run units and contract only, in 90 s on two cores
+	TEST_EXAMPLES=few $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract
 
 ##@ Develop
 install: .venv/.installed ## Make .venv with the pinned requirements
