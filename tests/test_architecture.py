@@ -48,6 +48,8 @@ LEVELS = (
     ("cli.py", 58),
     ("app.py", 55),
     ("monitoring.py", 50),
+    ("extension/request_record.py", 1),
+    ("trace_context.py", 0),
     ("adoption/*", 45),
     ("tools/*", 52),
     ("*/views.py", 40),

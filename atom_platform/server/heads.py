@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from atom_platform.ids import is_request_id
+from atom_platform.trace_context import TraceContext, parse_trace_context
 
 __all__ = ["Kind", "LaneRequest", "Verdict", "judge", "known_lane_request", "lane_request"]
 
@@ -88,6 +89,7 @@ class LaneRequest:
     Attributes:
         version: Of HTTP, `1.0` or `1.1`.
         request_id: The client's, when it is one that we take.
+        trace: The client's, when it sent a valid one.
         accept: The header of that name, as `accept_encoding`, for who has a choice of formats.
     """
 
@@ -96,7 +98,7 @@ class LaneRequest:
     version: str
     keep_alive: bool
     request_id: str | None
-    traceparent: str | None
+    trace: TraceContext | None
     accept: str = ""
     accept_encoding: str = ""
 
@@ -174,7 +176,7 @@ def lane_request(head: bytes) -> LaneRequest | None:
     if known is not None:
         return known
     found = _parse(head)
-    if found and found.request_id is None and found.traceparent is None:
+    if found and found.request_id is None and found.trace is None:
         if len(_known) >= 64:
             _known.clear()
         _known[head] = found
@@ -203,7 +205,7 @@ def _parse(head: bytes) -> LaneRequest | None:
         version=version,
         keep_alive=connection == "keep-alive" or (not connection and version == "1.1"),
         request_id=request_id if is_request_id(request_id) else None,
-        traceparent=headers.get("traceparent"),
+        trace=parse_trace_context(headers.get("traceparent", "")),
         accept=headers.get("accept", ""),
         accept_encoding=headers.get("accept-encoding", ""),
     )

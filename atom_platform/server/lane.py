@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from atom_platform.extension.request_record import RequestRecord
 from atom_platform.ids import new_id
 from atom_platform.server.heads import LaneRequest
 from atom_platform.server.replies import start_of_reply
@@ -39,7 +40,7 @@ class LaneAnswers:
         *,
         live_body: Callable[[], bytes],
         ready_answer: Callable[[], Any],
-        observe: Callable[..., Any],
+        observe: Callable[[RequestRecord], object],
     ) -> None:
         self._live_body = live_body
         self._ready_answer = ready_answer
@@ -82,15 +83,17 @@ class LaneAnswers:
             body = b""
         try:
             self._observe(
-                request.method,
-                request.path,
-                request.path,
-                status,
-                time.perf_counter() - started,
-                len(body),
-                remote_addr,
-                request_id,
-                request.traceparent,
+                RequestRecord(
+                    request.method,
+                    request.path,
+                    request.path,
+                    status,
+                    time.perf_counter() - started,
+                    len(body),
+                    remote_addr,
+                    request_id,
+                    request.trace,
+                )
             )
         except Exception:
             if not self._failed:  # once: this path runs thousands of times a second
