@@ -1,7 +1,7 @@
 """
-What the text of an environment variable may be, kind by kind.
+Parsers of environment variables, one for each kind of value.
 
-Each parser returns the value or raises ValueError; its docstring completes the sentence
+Each parser returns the value or raises ValueError. Its docstring completes the error message
 "VARIABLE must be …".
 """
 
@@ -37,7 +37,7 @@ LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A text that is shown only to whoever asks for its value by name."""
+    """A text that neither `str` nor `repr` shows; only `value` has it."""
 
     value: str = field(repr=False)
 
@@ -46,6 +46,8 @@ class Secret:
 
 
 def number(low: float, high: float = math.inf) -> Callable[[str], float]:
+    """Return a parser of finite numbers from *low* to *high*."""
+
     def parse(text: str) -> float:
         value = float(text)
         if not (math.isfinite(value) and low <= value <= high):
@@ -58,6 +60,8 @@ def number(low: float, high: float = math.inf) -> Callable[[str], float]:
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from *low* to *high*."""
+
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
             raise ValueError
@@ -96,8 +100,8 @@ def database_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
         raise ValueError
-    for host in parts.netloc.rpartition("@")[2].split(","):  # libpq takes several
-        _ = urlsplit(f"//{host}").port  # one that is no number raises now, not at first use
+    for host in parts.netloc.rpartition("@")[2].split(","):  # libpq accepts several
+        _ = urlsplit(f"//{host}").port  # a port that is not a number raises now, not at first use
     return text
 
 

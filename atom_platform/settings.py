@@ -1,7 +1,8 @@
 """
-Settings of the service: read from the environment, once, and checked before anything starts.
+Settings of the service: read from the environment once, and checked before the service starts.
 
-Standard library only, so that gunicorn's configuration can read them before the application exists.
+This module imports the standard library only: gunicorn's configuration reads the settings before
+the application exists.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ __all__ = ["BAD_DATABASE_OPTION", "DEFAULT_DATABASE_URL", "Settings", "SettingsE
 
 DEFAULT_DATABASE_URL: Final = "sqlite:///var/atom.db"
 
-#: Only the driver knows its options, and it is loaded later than the settings.
+#: The driver alone knows its options, and it is imported later than the settings.
 BAD_DATABASE_OPTION: Final = (
     "DATABASE_URL must be a URL that starts with sqlite:/// or postgresql://, "
     "with no option that libpq does not know"
 )
 
-#: More than a token and the line's end is no token file; somebody may have named a device.
-MOST_TOKEN_FILE_CHARACTERS: Final = 4096
+#: A larger file holds no token; the path may even name an endless device.
+MAX_TOKEN_FILE_CHARACTERS: Final = 4096
 
 
 class SettingsError(ValueError):
-    """A setting holds what it cannot take; the text names the variable and what it takes."""
+    """A setting has an invalid value; the text names the variable and its valid values."""
 
 
 def _setting(variable: str, default: Any, parse: Callable[[str], Any], meaning: str) -> Any:
@@ -43,10 +44,10 @@ def _setting(variable: str, default: Any, parse: Callable[[str], Any], meaning: 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """
-    What the environment can change, with the defaults of a first run on a laptop.
+    The settings of the service; the defaults fit a first run on a laptop.
 
-    Every field knows its variable, so that the README's table and `doctor` can be checked against
-    this class. A variable that is set but empty counts as not set.
+    Each field's metadata has its environment variable, its parser and its meaning: the README's
+    table and `doctor` are made from them. An empty variable counts as unset.
     """
 
     database_url: str = _setting(
@@ -182,11 +183,11 @@ class Settings:
         Read the settings from *environ* (the process's own by default).
 
         Args:
-            without: Variables to leave alone: they are somebody else's here.
+            without: Variables to ignore: here they belong to another program.
 
         Raises:
-            SettingsError: A variable holds what its setting cannot take. The value itself is not
-                repeated: it may be a secret.
+            SettingsError: A variable has an invalid value. The text does not repeat the value: it
+                may be a secret.
         """
         source = os.environ if environ is None else environ
         values: dict[str, Any] = {}
@@ -207,9 +208,10 @@ class Settings:
 
 
 def _token_in(path: Path) -> Secret:
+    """Read the token file; raise SettingsError when it holds anything but a token."""
     try:
         with path.open(encoding="ascii") as file:
-            return env_parsers.token(file.read(MOST_TOKEN_FILE_CHARACTERS).strip())
+            return env_parsers.token(file.read(MAX_TOKEN_FILE_CHARACTERS).strip())
     except (OSError, ValueError):
         raise SettingsError(
             "ATOM_METRICS_TOKEN_FILE must be a readable file that holds nothing but "
