@@ -1,1 +1,1 @@
-"""The guide's troubleshooting chapter as a command: what is wrong, why it matters, what to do."""
+"""The command `doctor`: finds errors of a service or its manifests, and says what to do."""

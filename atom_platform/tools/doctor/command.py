@@ -1,4 +1,4 @@
-"""The command `doctor`."""
+"""The command `doctor`: which parts it examines, and how it prints the findings."""
 
 from __future__ import annotations
 
@@ -49,33 +49,35 @@ def command(files: tuple[Path, ...], json_wanted: bool, url: str | None) -> int:
 
 def _examine(files: Sequence[Path], url: str | None) -> Iterator[Finding]:
     settings, errors = read_settings(os.environ)
-    looks: list[tuple[str, Callable[[], Iterator[Finding]]]] = []
+    examinations: list[tuple[str, Callable[[], Iterator[Finding]]]] = []
     if files:
-        looks.append(("files", lambda: check_files(files)))
+        examinations.append(("files", lambda: check_files(files)))
     else:
-        looks.append(("settings", lambda: check_settings(os.environ, limit_cpus=cpu_limit())))
-        looks.append(("metrics", lambda: check_metrics(settings)))
+        examinations.append(
+            ("settings", lambda: check_settings(os.environ, limit_cpus=cpu_limit()))
+        )
+        examinations.append(("metrics", lambda: check_metrics(settings)))
         if not any("DATABASE_URL" in str(problem) for problem in errors):
-            looks.append(("database", lambda: check_database(settings)))
-        looks.append(("disk", lambda: check_disk(settings)))
+            examinations.append(("database", lambda: check_database(settings)))
+        examinations.append(("disk", lambda: check_disk(settings)))
     if url or not files:
         address = url or f"http://127.0.0.1:{settings.port}"
-        looks.append(("service", lambda: _check_service(address, settings, bool(url))))
-    for area, look in looks:
+        examinations.append(("service", lambda: _check_service(address, settings, bool(url))))
+    for area, examine in examinations:
         try:
-            yield from look()
-        except Exception as problem:  # one look that fails must not hide what the others see
+            yield from examine()
+        except Exception as problem:  # one failure must not hide the other findings
             yield error(
                 area,
                 "doctor-failed",
                 f"This could not be examined: {type(problem).__name__}: {problem}",
-                why="Whatever is wrong here stays hidden.",
-                do="Correct what the text names; else it is a defect of the doctor.",
+                why="Errors of this part stay hidden.",
+                do="Correct what the text names; otherwise report a defect of the doctor.",
             )
 
 
 def _check_service(url: str, settings: Settings, expected: bool) -> Iterator[Finding]:
-    """Ask as Prometheus would: with the token, and on the management port of the service itself."""
+    """Ask as Prometheus does: with the token, and on the service's management port."""
     management_url = None
     if settings.management_port is not None and urlsplit(url).port == settings.port:
         management_url = f"{url.rpartition(':')[0]}:{settings.management_port}"
@@ -84,13 +86,13 @@ def _check_service(url: str, settings: Settings, expected: bool) -> Iterator[Fin
 
 
 def _print(text: str) -> None:
-    """Print *text* whatever the terminal can show; names in files may be anything."""
+    """Print *text*, with escapes for what the terminal's encoding lacks."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _quietly(examine: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """Run *examine* without log lines between the findings: they are written for the service."""
+    """Run *examine* without log lines between the findings."""
     previous = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -1,4 +1,4 @@
-"""Does the database answer, how fast, and are its tables those of this version?"""
+"""Examines the database: whether it answers, how fast, its schema and its connection limit."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ AREA = "database"
 WARNING_MS = 50.0
 CRITICAL_MS = 100.0
 
-#: Of PostgreSQL's connections, how many one service may want before others feel it.
+#: The share of PostgreSQL's connections that one instance may use without a warning.
 SHARE_OF_CONNECTIONS = 0.8
 
 
 def check_database(settings: Settings) -> Iterator[Finding]:
-    """Yield what is to be said about the database; it is only read, and never made."""
+    """Yield the findings for the database; nothing is written or created."""
     try:
         database = open_database(settings)
     except SettingsError as problem:
@@ -43,9 +43,9 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         return
     try:
         if database.is_sqlite and (file := _missing_file(settings)) is not None:
-            yield from _not_made_yet(file)
+            yield from _check_missing_file(file)
         else:
-            yield from _asked(database, settings)
+            yield from _check_answers(database, settings)
     finally:
         database.dispose()
 
@@ -55,10 +55,12 @@ def _missing_file(settings: Settings) -> Path | None:
     return None if path is None or path.exists() else path
 
 
-def _not_made_yet(path: Path) -> Iterator[Finding]:
+def _check_missing_file(path: Path) -> Iterator[Finding]:
     parent = next(each for each in path.absolute().parents if each.exists())
     if os.access(parent, os.W_OK | os.X_OK):
-        yield note(AREA, "database-new", "The SQLite file does not exist; the first start makes it")
+        yield note(
+            AREA, "database-new", "The SQLite file does not exist; the first start creates it"
+        )
     else:
         yield error(
             AREA,
@@ -69,7 +71,7 @@ def _not_made_yet(path: Path) -> Iterator[Finding]:
         )
 
 
-def _asked(database: Database, settings: Settings) -> Iterator[Finding]:
+def _check_answers(database: Database, settings: Settings) -> Iterator[Finding]:
     try:
         database.ping()
         start = time.perf_counter()
@@ -110,9 +112,9 @@ def _latency(milliseconds: float) -> Finding:
         AREA,
         "database-slow",
         what,
-        why=f"Above {WARNING_MS:g} ms every query of a request adds up to what users feel.",
-        do="Look at the network in between and at the server's load; run it nearer by; consider "
-        "PgBouncer if connecting is what takes long.",
+        why=f"Above {WARNING_MS:g} ms the queries of a request add up to a noticeable delay.",
+        do="Look at the network and at the server's load; run the server nearer; use PgBouncer if "
+        "connecting takes long.",
     )
 
 
@@ -139,7 +141,7 @@ def _schema(state: str, *, embedded: bool) -> Finding:
 
 
 def _connections(database: Database, settings: Settings) -> Iterator[Finding]:
-    # One beside the pool: the readiness check has a connection of its own.
+    # The readiness check has a connection of its own beside the pool.
     wanted = settings.workers * (settings.database_pool_size + 1)
 
     def limit(connection: Any) -> int:
@@ -147,7 +149,7 @@ def _connections(database: Database, settings: Settings) -> Iterator[Finding]:
 
     try:
         allowed = database.run(limit, read_only=True)
-    except Exception:  # behind a pooler the question itself may be refused; nothing depends on it
+    except Exception:  # a connection pooler may refuse the query
         return
     what = f"Up to {wanted} connections per instance, of {allowed} that the server allows"
     if wanted <= allowed * SHARE_OF_CONNECTIONS:

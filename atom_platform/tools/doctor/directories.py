@@ -1,4 +1,4 @@
-"""The directories of a service: the metrics directory, and the disk that readiness watches."""
+"""Examines the metrics directory, and the free space of the disk that readiness checks."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ MIB = 1024**2
 #: Room for 16 workers with the samples of a small service; 1,000 label sets take about 1 MiB each.
 LEAST_FREE_BYTES = 16 * MIB
 
-#: Where the scrape begins to cost Prometheus more than the service.
+#: From this number on, a warning: each sample is stored at each scrape.
 MANY_SAMPLES = 50_000
 
 #: Below this multiple of the minimum the disk check warns.
 CLOSE_TO_MINIMUM = 1.5
 
-#: Names are told of so many; of the rest, how many there are.
+#: How many file names a finding lists.
 NAMED = 5
 
 
 def check_metrics(settings: Settings) -> Iterator[Finding]:
-    """Yield what is to be said about the library and the metrics directory; writes nothing."""
+    """Yield the findings for prometheus_client and the metrics directory; nothing is written."""
     yield _library()
     directory = settings.metrics_directory or _private_directory(settings.port)
     if directory is None:
         yield from _shared_memory()
     elif not directory.exists():
-        yield from _not_made_yet(directory)
+        yield from _check_missing_directory(directory)
     elif not directory.is_dir():
-        yield _unusable(f"{directory} is no directory")
+        yield _unusable(f"{directory} is not a directory")
     elif not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         yield _unusable(f"{directory} is not writable by this user")
     else:
@@ -93,7 +93,7 @@ def _private_directory(port: int) -> Path | None:
 
 
 def _shared_memory() -> Iterator[Finding]:
-    what = "PROMETHEUS_MULTIPROC_DIR is not set; the service makes a directory of its own"
+    what = "PROMETHEUS_MULTIPROC_DIR is not set; the service creates a directory of its own"
     if os.access(SHARED_MEMORY, os.W_OK | os.X_OK):
         yield ok(AREA, "directory-private", f"{what} in {SHARED_MEMORY}")
         yield _space(SHARED_MEMORY)
@@ -102,15 +102,15 @@ def _shared_memory() -> Iterator[Finding]:
             AREA,
             "directory-not-in-memory",
             f"{what}, and {SHARED_MEMORY} is not writable",
-            why="Counting then writes to a disk, and may wait for it.",
+            why="Counting writes to a disk, and may wait for it.",
             do="Mount a memory-backed volume and name it in PROMETHEUS_MULTIPROC_DIR.",
         )
 
 
-def _not_made_yet(directory: Path) -> Iterator[Finding]:
+def _check_missing_directory(directory: Path) -> Iterator[Finding]:
     parent = next(each for each in directory.absolute().parents if each.exists())
     if os.access(parent, os.W_OK | os.X_OK):
-        yield note(AREA, "directory-new", f"{directory} does not exist; the service makes it")
+        yield note(AREA, "directory-new", f"{directory} does not exist; the service creates it")
         yield _space(parent)
     else:
         yield _unusable(f"{directory} does not exist, and {parent} is not writable")
@@ -122,7 +122,7 @@ def _unusable(what: str) -> Finding:
         "directory-unusable",
         what,
         why="The service counts elsewhere, or in memory only.",
-        do="Correct PROMETHEUS_MULTIPROC_DIR, or the owner and mode of what it names.",
+        do="Correct PROMETHEUS_MULTIPROC_DIR, or the directory's owner and mode.",
     )
 
 
@@ -136,8 +136,8 @@ def _space(directory: Path) -> Finding:
         AREA,
         "directory-full",
         what,
-        why="New series live in the memory of one worker, and miss in the scrape of every other.",
-        do="Give the volume a larger size limit (docker: --shm-size), or remove labels.",
+        why="New series stay in the memory of one worker, and the scrapes of the others lack them.",
+        do="Raise the size limit of the volume (docker: --shm-size), or remove labels.",
     )
 
 
@@ -155,7 +155,7 @@ def _files(directory: Path) -> Iterator[Finding]:
             continue
         try:
             keys |= _families_by_key(path)
-        except FileNotFoundError:  # a service may be at work
+        except FileNotFoundError:  # the service may have removed it
             continue
         except (OSError, CorruptFileError):
             unreadable.append(path.name)
@@ -169,15 +169,15 @@ def _files(directory: Path) -> Iterator[Finding]:
             AREA,
             "files-unreadable",
             f"Files that cannot be read: {_named(unreadable)}",
-            why="What they hold is missing in the scrape; it goes on without them.",
-            do="Look for what else writes to the directory; a restart of the service clears it.",
+            why="The scrape lacks their samples.",
+            do="Find the other program that writes to the directory; a restart clears it.",
         )
     if stale:
         yield warning(
             AREA,
             "files-stale",
-            f"Files of processes that are gone: {_named(stale)}",
-            why="Their counts are right, but each such process leaves more files to scrape.",
+            f"Files of processes that have ended: {_named(stale)}",
+            why="Their counts are right, but each such process leaves more files to read.",
             do="Run jobs through `Monitoring`, which reuses slots; a restart clears the directory.",
         )
     yield _series(samples, readable)
@@ -185,11 +185,11 @@ def _files(directory: Path) -> Iterator[Finding]:
 
 def _families_by_key(path: Path) -> dict[bytes, str]:
     """
-    Return what the file at *path* counts, and the family of each.
+    Return the key and the family of each sample in the file at *path*.
 
     Raises:
         OSError: It cannot be read.
-        CorruptFileError: It is no metrics file.
+        CorruptFileError: It is not a metrics file.
     """
     data = path.read_bytes()
     if path.suffix == ".tally":
@@ -202,13 +202,13 @@ def _families_by_key(path: Path) -> dict[bytes, str]:
     if len(data) < FIRST_ENTRY:
         raise CorruptFileError(f"{len(data)} bytes")
     (used,) = struct.unpack_from("i", data)
-    # 0 is a file that prometheus_client has made and not yet begun to fill.
+    # 0: prometheus_client has created the file and not yet written to it.
     entries = read_entries(data, FIRST_ENTRY, used) if used else []
     return {key: parse_key(key).family for key, _ in entries}
 
 
 def _is_stale(name: FileName) -> bool:
-    """Whether a plain prometheus_client process wrote the file, and is gone. Slots are reused."""
+    """Whether a plain prometheus_client process wrote the file and has ended; slots are reused."""
     return name.writer.isdigit() and not Path("/proc", name.writer).exists()
 
 
@@ -222,8 +222,8 @@ def _series(samples: Counter[str], files: int) -> Finding:
         AREA,
         "samples-many",
         f"{what}; most in {largest}",
-        why="Every one is read, sent and stored at each scrape.",
-        do="Lower ATOM_METRICS_MAX_IDS, or drop the label whose values are many.",
+        why="Each is read, sent and stored at each scrape.",
+        do="Lower ATOM_METRICS_MAX_IDS, or drop the label with the most values.",
     )
 
 
@@ -233,7 +233,7 @@ def _named(names: list[str]) -> str:
 
 
 def check_disk(settings: Settings) -> Iterator[Finding]:
-    """Yield what is to be said about free space."""
+    """Yield the findings for free disk space."""
     path, minimum = settings.disk_path, settings.disk_min_free_gb
     try:
         result = disk_check(path, min_free_gb=minimum)()

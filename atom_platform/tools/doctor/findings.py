@@ -1,6 +1,4 @@
-"""
-Findings: what the doctor found, why it matters and what to do; as text or JSON, without secrets.
-"""
+"""Findings: what the doctor found, why it matters and what to do; printed without secrets."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ __all__ = [
 Severity: TypeAlias = Literal["ok", "note", "warning", "error"]
 
 
-#: ASCII, because the terminal of a container often has no other encoding.
+#: ASCII: the terminal of a container often has no other encoding.
 MARKS: Final[Mapping[Severity, str]] = {
     "ok": "ok  ",
     "note": "note",
@@ -37,20 +35,20 @@ MARKS: Final[Mapping[Severity, str]] = {
     "error": "FAIL",
 }
 
-#: Shorter ones would black out half of the text, and guard nothing.
+#: Shorter secrets would match half of the text.
 SHORTEST_SECRET: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """
-    One thing that was looked at.
+    The result of one examination.
 
     Attributes:
-        area: What it is about: a part of the service, or a file and an object in it.
-        code: A name that stays the same when the sentences are improved.
+        area: A part of the service, or a file and an object in it.
+        code: A stable name for programs.
         what: What was found.
-        why: Why it matters; empty when all is well.
+        why: Why it matters; empty without an error.
         do: What to do about it; empty when there is nothing to do.
     """
 
@@ -63,28 +61,28 @@ class Finding:
 
 
 def ok(area: str, code: str, what: str) -> Finding:
-    """Return a finding that all is well."""
+    """Return a finding without an error."""
     return Finding(area=area, code=code, severity="ok", what=what)
 
 
 def note(area: str, code: str, what: str, *, why: str = "", do: str = "") -> Finding:
-    """Return a finding that is worth knowing and no reason to act."""
+    """Return a finding that needs no action."""
     return Finding(area=area, code=code, severity="note", what=what, why=why, do=do)
 
 
 def warning(area: str, code: str, what: str, *, why: str, do: str) -> Finding:
-    """Return a finding that will hurt some day."""
+    """Return a finding that may become an error."""
     return Finding(area=area, code=code, severity="warning", what=what, why=why, do=do)
 
 
 def error(area: str, code: str, what: str, *, why: str, do: str) -> Finding:
-    """Return a finding that hurts, or will with certainty."""
+    """Return a finding that makes the command fail."""
     return Finding(area=area, code=code, severity="error", what=what, why=why, do=do)
 
 
 class Redactor:
     """
-    Takes out what looks like a secret, and what is known for one wherever it turns up.
+    Replaces known secrets, and text that looks like a secret.
 
     Args:
         urls: Values of settings that may hold a password.
@@ -111,7 +109,7 @@ class Redactor:
 
 
 def as_text(findings: Sequence[Finding], redact: Redactor) -> str:
-    """Return *findings* area by area, with a summary as the last line."""
+    """Return *findings* by area, and a summary as the last line."""
     lines: list[str] = []
     for area, group in groupby(findings, key=lambda finding: finding.area):
         lines.append(redact(area))

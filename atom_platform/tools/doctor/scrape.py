@@ -1,4 +1,4 @@
-"""What a scrape tells about the service it comes from."""
+"""Examines two scrapes of a service: completeness, counting, saturation and error counters."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["check_scrape"]
 
 AREA = "service"
 
-#: Where a scrape begins to cost more than it tells.
+#: From this number on, a warning: each sample is stored at each scrape.
 MANY_SAMPLES = 50_000
 
 POOL_SHARE = 0.9
 
-#: Ends of workers that nobody asked for.
+#: Reasons of a worker's exit that are errors.
 BAD_EXITS = ("timeout", "killed", "out_of_memory", "crashed")
 
-#: Counters that should stay at zero: what it means, what to do.
+#: Counters that should stay at zero: meaning, consequence, what to do.
 SHOULD_BE_ZERO = {
     "metric_errors_total": (
         "Metrics could not be written or read",
@@ -28,26 +28,26 @@ SHOULD_BE_ZERO = {
         "Look at the space in the metrics directory and for `metrics_` events in the log.",
     ),
     "metric_label_overflows_total": (
-        "Identifiers beyond the cap were counted as `other`",
-        "They cannot be told apart in dashboards.",
-        "Raise ATOM_METRICS_MAX_IDS, or find out who makes so many identifiers.",
+        "Identifiers above the limit were counted as `other`",
+        "Dashboards cannot show them separately.",
+        "Raise ATOM_METRICS_MAX_IDS, or find the client that makes so many identifiers.",
     ),
     "log_lines_dropped_total": (
         "Lines of the log were dropped",
-        "What they said is lost.",
+        "Their content is lost.",
         "Find out why the reader of the log is slow, or lower ATOM_LOG_LEVEL.",
     ),
 }
 
 
 def check_scrape(before: bytes, after: bytes) -> Iterator[Finding]:
-    """Yield what two scrapes tell, between which /health/live was asked."""
+    """Yield the findings for two scrapes with a request to /health/live in between."""
     if not after.strip():
         yield error(
             AREA,
             "metrics-empty",
             "/health/metrics is empty",
-            why="Prometheus calls the target up, and every alert is silent.",
+            why="Prometheus sees the target as up, and no alert can fire.",
             do="Start the service with gunicorn.conf.py, which prepares the metrics directory "
             "before prometheus_client is imported.",
         )
@@ -58,9 +58,9 @@ def check_scrape(before: bytes, after: bytes) -> Iterator[Finding]:
         yield error(
             AREA,
             "metrics-unreadable",
-            f"/health/metrics is no Prometheus text: {type(problem).__name__}",
-            why="Prometheus takes nothing of it.",
-            do="Check that the URL is that of the service, and no proxy's.",
+            f"/health/metrics is not in Prometheus's format: {type(problem).__name__}",
+            why="Prometheus rejects all of it.",
+            do="Check that the URL is the service's, not a proxy's.",
         )
         return
     yield _families(scrape)
@@ -73,9 +73,9 @@ def check_scrape(before: bytes, after: bytes) -> Iterator[Finding]:
         yield warning(
             AREA,
             "workers-died",
-            f"{exits:,.0f} workers ended without being asked to",
-            why="Requests that they were serving failed.",
-            do="Read `gunicorn_worker_exits_total` by reason, and the log around each.",
+            f"{exits:,.0f} workers timed out, crashed or were killed",
+            why="Their requests failed.",
+            do="Read `gunicorn_worker_exits_total` by reason, and the log at those times.",
         )
 
 
@@ -86,8 +86,8 @@ def _families(scrape: Exposed) -> Finding:
             AREA,
             "metrics-incomplete",
             f"/health/metrics lacks {', '.join(missing)}",
-            why="Dashboards and alerts that read them stay empty and silent.",
-            do="Check that the URL is that of this service in this version.",
+            why="Dashboards and alerts that read them stay empty.",
+            do="Check that the URL is this service's, in this version.",
         )
     if number > MANY_SAMPLES:
         largest = ", ".join(f"{name} {size:,}" for name, size in scrape.per_family.most_common(3))
@@ -95,14 +95,14 @@ def _families(scrape: Exposed) -> Finding:
             AREA,
             "metrics-many",
             f"/health/metrics has {number:,} samples; most in {largest}",
-            why="Every one is sent and stored at each scrape.",
-            do="Lower ATOM_METRICS_MAX_IDS, or drop the label whose values are many.",
+            why="Each is sent and stored at each scrape.",
+            do="Lower ATOM_METRICS_MAX_IDS, or drop the label with the most values.",
         )
     return ok(AREA, "metrics-complete", f"/health/metrics has {number:,} samples")
 
 
 def _guide_families() -> set[str]:
-    """Return the families that are there from the first scrape on, whatever has happened."""
+    """Return the families that every scrape has from the first on."""
     return {each.name for each in DEFINITIONS if each.name.startswith(GUIDE_PREFIXES)}
 
 
@@ -127,9 +127,9 @@ def _counting(before: Exposed, after: Exposed) -> Finding:
         AREA,
         "requests-not-counted",
         "A request to /health/live was not counted",
-        why="Dashboards and alerts show a service that does nothing.",
+        why="Dashboards and alerts see no requests.",
         do="Check that all workers share one metrics directory (PROMETHEUS_MULTIPROC_DIR), and "
-        "that one service was asked, not a load balancer before several.",
+        "that the URL is one instance's, not a load balancer's.",
     )
 
 
@@ -142,7 +142,7 @@ def _saturation(scrape: Exposed) -> Iterator[Finding]:
             AREA,
             "pool-exhausted",
             f"{active:.0f} of {most:.0f} database connections are in use, {waiting:.0f} wait",
-            why="Requests queue for a connection, and fail when they wait too long.",
+            why="Requests wait for a connection, and fail when they wait too long.",
             do="Look for slow queries (`db_query_duration_seconds`), then raise ATOM_DB_POOL_SIZE.",
         )
     busy, threads = scrape.total("gunicorn_threads_busy"), scrape.total("gunicorn_threads")
@@ -151,6 +151,6 @@ def _saturation(scrape: Exposed) -> Iterator[Finding]:
             AREA,
             "threads-busy",
             f"All {threads:.0f} request threads are busy",
-            why="Further requests wait.",
+            why="More requests wait for a thread.",
             do="If it lasts, raise ATOM_THREADS or WEB_CONCURRENCY.",
         )

@@ -1,4 +1,4 @@
-"""Does a running service answer its probes, rightly and in time?"""
+"""Examines a running service: its probes, its scrape and their latency."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TARGETS_MS = {
 }
 
 
-#: What may be shown on the management port only, or for a token.
+#: Paths that a management port or a token may guard.
 GUARDED = ("/health/metrics", "/health/ready?")
 
 
@@ -34,15 +34,15 @@ def check_service(
     url: str, *, expected: bool, token: str | None = None, management_url: str | None = None
 ) -> Iterator[Finding]:
     """
-    Yield what is to be said about the service at *url*.
+    Yield the findings for the service at *url*.
 
     Args:
-        expected: Whether somebody said that there is one.
-        token: What its metrics and the checks of its readiness ask for.
-        management_url: Where they are, if not at *url*.
+        expected: Whether the operator named it; otherwise its absence is a note.
+        token: Sent to guarded paths.
+        management_url: The address of the guarded paths, if not *url*.
 
     Raises:
-        ValueError: *url* is none of HTTP.
+        ValueError: *url* is not an HTTP URL.
     """
     guarded, plain = client_for(management_url or url, token=token), client_for(url)
 
@@ -70,18 +70,18 @@ def check_service(
             "live-wrong",
             f"/health/live answers {live.status}",
             why="Liveness fails, and the orchestrator replaces the container.",
-            do="Check that the URL is that of the service, and no proxy's.",
+            do="Check that the URL is the service's, not a proxy's.",
         )
         return
-    for look in (_startup, _readiness, _scrape, _latencies):
+    for examine in (_startup, _readiness, _scrape, _latencies):
         try:
-            yield from look(get)
+            yield from examine(get)
         except (OSError, http.client.HTTPException) as problem:
             yield error(
                 AREA,
                 "service-silent",
                 f"{url} has stopped answering: {describe(problem)}",
-                why="Probes and Prometheus see no answer either.",
+                why="Probes and Prometheus get no answer either.",
                 do="Read the last lines of the service's log.",
             )
             return
@@ -90,7 +90,7 @@ def check_service(
 def _startup(get: Callable[[str], Reply]) -> Iterator[Finding]:
     reply = get("/health/startup")
     if reply.status == 200:
-        yield ok(AREA, "started", "A worker says it has started")
+        yield ok(AREA, "started", "A worker has started")
         return
     message = str(reply.json().get("message", f"status {reply.status}"))
     yield error(
@@ -107,7 +107,11 @@ def _readiness(get: Callable[[str], Reply]) -> Iterator[Finding]:
     body = reply.json()
     checks = body.get("checks")
     if checks is None and body.get("status") in ("ready", "not_ready", "draining"):
-        yield note(AREA, "checks-guarded", f"/health/ready answers {reply.status}, its checks kept")
+        yield note(
+            AREA,
+            "checks-guarded",
+            f"/health/ready answers {reply.status} without its checks: they are guarded",
+        )
         return
     if reply.status not in (200, 503) or not isinstance(checks, dict):
         yield error(
@@ -115,11 +119,11 @@ def _readiness(get: Callable[[str], Reply]) -> Iterator[Finding]:
             "ready-wrong",
             f"/health/ready answers {reply.status} without checks",
             why="Readiness fails, and the service gets no traffic.",
-            do="Check that the URL is that of the service, and no proxy's.",
+            do="Check that the URL is the service's, not a proxy's.",
         )
         return
     if body.get("status") == "draining":
-        yield note(AREA, "draining", "The service drains: it is on its way out")
+        yield note(AREA, "draining", "The service drains, and then stops")
     elif reply.status == 200:
         yield ok(AREA, "ready", "A worker is ready")
     for name, check in checks.items():
@@ -138,7 +142,7 @@ def _unhealthy(name: str, check: dict[str, Any]) -> Finding:
         f"{check.get('last_success') or 'never'})",
         why="Readiness answers 503 and the service gets no traffic."
         if critical
-        else "It is not critical: the service goes on getting traffic.",
+        else "It is not critical: the service still gets traffic.",
         do=advice_for(message),
     )
 
@@ -155,7 +159,7 @@ def _scrape(get: Callable[[str], Reply]) -> Iterator[Finding]:
             AREA,
             "metrics-wrong",
             f"/health/metrics answers {first.status}",
-            why="Prometheus gets nothing, and no alert can fire but that the target is down.",
+            why="Prometheus gets no metrics: only the alert for a missing target can fire.",
             do="Look for lines of the logger `atom_platform.metrics` in the log.",
         )
         return
@@ -171,7 +175,7 @@ def _latencies(get: Callable[[str], Reply]) -> Iterator[Finding]:
 def _latency(path: str, get: Callable[[str], Reply]) -> Iterator[Finding]:
     replies = [get(path) for _ in range(ATTEMPTS)]
     if any(reply.status not in (200, 503) for reply in replies):
-        return  # told already; how fast a wrong answer is says nothing
+        return  # another finding reports the wrong status
     milliseconds = statistics.median(reply.milliseconds for reply in replies)
     target, acceptable, critical = TARGETS_MS[path]
     what = f"{path} answers in {milliseconds:.1f} ms; the target is {target} ms"
@@ -186,7 +190,7 @@ def _latency(path: str, get: Callable[[str], Reply]) -> Iterator[Finding]:
             AREA,
             code,
             what,
-            why="Probes that take long are answered too late under load.",
-            do="Look at the processor limit first (`gunicorn_threads_busy`, throttling), then for "
-            "metrics at the number of samples.",
+            why="Under load, slow answers exceed the probes' timeouts.",
+            do="Look at the CPU limit first (`gunicorn_threads_busy`, throttling); for metrics, at "
+            "the number of samples.",
         )

@@ -1,4 +1,4 @@
-"""Are the settings what they should be, each by itself and all together?"""
+"""Examines the settings, each alone and all together."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ WORKERS_PER_CPU = 4
 
 
 def known_variables() -> set[str]:
-    """Return the environment variables that are settings of ours."""
+    """Return the environment variables that are settings."""
     return {each.metadata["variable"] for each in fields(Settings)}
 
 
 def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[SettingsError]]:
-    """Return the settings, with defaults in place of the values that cannot be taken."""
+    """Return the settings, with defaults in place of invalid values, and the errors."""
     errors: list[SettingsError] = []
     good: dict[str, str] = {}
     for variable in sorted(known_variables() & environ.keys()):
@@ -37,7 +37,7 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[SettingsEr
             good[variable] = environ[variable]
     try:
         return Settings.from_environ(good), errors
-    except SettingsError as problem:  # good each by itself, and not together
+    except SettingsError as problem:  # valid alone, but not together
         return Settings(), [*errors, problem]
 
 
@@ -45,10 +45,10 @@ def check_settings(
     environ: Mapping[str, str], *, limit_cpus: float | None = None
 ) -> Iterator[Finding]:
     """
-    Yield what is to be said about the settings in *environ*.
+    Yield the findings for the settings in *environ*.
 
     Args:
-        limit_cpus: The container's limit, if it has one.
+        limit_cpus: The container's CPU limit; None without one.
     """
     settings, errors = read_settings(environ)
     for problem in errors:
@@ -82,7 +82,7 @@ def _unknown(environ: Mapping[str, str]) -> Iterator[Finding]:
             yield warning(
                 AREA,
                 "setting-unknown",
-                f"{variable} is no setting",
+                f"{variable} is not a setting",
                 why="It has no effect; a mistyped setting looks like this.",
                 do=f"Did you mean {close[0]}?" if close else "Remove it, or look up its name.",
             )
@@ -97,7 +97,7 @@ def _processors(settings: Settings, limit_cpus: float | None) -> Iterator[Findin
             AREA,
             "workers-many",
             f"{settings.workers} workers share {cpus:g} processors",
-            why="They wait for each other, and each costs memory and database connections.",
+            why="Workers wait for each other, and each costs memory and database connections.",
             do=f"Set WEB_CONCURRENCY to {max(1, int(2 * cpus))} or less and measure.",
         )
     elif limit_cpus is not None and settings.workers < int(cpus):
@@ -126,6 +126,6 @@ def _together(settings: Settings) -> Iterator[Finding]:
             AREA,
             "drain-off",
             "SIGTERM closes the port at once",
-            why="Behind a load balancer, connections are refused until it has noticed.",
-            do="There, set ATOM_DRAIN_SECONDS=10.",
+            why="A load balancer still sends requests for a moment, and they are refused.",
+            do="Behind a load balancer, set ATOM_DRAIN_SECONDS=10.",
         )
