@@ -85,10 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:  # Ctrl-C
         return 130
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("atom_platform"):
+        package = (error.name or "atom_platform").partition(".")[0]
+        if package == "atom_platform":
             raise
         click.echo(
-            f"{PROGRAM}: this needs {error.name}: pip install 'atom-platform[platform]'", err=True
+            f"{PROGRAM}: this needs {package}: pip install 'atom-platform[platform]'", err=True
         )
         return 2
     return status if isinstance(status, int) else 0

@@ -11,6 +11,6 @@ from tests.service import Service, running_service
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Return a running service; the tests of the module leave it as they found it."""
+    """Return a running service; no test of the module changes it for the others."""
     with running_service(tmp_path_factory.mktemp("service")) as running:
         yield running

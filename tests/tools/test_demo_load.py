@@ -1,4 +1,4 @@
-"""The demonstration's traffic is what it says: every outcome, and nothing but what it plans."""
+"""`demo-load` causes every outcome of an execution, and no 500."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_every_outcome_appears(start_service: Callable[..., Service]) -> None:
     assert service.total("http_requests_total", status="500") == 0
 
 
-def test_says_so_when_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
+def test_reports_a_port_without_a_service(capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port()
 
     assert main(["demo-load", "--port", str(port)]) == 1

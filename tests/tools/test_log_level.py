@@ -1,4 +1,4 @@
-"""`log-level` reaches every process of a running service, and ends by itself or by `reset`."""
+"""`log-level` changes every process of a running service, until its end or a reset."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.polling import free_port, wait_until
 from tests.service import Service
 
 
-def test_all_workers_follow(start_service: Callable[..., Service]) -> None:
+def test_all_processes_change_their_level(start_service: Callable[..., Service]) -> None:
     service = start_service(env={"WEB_CONCURRENCY": "2"})
 
     assert main(["log-level", "DEBUG", "--port", str(service.port)]) == 0
@@ -27,7 +27,7 @@ def test_all_workers_follow(start_service: Callable[..., Service]) -> None:
     wait_until(lambda: len(service.logged("log_levels_changed", root="as started")) == 3)
 
 
-def test_ends_by_itself(start_service: Callable[..., Service]) -> None:
+def test_the_change_ends_by_itself(start_service: Callable[..., Service]) -> None:
     service = start_service(env={"WEB_CONCURRENCY": "1"})
 
     main(["log-level", "ERROR", "--for", "1.5", "--port", str(service.port)])
@@ -36,7 +36,7 @@ def test_ends_by_itself(start_service: Callable[..., Service]) -> None:
     wait_until(lambda: len(service.logged("log_levels_changed", root="as started")) == 2)
 
 
-def test_says_so_when_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
+def test_reports_a_port_without_a_service(capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port()
 
     assert main(["log-level", "DEBUG", "--port", str(port)]) == 1
@@ -44,7 +44,7 @@ def test_says_so_when_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None
     assert f"no service of this user on port {port}" in capsys.readouterr().out
 
 
-def test_refuses_an_unknown_level(
+def test_an_unknown_level_is_refused(
     start_service: Callable[..., Service], capsys: pytest.CaptureFixture[str]
 ) -> None:
     service = start_service(env={"WEB_CONCURRENCY": "1"})
@@ -54,7 +54,7 @@ def test_refuses_an_unknown_level(
     assert "a level is one of" in capsys.readouterr().out
 
 
-def test_what_a_killed_service_was_told_is_forgotten(
+def test_a_new_service_ignores_the_level_of_a_killed_one(
     start_service: Callable[..., Service],
 ) -> None:
     service = start_service(env={"WEB_CONCURRENCY": "1"})

@@ -1,4 +1,4 @@
-"""`python -m atom_platform probe`, run as an orchestrator runs it."""
+"""`atom-platform probe`, run as an orchestrator runs it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_good_answer_is_status_0(service: Service, what: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["live", "ready", "drain"])
-def test_nobody_there_is_status_1_and_one_line(what: str) -> None:
+def test_no_service_is_status_1_and_one_line(what: str) -> None:
     done = probe(what, PORT=str(free_port()))
 
     assert done.returncode == 1
@@ -55,7 +55,7 @@ def test_nobody_there_is_status_1_and_one_line(what: str) -> None:
     ],
 )
 def test_other_answers_are_status_1(answer: bytes | None, line: str) -> None:
-    """Not ready, not HTTP, hung up, silent."""
+    """The service is not ready, speaks no HTTP, disconnects, or is silent."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         over = threading.Event()
 
@@ -80,14 +80,14 @@ def test_other_answers_are_status_1(answer: bytes | None, line: str) -> None:
     assert time.monotonic() - started < 10
 
 
-def test_a_wrong_port_is_told() -> None:
+def test_an_invalid_port_is_reported() -> None:
     done = probe("live", PORT="http")
 
     assert (done.returncode, done.stdout) == (1, "PORT must be a number\n")
 
 
-def test_it_imports_hardly_anything() -> None:
-    """A tenth of a CPU makes a tenth of a second a second, and kubelet waits for one."""
+def test_it_imports_little() -> None:
+    """With a tenth of a CPU, 0.1 s of imports takes 1 s, and the kubelet waits for 1 s."""
     code = (
         "import sys; from atom_platform.cli import main\n"
         "main(['probe', 'live', '--port', '1'])\n"

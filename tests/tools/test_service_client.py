@@ -1,4 +1,4 @@
-"""quantile() equals Prometheus's, and Window knows what grew, whatever the service did."""
+"""quantile() equals Prometheus's, and Window gives the growth of counters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHARES = (0.5, 0.95, 0.99)
 
 
 def histograms() -> list[dict[float, float]]:
-    """Return histograms of many shapes: chance's, and those where it is easy to be wrong."""
+    """Return histograms of random shapes, and edge cases."""
     chance = random.Random(7)
     made = [[chance.choice((0, 0, 1, 3, 40)) for _ in BOUNDS] for _ in range(20)]
     corners = [
@@ -37,7 +37,7 @@ def cumulated(counts: list[int]) -> dict[float, float]:
     return {bound: float(sum(counts[: n + 1])) for n, bound in enumerate(BOUNDS)}
 
 
-def test_prometheus_agrees(tmp_path: Path) -> None:
+def test_quantiles_equal_those_of_prometheus(tmp_path: Path) -> None:
     promtool = needs("promtool", package="prometheus")
     cases = histograms()
     series = [
@@ -84,7 +84,7 @@ def test_prometheus_agrees(tmp_path: Path) -> None:
         pytest.param({1.0: 2.0, 5.0: 3.0}, id="no-infinity"),
     ],
 )
-def test_where_nothing_is_known_nothing_is_said(buckets: dict[float, float]) -> None:
+def test_a_histogram_without_observations_has_no_quantile(buckets: dict[float, float]) -> None:
     assert quantile(0.95, buckets) is None
 
 
@@ -116,7 +116,7 @@ def test_later_scrapes_cover_the_time_between() -> None:
     assert (requests(growth), growth.seconds, growth.from_start) == (4, 2, False)
 
 
-def test_what_is_older_than_the_window_is_left_out() -> None:
+def test_older_scrapes_do_not_count() -> None:
     window = Window(seconds=30)
     for n in range(100):
         growth = window.add(scrape(n), at=1100 + n)
@@ -134,7 +134,7 @@ def test_counters_of_a_restarted_service_start_at_zero() -> None:
     assert (requests(growth), growth.seconds, growth.from_start) == (6, 2, True)
 
 
-def test_a_counter_that_went_back_is_not_negative() -> None:
+def test_a_counter_that_decreased_has_no_negative_growth() -> None:
     """A replica behind a balancer may have started at the same moment."""
     window = Window(seconds=30)
     window.add(scrape(5000), at=1100)

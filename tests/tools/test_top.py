@@ -83,23 +83,23 @@ def row(lines: list[str], start: str) -> list[str]:
     return re.split(r"\s{2,}", line.strip())
 
 
-def test_an_endpoint_is_one_line_whatever_its_methods() -> None:
+def test_an_endpoint_is_one_line_for_all_methods() -> None:
     assert row(shown(), "/a ") == ["/a", "1.00/s", "10.00%", "100.0 ms", "190.0 ms", "198.0 ms"]
 
 
-def test_an_endpoint_that_nobody_asked_is_left_out() -> None:
+def test_an_endpoint_without_requests_is_left_out() -> None:
     assert not any(line.startswith("/quiet") for line in shown())
 
 
-def test_what_machines_ask_is_listed_and_left_out_of_the_sum() -> None:
+def test_health_endpoints_are_listed_and_left_out_of_the_sum() -> None:
     lines = shown()
 
     assert row(lines, "requests")[1:3] == ["2.00/s", "5xx 5.00%"]
     assert row(lines, "/health/ready")[1:3] == ["0.50/s", "100.00%"]
 
 
-def test_what_is_wrong_is_said_in_words() -> None:
-    """Colours alone do not reach everybody."""
+def test_errors_are_shown_in_words() -> None:
+    """Colours alone are not accessible."""
     lines = shown()
 
     assert lines[0].startswith("NOT_READY")
@@ -112,7 +112,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert max(len(line) for line in shown(width=width)) <= width
 
 
-def test_what_an_application_does_not_have_is_not_shown() -> None:
+def test_a_missing_pool_is_not_shown() -> None:
     bare = EXPOSITION.replace("db_connections_waiting 3", "db_connections_waiting 0")
 
     lines = "\n".join(shown(observation(bare)))
@@ -122,12 +122,12 @@ def test_what_an_application_does_not_have_is_not_shown() -> None:
     assert "threads" not in lines
 
 
-def test_names_steer_no_terminal() -> None:
+def test_names_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in "".join(shown())
     assert "\x1b[2J" not in "".join(shown(colours=True))
 
 
-def test_colours_only_where_wanted() -> None:
+def test_colours_change_no_text() -> None:
     coloured = "\n".join(shown(colours=True))
 
     assert "\x1b[" in coloured
@@ -135,7 +135,7 @@ def test_colours_only_where_wanted() -> None:
     assert [line.rstrip() for line in plain.splitlines()] == shown()
 
 
-def test_without_a_scrape_there_is_still_a_frame() -> None:
+def test_a_frame_without_a_scrape_says_why() -> None:
     bare = Observation("http://x", "no answer", 43200, "no answer: refused")
 
     assert shown(bare) == ["NO ANSWER http://x  12:00:00Z", "no answer: refused"]
@@ -146,7 +146,7 @@ def url_of(service: Service) -> str:
 
 
 class Terminal:
-    """A program on a pseudo-terminal of 120 columns, and all that it has written there."""
+    """A program on a pseudo-terminal of 120 columns, and its output."""
 
     def __init__(self, *command: str) -> None:
         self.master, self.slave = pty.openpty()
@@ -206,7 +206,7 @@ def watch(service: Service) -> Iterator[Terminal]:
         terminal.close()
 
 
-def test_one_frame_for_scripts(service: Service) -> None:
+def test_once_prints_one_frame(service: Service) -> None:
     wait_until(lambda: service.get("/health/ready").status == 200, seconds=60)
     for _ in range(REQUESTS):
         service.get("/api/v1/skills")
@@ -230,9 +230,7 @@ def test_one_frame_for_scripts(service: Service) -> None:
     assert re.search(r"^/api/v1/skills +\d+\.\d\d/s +0\.00% +\d", done.stdout, re.M)
 
 
-def test_a_service_that_is_restarted_shows_no_negative_rate(
-    service: Service, watch: Terminal
-) -> None:
+def test_a_restarted_service_has_no_negative_rate(service: Service, watch: Terminal) -> None:
     for _ in range(REQUESTS):
         service.get("/api/v1/skills")
     number = watch.wait_for(r"READY .*last \d+ s.*\n(.*\n)*/health/ready")
@@ -261,7 +259,7 @@ def test_the_terminal_is_restored(watch: Terminal, number: int, status: int) -> 
     )
 
 
-def test_a_reader_that_goes_away_is_no_traceback(service: Service) -> None:
+def test_a_closed_pipe_is_no_traceback(service: Service) -> None:
     done = subprocess.run(
         ["bash", "-c", f"{' '.join(COMMAND)} {url_of(service)} --every 0.1 | head -n 1"],
         cwd=ROOT,
@@ -282,7 +280,7 @@ def test_no_service_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no answer: Connection refused" in capsys.readouterr().out
 
 
-def test_a_wrong_setting_is_one_sentence(
+def test_an_invalid_setting_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PORT", "many")
@@ -304,7 +302,7 @@ TOKEN = "open-sesame-open-sesame"
 
 
 class Guarded(http.server.BaseHTTPRequestHandler):
-    """A service that shows its metrics to those who know a word."""
+    """A service that shows its metrics for a token."""
 
     def do_GET(self) -> None:
         known = self.headers["Authorization"] == f"Bearer {TOKEN}"
@@ -333,7 +331,7 @@ def guarded() -> Iterator[str]:
         thread.join(10)
 
 
-def test_a_guarded_service_is_shown_the_token(
+def test_the_token_opens_guarded_metrics(
     guarded: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -353,7 +351,7 @@ def test_a_guarded_service_is_shown_the_token(
         assert "3 active" in capsys.readouterr().out
 
 
-def test_where_there_is_a_management_port_that_is_asked(
+def test_the_management_port_is_asked_first(
     guarded: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PORT", str(free_port()))

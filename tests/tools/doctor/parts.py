@@ -1,4 +1,4 @@
-"""What the tests of the doctor have in common."""
+"""Helpers of the doctor's tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["codes", "one"]
 
 
 def codes(findings: Iterable[Finding], *severities: str) -> set[str]:
-    """Return the codes of the findings of *severities*, or of all that are no praise."""
+    """Return the codes of the findings of *severities*; by default all but `ok`."""
     wanted = severities or ("note", "warning", "error")
     return {finding.code for finding in findings if finding.severity in wanted}
 

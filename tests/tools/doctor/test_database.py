@@ -1,4 +1,4 @@
-"""check_database asks as the service does, and makes nothing."""
+"""check_database asks as the service does, and creates nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.tools.doctor.parts import codes, one
 
 @pytest.fixture(name="silent_port")
 def _silent_port() -> Iterator[int]:
-    """A port that takes connections and says nothing."""
+    """A port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
@@ -35,21 +35,21 @@ def _migrated(tmp_path: Path) -> Settings:
     return settings
 
 
-def test_a_good_one(migrated: Settings) -> None:
+def test_a_current_database_is_ok(migrated: Settings) -> None:
     findings = list(check_database(migrated))
 
     assert [finding.code for finding in findings] == ["database-answers", "schema-current"]
     assert codes(findings) == set()
 
 
-def test_a_new_one_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_sqlite_file_is_not_created(tmp_path: Path) -> None:
     (finding,) = check_database(Settings(database_url=f"sqlite:///{tmp_path}/var/atom.db"))
 
     assert (finding.severity, finding.code) == ("note", "database-new")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_newer_schema(migrated: Settings) -> None:
+def test_a_newer_schema_is_an_error(migrated: Settings) -> None:
     path = migrated.database_url.removeprefix("sqlite:///")
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -61,7 +61,7 @@ def test_a_newer_schema(migrated: Settings) -> None:
     assert "Deploy the version" in finding.do
 
 
-def test_a_slow_one(migrated: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_database_is_reported(migrated: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "WARNING_MS", 0.0)
     assert codes(check_database(migrated), "warning") == {"database-slow"}
 
@@ -69,7 +69,7 @@ def test_a_slow_one(migrated: Settings, monkeypatch: pytest.MonkeyPatch) -> None
     assert codes(check_database(migrated), "error") == {"database-slow"}
 
 
-def test_one_that_refuses() -> None:
+def test_a_refused_connection_is_an_error() -> None:
     url = f"postgresql://atom:hunter22@127.0.0.1:{free_port()}/atom"
 
     (finding,) = check_database(Settings(database_url=url))
@@ -79,7 +79,7 @@ def test_one_that_refuses() -> None:
     assert "Start the database" in finding.do
 
 
-def test_one_that_is_silent(silent_port: int) -> None:
+def test_a_silent_database_is_an_error(silent_port: int) -> None:
     url = f"postgresql://atom:hunter22@127.0.0.1:{silent_port}/atom"
 
     (finding,) = check_database(Settings(database_url=url, database_check_timeout_seconds=0.5))
@@ -87,7 +87,7 @@ def test_one_that_is_silent(silent_port: int) -> None:
     assert finding.what == "Database timeout after 0.5s"
 
 
-def test_postgresql_that_was_never_migrated(postgresql: PostgreSQL) -> None:
+def test_a_missing_migration_is_an_error(postgresql: PostgreSQL) -> None:
     settings = Settings(database_url=postgresql.create_database("doctor"))
 
     finding = one(check_database(settings), "schema-behind")
@@ -96,7 +96,7 @@ def test_postgresql_that_was_never_migrated(postgresql: PostgreSQL) -> None:
     assert "python -m atom_platform migrate" in finding.do
 
 
-def test_connections_are_added_up(postgresql: PostgreSQL) -> None:
+def test_connections_of_all_workers_are_added(postgresql: PostgreSQL) -> None:
     """Each worker has its pool, and one connection for the readiness check."""
     url = postgresql.create_database("doctor")
 
@@ -108,7 +108,7 @@ def test_connections_are_added_up(postgresql: PostgreSQL) -> None:
     assert one(many, "connections-many").severity == "warning"
 
 
-def test_a_wrong_password_is_not_shown(postgresql: PostgreSQL) -> None:
+def test_a_password_is_not_shown(postgresql: PostgreSQL) -> None:
     url = postgresql.url("no_such_database").replace("postgres@", "postgres:hunter22@")
 
     (finding,) = check_database(Settings(database_url=url))

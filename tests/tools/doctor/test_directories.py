@@ -1,4 +1,4 @@
-"""check_metrics looks at a directory as it is, and leaves it as it was."""
+"""check_metrics and check_disk report the state of directories, and change nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ for number in range(20):
 
 
 def count_into(directory: Path) -> None:
-    """Have a plain prometheus_client process count there, and end."""
+    """Let a plain prometheus_client process count there and end."""
     subprocess.run(
         [sys.executable, "-c", COUNTING],
         check=True,
@@ -32,7 +32,7 @@ def count_into(directory: Path) -> None:
     )
 
 
-def test_not_set_is_fine() -> None:
+def test_an_unset_directory_is_ok() -> None:
     findings = list(check_metrics(Settings(port=1)))
 
     assert codes(findings, "warning", "error") == set()
@@ -58,7 +58,7 @@ def test_many_samples_name_their_family(tmp_path: Path, monkeypatch: pytest.Monk
     assert "jobs" in finding.what
 
 
-def test_files_of_the_dead_are_told(tmp_path: Path) -> None:
+def test_files_of_ended_processes_are_reported(tmp_path: Path) -> None:
     count_into(tmp_path)
 
     finding = one(check_metrics(Settings(metrics_directory=tmp_path)), "files-stale")
@@ -74,7 +74,7 @@ def test_files_of_the_dead_are_told(tmp_path: Path) -> None:
         pytest.param((4096).to_bytes(4, "little") + bytes(60), id="cut"),
     ],
 )
-def test_files_that_cannot_be_read_are_told(tmp_path: Path, content: bytes) -> None:
+def test_unreadable_files_are_reported(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "counter_slot0.db").write_bytes(content)
     count_into(tmp_path)
 
@@ -84,21 +84,21 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path, content: bytes) -> N
     assert one(findings, "samples").what == "20 samples in 1 file"
 
 
-def test_a_file_just_made_is_not_taken_for_a_bad_one(tmp_path: Path) -> None:
+def test_a_new_file_is_not_reported(tmp_path: Path) -> None:
     """prometheus_client sizes a file first, and writes into it later."""
     (tmp_path / f"counter_{os.getpid()}.db").write_bytes(bytes(1024))
 
     assert codes(check_metrics(Settings(metrics_directory=tmp_path))) == set()
 
 
-def test_other_files_are_nobodys_business(tmp_path: Path) -> None:
+def test_other_files_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "README.txt").write_text("not metrics")
 
     assert codes(check_metrics(Settings(metrics_directory=tmp_path))) == set()
 
 
-def test_nothing_is_changed(tmp_path: Path) -> None:
-    """It may be the directory of a service at work: not even a lock file may appear."""
+def test_nothing_is_written(tmp_path: Path) -> None:
+    """A running service may use the directory: not even a lock file may appear."""
     count_into(tmp_path)
     before = {
         path.name: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.iterdir()
@@ -112,14 +112,14 @@ def test_nothing_is_changed(tmp_path: Path) -> None:
     assert after == before
 
 
-def test_a_directory_that_will_be_made(tmp_path: Path) -> None:
+def test_a_missing_directory_is_a_note(tmp_path: Path) -> None:
     findings = check_metrics(Settings(metrics_directory=tmp_path / "new" / "deep"))
 
     assert codes(findings) == {"directory-new"}
     assert not (tmp_path / "new").exists()
 
 
-def test_a_file_in_its_place(tmp_path: Path) -> None:
+def test_a_file_in_its_place_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     assert codes(check_metrics(Settings(metrics_directory=tmp_path / "file")), "error") == {
@@ -127,26 +127,26 @@ def test_a_file_in_its_place(tmp_path: Path) -> None:
     }
 
 
-def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_directory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directories, "LEAST_FREE_BYTES", 2**62)
 
     assert codes(check_metrics(Settings(metrics_directory=tmp_path)), "error") == {"directory-full"}
 
 
-def test_disk_enough(tmp_path: Path) -> None:
+def test_enough_disk_space_is_ok(tmp_path: Path) -> None:
     (finding,) = check_disk(Settings(disk_path=tmp_path, disk_min_free_gb=0))
 
     assert finding.severity == "ok"
 
 
-def test_disk_below_the_minimum(tmp_path: Path) -> None:
+def test_disk_space_below_the_minimum_is_an_error(tmp_path: Path) -> None:
     (finding,) = check_disk(Settings(disk_path=tmp_path, disk_min_free_gb=1e9))
 
     assert (finding.severity, finding.code) == ("error", "disk-full")
     assert "GB free on" in finding.what
 
 
-def test_disk_close_to_the_minimum(tmp_path: Path) -> None:
+def test_disk_space_close_to_the_minimum_is_a_warning(tmp_path: Path) -> None:
     free_gb = shutil.disk_usage(tmp_path).free / 1024**3
 
     (finding,) = check_disk(Settings(disk_path=tmp_path, disk_min_free_gb=free_gb * 0.8))
@@ -154,7 +154,7 @@ def test_disk_close_to_the_minimum(tmp_path: Path) -> None:
     assert (finding.severity, finding.code) == ("warning", "disk-filling")
 
 
-def test_disk_a_path_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_disk_path_is_an_error(tmp_path: Path) -> None:
     (finding,) = check_disk(Settings(disk_path=tmp_path / "gone"))
 
     assert (finding.severity, finding.code) == ("error", "disk-unreadable")

@@ -1,4 +1,4 @@
-"""ECS task definitions are held against the figures of the service that they start."""
+"""ECS task definitions are compared with the timings of the service that they start."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ def health(**values: Any) -> dict[str, Any]:
     return changed(healthCheck={k: v for k, v in {**good, **values}.items() if v is not None})
 
 
-def test_a_good_one(tmp_path: Path) -> None:
+def test_a_good_task_has_no_findings(tmp_path: Path) -> None:
     (finding,) = lint(tmp_path, GOOD)
 
     assert (finding.severity, finding.code) == ("ok", "all-well")
 
 
-def test_the_guides_own(tmp_path: Path) -> None:
+def test_the_guides_own_task(tmp_path: Path) -> None:
     findings = lint(tmp_path, GUIDE)
 
     assert codes(findings, "error") == {"grace-short", "drain-missing"}
@@ -121,7 +121,7 @@ def test_the_guides_own(tmp_path: Path) -> None:
         (changed(secrets=None), "warning", "sqlite-replicated"),
     ],
 )
-def test_one_thing_wrong(tmp_path: Path, task: Any, severity: str, code: str) -> None:
+def test_one_error_is_one_finding(tmp_path: Path, task: Any, severity: str, code: str) -> None:
     findings = lint(tmp_path, task)
 
     assert codes(findings) == {code}
@@ -136,7 +136,9 @@ def test_one_thing_wrong(tmp_path: Path, task: Any, severity: str, code: str) ->
         ("PROMETHEUS_MULTIPROC_DIR", "/metrics", "metrics-volume-missing"),
     ],
 )
-def test_one_variable_wrong(tmp_path: Path, name: str, value: str, code: str) -> None:
+def test_one_wrong_variable_is_one_finding(
+    tmp_path: Path, name: str, value: str, code: str
+) -> None:
     good = GOOD["containerDefinitions"][0]["environment"]
 
     findings = lint(tmp_path, changed(environment=[*good, {"name": name, "value": value}]))
@@ -145,13 +147,13 @@ def test_one_variable_wrong(tmp_path: Path, name: str, value: str, code: str) ->
     assert "hunter22" not in repr(findings)
 
 
-def test_as_the_command_line_prints_it(tmp_path: Path) -> None:
+def test_the_output_of_aws_ecs_is_read(tmp_path: Path) -> None:
     assert codes(lint(tmp_path, {"taskDefinition": changed(healthCheck=None)})) == {
         "health-missing"
     }
 
 
-def test_inside_of_a_stack(tmp_path: Path) -> None:
+def test_a_cloudformation_stack_is_read(tmp_path: Path) -> None:
     """CloudFormation capitalises every key, and has tags of its own."""
     path = tmp_path / "stack.yaml"
     path.write_text(
@@ -179,7 +181,7 @@ ODD = [None, 0, "", "text", [], [1], {}, {"x": None}, True]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
-def test_no_shape_surprises_it(tmp_path: Path, odd: Any) -> None:
+def test_unexpected_shapes_read_as_absent(tmp_path: Path, odd: Any) -> None:
     for key in GOOD["containerDefinitions"][0]:
         lint(tmp_path, changed(**{key: None}) if odd is None else changed(**{key: odd}))
     for key in GOOD["containerDefinitions"][0]["healthCheck"]:
@@ -189,7 +191,7 @@ def test_no_shape_surprises_it(tmp_path: Path, odd: Any) -> None:
 
 
 class TestFiles:
-    def test_unknown_content_is_told(self, tmp_path: Path) -> None:
+    def test_unknown_content_is_a_note(self, tmp_path: Path) -> None:
         assert codes(lint(tmp_path, {"services": {}})) == {"file-unknown"}
 
     @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ class TestFiles:
             ("a.yaml", b"[" * 100_000, "It is no YAML"),
         ],
     )
-    def test_what_cannot_be_read_is_error(
+    def test_an_unreadable_file_is_an_error(
         self, tmp_path: Path, name: str, content: bytes, text: str
     ) -> None:
         path = tmp_path / name
@@ -212,12 +214,12 @@ class TestFiles:
         assert (finding.severity, finding.code) == ("error", "file-unreadable")
         assert finding.what.startswith(text)
 
-    def test_what_is_not_there_is_error(self, tmp_path: Path) -> None:
+    def test_a_missing_file_is_an_error(self, tmp_path: Path) -> None:
         (finding,) = check_files([tmp_path / "gone.yaml"])
 
         assert finding.what == "It cannot be read: No such file or directory"
 
-    def test_a_directory_is_all_of_its_files(self, tmp_path: Path) -> None:
+    def test_a_directory_stands_for_its_files(self, tmp_path: Path) -> None:
         (tmp_path / "deep").mkdir()
         (tmp_path / "deep" / "task.yaml").write_text(yaml.safe_dump(GOOD))
         (tmp_path / "README.md").write_text("# not examined")

@@ -1,4 +1,4 @@
-"""What is printed is readable by people and by machines, and holds no secret."""
+"""Findings are printed as text or JSON, without secrets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FINDINGS = [
 ]
 
 
-def test_text_goes_area_by_area() -> None:
+def test_text_is_grouped_by_area() -> None:
     assert as_text(FINDINGS, Redactor()) == "\n".join(
         [
             "settings",
@@ -34,11 +34,11 @@ def test_text_goes_area_by_area() -> None:
     )
 
 
-def test_text_says_when_all_is_well() -> None:
+def test_text_without_errors_says_so() -> None:
     assert as_text(FINDINGS[:1], Redactor()).endswith("No problem found.")
 
 
-def test_json_has_the_same() -> None:
+def test_json_has_every_finding() -> None:
     body = json.loads(as_json(FINDINGS, Redactor()))
 
     assert body["status"] == "error"
@@ -73,13 +73,13 @@ def test_no_secret_is_printed(url: str, said: str) -> None:
         assert "[redacted]" in printed
 
 
-def test_a_password_of_one_letter_does_not_black_out_everything() -> None:
+def test_a_password_of_one_letter_is_not_replaced() -> None:
     assert Redactor(["postgresql://u:a@h/d"])("a data base") == "a data base"
 
 
-def test_a_url_that_is_none_does_no_harm() -> None:
+def test_an_invalid_url_is_ignored() -> None:
     assert Redactor(["http://[broken"])("text") == "text"
 
 
-def test_a_secret_that_is_known_is_taken_out_anywhere() -> None:
+def test_a_known_secret_is_replaced_anywhere() -> None:
     assert Redactor(secrets=["hush-hush"])("it said hush-hush.") == "it said [redacted]."

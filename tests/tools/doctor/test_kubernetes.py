@@ -1,4 +1,4 @@
-"""Kubernetes manifests are held against the figures of the service that they start."""
+"""Kubernetes manifests are compared with the timings of the service that they start."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ spec:
           {httpGet: {path: /health/ready, port: 8000}, periodSeconds: 5, timeoutSeconds: 2}
 """)
 
-#: The guide's own text, which a service made for it has to be compared with first.
+#: The guide's own manifest.
 GUIDE = """
 apiVersion: apps/v1
 kind: Deployment
@@ -127,14 +127,14 @@ def changed(*path: str | int, to: Any = None) -> dict[str, Any]:
 C = ("containers", 0)
 
 
-def test_a_good_one(lint: Any) -> None:
+def test_a_good_deployment_has_no_findings(lint: Any) -> None:
     (finding,) = lint(GOOD)
 
     assert (finding.severity, finding.code) == ("ok", "all-well")
     assert finding.area.endswith(": Deployment/atom-platform container atom-platform")
 
 
-def test_the_guides_own(tmp_path: Path) -> None:
+def test_the_guides_own_deployment(tmp_path: Path) -> None:
     path = tmp_path / "guide.yaml"
     path.write_text(GUIDE)
 
@@ -149,7 +149,7 @@ def test_the_guides_own(tmp_path: Path) -> None:
 
 
 def env(**values: str) -> list[dict[str, Any]]:
-    """Return the good one's variables with *values* laid over them."""
+    """Return the variables of the good Deployment, overridden by *values*."""
     good = GOOD["spec"]["template"]["spec"]["containers"][0]["env"]
     kept = [each for each in good if each["name"] not in values]
     return [*kept, *({"name": name, "value": value} for name, value in values.items())]
@@ -226,8 +226,8 @@ def env(**values: str) -> list[dict[str, Any]]:
         (changed(*C, "env", to=env(WEB_CONCURRENCY="6")), "warning", "connections-many"),
     ],
 )
-def test_one_thing_wrong(lint: Any, manifest: Any, severity: str, code: str) -> None:
-    """And that is all that is said: a rule that cries about the rest would be switched off."""
+def test_one_error_is_one_finding(lint: Any, manifest: Any, severity: str, code: str) -> None:
+    """There is no other finding: operators ignore a tool that reports too much."""
     findings = lint(manifest)
 
     assert codes(findings) == {code}
@@ -252,7 +252,9 @@ def test_one_thing_wrong(lint: Any, manifest: Any, severity: str, code: str) -> 
         ),
     ],
 )
-def test_time_to_stop(lint: Any, hook: Any, grace: int, drain: str, good: bool) -> None:
+def test_the_grace_period_covers_hook_drain_and_graceful_timeout(
+    lint: Any, hook: Any, grace: int, drain: str, good: bool
+) -> None:
     manifest = changed(*C, "env", to=env(ATOM_DRAIN_SECONDS=drain))
     pod = manifest["spec"]["template"]["spec"]
     pod["terminationGracePeriodSeconds"] = grace
@@ -275,7 +277,7 @@ def test_gunicorns_own_flags_count(lint: Any, flags: Any) -> None:
     assert "graceful_timeout 90" in one(lint(manifest), "grace-short").what
 
 
-def test_no_way_to_drain(lint: Any) -> None:
+def test_a_missing_drain_is_an_error(lint: Any) -> None:
     manifest = changed(*C, "env", to=env(ATOM_DRAIN_SECONDS="0"))
 
     assert codes(lint(manifest)) == {"drain-missing"}
@@ -287,14 +289,14 @@ def test_the_port_follows_the_setting(lint: Any) -> None:
     assert codes(lint(manifest)) == {"probe-port"}
 
 
-def test_the_management_port_answers_probes_too(lint: Any) -> None:
+def test_probes_may_ask_the_management_port(lint: Any) -> None:
     manifest = changed(*C, "env", to=env(ATOM_MANAGEMENT_PORT="9100"))
 
     assert codes(lint(manifest)) == set()
     assert codes(lint(changed(*C, "livenessProbe", "httpGet", "port", to=9100))) == {"probe-port"}
 
 
-def test_a_token_that_is_mounted_is_not_looked_for_here(lint: Any) -> None:
+def test_a_mounted_token_file_is_not_read(lint: Any) -> None:
     mounted = changed(*C, "env", to=env(ATOM_METRICS_TOKEN_FILE="/run/secrets/token"))
     written = changed(*C, "env", to=env(ATOM_METRICS_TOKEN_FILE="0123456789abcdef"))
 
@@ -308,8 +310,8 @@ def test_the_port_follows_gunicorns_flag(lint: Any) -> None:
     assert codes(lint(manifest)) == {"probe-port"}
 
 
-def test_a_start_may_be_asked_about_more_often_than_it_answers(lint: Any) -> None:
-    """It is over with the first answer: none can hold up the next."""
+def test_a_startup_probe_may_time_out_late(lint: Any) -> None:
+    """It ends with the first answer, so that a late one delays nothing."""
     assert codes(lint(changed(*C, "startupProbe", "timeoutSeconds", to=5))) == set()
 
 
@@ -326,7 +328,7 @@ def test_the_innermost_volume_counts(lint: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["$(URL)", "${URL}", "{{ .Values.url }}", "<the URL>", ""])
-def test_what_stands_for_a_secret_is_none(lint: Any, value: str) -> None:
+def test_a_placeholder_is_no_secret(lint: Any, value: str) -> None:
     findings = lint(changed(*C, "env", to=env(ATOM_METRICS_TOKEN=value)))
 
     assert codes(findings) == set()
@@ -346,7 +348,7 @@ def test_a_variable_wins_over_the_config_map(lint: Any) -> None:
     assert codes(lint(settings, manifest)) == set()
 
 
-def test_a_command_needs_more_time(lint: Any) -> None:
+def test_a_probe_command_needs_more_time(lint: Any) -> None:
     probe = {"exec": {"command": ["python", "-m", "atom_platform", "probe", "live"]}}
 
     findings = lint(changed(*C, "livenessProbe", to=probe))
@@ -354,7 +356,7 @@ def test_a_command_needs_more_time(lint: Any) -> None:
     assert codes(findings) == {"liveness-timeout-short"}
 
 
-def test_the_embedded_database_is_for_one(lint: Any) -> None:
+def test_sqlite_works_for_one_replica_with_a_volume(lint: Any) -> None:
     manifest = changed(*C, "env", 2)
 
     assert codes(lint(manifest)) == {"sqlite-replicated", "root-read-only"}
@@ -383,7 +385,7 @@ def test_config_maps_are_read_with_the_rest(lint: Any) -> None:
     assert codes(lint(settings, manifest)) == {"secret-in-plain-text"}
 
 
-def test_a_secret_as_a_whole_may_hold_the_database(lint: Any) -> None:
+def test_a_whole_secret_may_hold_the_database_url(lint: Any) -> None:
     manifest = changed(*C, "env", 2)
     manifest["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [
         {"secretRef": {"name": "atom"}}
@@ -392,17 +394,17 @@ def test_a_secret_as_a_whole_may_hold_the_database(lint: Any) -> None:
     assert codes(lint(manifest)) == set()
 
 
-def test_sidecars_and_strangers_are_left_alone(lint: Any) -> None:
+def test_other_containers_are_ignored(lint: Any) -> None:
     manifest = copy.deepcopy(GOOD)
     manifest["spec"]["template"]["spec"]["containers"].append({"name": "proxy", "image": "envoy"})
-    stranger = {
+    other = {
         "kind": "Deployment",
         "metadata": {"name": "postgres"},
         "spec": {"template": {"spec": {"containers": [{"name": "postgres", "image": "postgres"}]}}},
     }
 
     assert codes(lint(manifest)) == set()
-    assert codes(lint(stranger)) == {"object-foreign"}
+    assert codes(lint(other)) == {"object-foreign"}
 
 
 def test_jobs_are_neither_probed_nor_drained(lint: Any) -> None:
@@ -418,7 +420,7 @@ def test_jobs_are_neither_probed_nor_drained(lint: Any) -> None:
     assert codes(lint(job)) == {"setting-invalid"}
 
 
-def test_patches_are_not_taken_for_the_whole(lint: Any) -> None:
+def test_a_patch_is_not_examined(lint: Any) -> None:
     patch = {
         "kind": "Deployment",
         "metadata": {"name": "atom-platform"},
@@ -429,7 +431,7 @@ def test_patches_are_not_taken_for_the_whole(lint: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ServiceMonitor", "PodMonitor"])
-def test_prometheus_must_be_sent_to_the_right_path(lint: Any, kind: str) -> None:
+def test_a_wrong_scrape_path_is_an_error(lint: Any, kind: str) -> None:
     key = "endpoints" if kind == "ServiceMonitor" else "podMetricsEndpoints"
     monitor: Any = {"kind": kind, "metadata": {"name": "atom"}, "spec": {key: [{"port": "http"}]}}
     manifest = copy.deepcopy(GOOD)
@@ -445,8 +447,8 @@ ODD = [None, 0, "", "text", [], [1], {}, {"x": None}, True]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
-def test_no_shape_surprises_it(lint: Any, odd: Any) -> None:
-    """Somebody's half-written file must not be answered with a traceback."""
+def test_unexpected_shapes_read_as_absent(lint: Any, odd: Any) -> None:
+    """A half-written file is no traceback."""
     pod_keys = list(GOOD["spec"]["template"]["spec"])
     container_keys = list(GOOD["spec"]["template"]["spec"]["containers"][0])
     manifests = [{**GOOD, key: odd} for key in ("spec", "metadata")]

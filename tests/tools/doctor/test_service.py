@@ -1,4 +1,4 @@
-"""check_service tells a service that is well from one that only looks like it."""
+"""check_service finds the errors of a running service."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READY = json.dumps({"status": "ready", "checks": {}})
 
 
 class Canned(BaseHTTPRequestHandler):
-    """Answers each path with what the test has put there."""
+    """Answers each path as the test says."""
 
     answers: ClassVar[dict[str, tuple[int, str]]] = {}
 
@@ -70,15 +70,15 @@ def _well(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running
 
 
-def test_a_service_that_is_well(well: Service) -> None:
+def test_a_healthy_service_has_no_errors(well: Service) -> None:
     findings = list(check_service(f"http://127.0.0.1:{well.port}", expected=True))
 
     assert codes(findings, "error") == set(), findings
     assert {"started", "ready", "metrics-complete", "requests-counted"} <= codes(findings, "ok")
 
 
-def test_its_metrics_directory_is_found(well: Service) -> None:
-    """Nobody has to know where the service made it."""
+def test_its_private_metrics_directory_is_found(well: Service) -> None:
+    """The operator need not know where the service created it."""
     findings = list(check_metrics(Settings(port=well.port)))
 
     assert codes(findings, "warning", "error") == set(), findings
@@ -86,7 +86,7 @@ def test_its_metrics_directory_is_found(well: Service) -> None:
     assert not one(findings, "samples").what.startswith("0 ")
 
 
-def test_one_whose_disk_is_full(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     sick = Service(tmp_path, env={"ATOM_DISK_MIN_FREE_GB": "1000000"})
     try:
         sick.start()
@@ -103,18 +103,18 @@ def test_one_whose_disk_is_full(tmp_path: Path) -> None:
 
 
 class TestAbsence:
-    def test_is_no_trouble_when_nobody_said_there_is_one(self) -> None:
+    def test_is_a_note_for_the_default_address(self) -> None:
         (finding,) = check_service(f"http://127.0.0.1:{free_port()}", expected=False)
 
         assert (finding.severity, finding.code) == ("note", "service-absent")
 
-    def test_is_trouble_when_somebody_did(self) -> None:
+    def test_is_an_error_for_a_given_address(self) -> None:
         (finding,) = check_service(f"http://127.0.0.1:{free_port()}", expected=True)
 
         assert (finding.severity, finding.code) == ("error", "service-unreachable")
         assert "Connection refused" in finding.what
 
-    def test_of_an_answer_is_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_of_an_answer_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(service_client, "TIMEOUT_SECONDS", 0.2)
         with ThreadingHTTPServer(("127.0.0.1", 0), Canned) as silent:  # takes, and never serves
             (finding,) = check_service(f"http://127.0.0.1:{silent.server_port}", expected=False)
@@ -124,7 +124,7 @@ class TestAbsence:
 
 
 @pytest.mark.parametrize("url", ["ftp://host", "localhost:8000", "http://", ""])
-def test_a_url_that_is_none(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="http://"):
         list(check_service(url, expected=True))
 
@@ -143,13 +143,13 @@ def test_a_url_that_is_none(url: str) -> None:
         pytest.param({"metrics": (200, "# TYPE up gauge\nup 1\n")}, "requests-not-counted"),
     ],
 )
-def test_answers_that_are_wrong(
+def test_wrong_answers_are_errors(
     serve: Callable[..., str], answers: dict[str, tuple[int, str]], code: str
 ) -> None:
     assert code in codes(check_service(serve(**answers), expected=True), "error")
 
 
-def test_checks_are_told_with_what_to_do(serve: Callable[..., str]) -> None:
+def test_unhealthy_checks_come_with_advice(serve: Callable[..., str]) -> None:
     checks = {
         "database": {"healthy": False, "message": "Database timeout after 5.0s", "critical": True},
         "mail": {"healthy": False, "message": "Mail check failed", "critical": False},
@@ -173,7 +173,7 @@ def test_draining_is_no_error(serve: Callable[..., str]) -> None:
     assert "draining" in codes(check_service(serve(ready=(503, body)), expected=True), "note")
 
 
-def test_checks_that_are_kept_are_no_error(serve: Callable[..., str]) -> None:
+def test_guarded_checks_are_no_error(serve: Callable[..., str]) -> None:
     findings = list(check_service(serve(ready=(503, '{"status": "not_ready"}')), expected=True))
 
     assert "checks-guarded" in codes(findings, "note")
@@ -187,7 +187,7 @@ def test_guarded_metrics_are_no_error(serve: Callable[..., str]) -> None:
     assert codes(findings, "error") == set()
 
 
-def test_latency_is_held_against_the_guide(
+def test_latency_is_compared_with_the_guide(
     serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = serve()
@@ -221,7 +221,7 @@ gunicorn_worker_exits_total{reason="killed"} 1
 """
 
 
-def test_a_scrape_tells_what_hurts(serve: Callable[..., str]) -> None:
+def test_a_scrape_shows_saturation_and_errors(serve: Callable[..., str]) -> None:
     findings = list(check_service(serve(metrics=(200, SICK)), expected=True))
 
     assert codes(findings, "warning") == {"metric-errors-total", "pool-exhausted", "workers-died"}

@@ -1,4 +1,4 @@
-"""check_settings finds what the service would refuse, ignore or regret."""
+"""check_settings finds invalid, unknown and conflicting settings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from atom_platform.tools.doctor.settings import check_settings, read_settings
 from tests.tools.doctor.parts import codes, one
 
 
-def test_defaults_are_fine() -> None:
+def test_defaults_have_no_errors() -> None:
     assert codes(check_settings({}), "warning", "error") == set()
 
 
-def test_every_bad_value_is_told_not_only_the_first() -> None:
+def test_every_invalid_value_is_reported() -> None:
     findings = list(
         check_settings({"PORT": "http", "ATOM_THREADS": "many", "WEB_CONCURRENCY": "2"})
     )
@@ -24,13 +24,13 @@ def test_every_bad_value_is_told_not_only_the_first() -> None:
     assert codes(findings, "error") == {"setting-invalid"}
 
 
-def test_what_is_wrong_does_not_hide_what_is_right() -> None:
+def test_valid_values_are_read_beside_invalid_ones() -> None:
     settings, errors = read_settings({"PORT": "http", "ATOM_THREADS": "8"})
 
     assert (settings.port, settings.threads, len(errors)) == (8000, 8, 1)
 
 
-def test_a_mistyped_setting_is_told_with_what_was_meant() -> None:
+def test_a_mistyped_setting_comes_with_a_suggestion() -> None:
     findings = check_settings({"ATOM_DRAIN_SECOND": "10", "PATH": "/bin"})
 
     finding = one(findings, "setting-unknown")
@@ -44,7 +44,7 @@ def test_a_mistyped_setting_is_told_with_what_was_meant() -> None:
         ({"WEB_CONCURRENCY": "900"}, "workers-many"),
     ],
 )
-def test_settings_that_do_not_fit_together(environ: dict[str, str], code: str) -> None:
+def test_settings_that_conflict_are_reported(environ: dict[str, str], code: str) -> None:
     assert codes(check_settings(environ), "warning") == {code}
 
 
@@ -54,7 +54,7 @@ def test_a_connection_for_each_thread_is_enough() -> None:
     assert codes(check_settings(environ), "warning") == set()
 
 
-def test_draining_is_recommended_until_it_is_on() -> None:
+def test_a_drain_is_recommended() -> None:
     assert codes(check_settings({}), "note") == {"drain-off"}
     assert codes(check_settings({"ATOM_DRAIN_SECONDS": "10"})) == set()
 
@@ -68,17 +68,17 @@ def test_draining_is_recommended_until_it_is_on() -> None:
         ({"WEB_CONCURRENCY": "8"}, None, set()),
     ],
 )
-def test_workers_are_held_against_the_containers_limit(
+def test_workers_are_compared_with_the_cpu_limit(
     environ: dict[str, str], limit_cpus: float | None, found: set[str]
 ) -> None:
     assert codes(check_settings(environ, limit_cpus=limit_cpus), "warning") == found
 
 
-def test_the_number_of_workers_is_the_one_that_would_start() -> None:
+def test_the_default_number_of_workers_follows_the_cpu_limit() -> None:
     assert one(check_settings({}, limit_cpus=0.5), "settings-read").what.startswith("1 worker with")
 
 
-def test_processors_that_nobody_uses_are_told() -> None:
+def test_unused_cpus_are_reported() -> None:
     """Only of a container: a laptop's are there for other things too."""
     few = {"WEB_CONCURRENCY": "1"}
 

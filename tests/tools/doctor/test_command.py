@@ -1,4 +1,4 @@
-"""`python -m atom_platform doctor`: what it prints, and its exit status."""
+"""`atom-platform doctor`: its output and its exit status."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ spec:
 
 @pytest.fixture(autouse=True)
 def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database of its own, and a port where nobody is."""
+    """A private database, and a port without a service."""
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/atom.db")
     monkeypatch.setenv("ATOM_DISK_MIN_FREE_GB", "0")
     monkeypatch.setenv("PORT", str(free_port()))
 
 
-def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_error_is_status_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
 
     printed = capsys.readouterr().out
@@ -50,7 +50,7 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_trouble_is_an_exit_status(
+def test_an_error_is_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ATOM_DISK_PATH", "/no/such/path")
@@ -59,7 +59,9 @@ def test_trouble_is_an_exit_status(
     assert "FAIL  /no/such/path cannot be read" in capsys.readouterr().out
 
 
-def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_one_object(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("PORT", "none")
 
     assert main(["doctor", "--json"]) == 1
@@ -69,7 +71,7 @@ def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     assert "setting-invalid" in {finding["code"] for finding in body["findings"]}
 
 
-def test_a_bad_database_url_is_told_once_and_hides_nothing_else(
+def test_an_invalid_database_url_hides_no_other_finding(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "mysql://atom:hunter22@db/atom")
@@ -83,8 +85,10 @@ def test_a_bad_database_url_is_told_once_and_hides_nothing_else(
     assert "hunter22" not in printed
 
 
-def test_files_are_examined_instead(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In CI there is no database to be missed."""
+def test_with_files_only_files_are_examined(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CI examines manifests without a database."""
     path = tmp_path / "pod.yaml"
     path.write_text(DEPLOYMENT)
 
@@ -97,7 +101,7 @@ def test_files_are_examined_instead(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "hunter22" not in printed
 
 
-def test_a_url_asks_for_a_service(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_url_without_a_service_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     url = f"http://atom:hunter22@127.0.0.1:{free_port()}"
 
     assert main(["doctor", "--url", url]) == 1
@@ -108,17 +112,19 @@ def test_a_url_asks_for_a_service(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--no-such-flag"], ["--url"]])
-def test_a_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line_is_status_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["doctor", *arguments]) == 2
     assert "Error: " in capsys.readouterr().err
 
 
-def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_the_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--help"]) == 0
     assert "exit status is 0 when nothing is wrong" in capsys.readouterr().out
 
 
-def test_one_look_that_fails_does_not_hide_the_others(
+def test_one_failure_hides_no_other_finding(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(settings: object) -> object:
@@ -133,7 +139,7 @@ def test_one_look_that_fails_does_not_hide_the_others(
     assert "disk" in {finding["area"] for finding in findings}
 
 
-def test_a_terminal_without_unicode(tmp_path: Path) -> None:
+def test_an_ascii_terminal_gets_escapes(tmp_path: Path) -> None:
     path = tmp_path / "pod.yaml"
     path.write_text(
         "kind: Pod\nmetadata: {name: \u00e4t\u00f6m}\nspec: {containers: [{image: atom}]}\n"
