@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from atom_platform.logs.redact import is_secret, redact_text
 from atom_platform.settings import Settings, SettingsError
-from atom_platform.tools.doctor.findings import Finding, error
+from atom_platform.tools.doctor.findings import Finding
+from atom_platform.tools.doctor.rules import finding
 from atom_platform.tools.doctor.settings import known_variables, read_settings
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Timings",
     "at",
     "check_grace",
+    "check_secrets",
     "check_settings",
     "items",
     "mapping",
@@ -100,6 +102,12 @@ class Container:
     replicas: float = 1
     annotations: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def uses_sqlite(self) -> bool:
+        """Whether the service stores in an SQLite file, as by default."""
+        url = self.environ.get("DATABASE_URL", "")
+        return not self.timings.knows_database or url.startswith("sqlite")
+
 
 def timings_of(environ: Mapping[str, str], *, names: set[str], command: str) -> Timings:
     """
@@ -139,25 +147,14 @@ def _configured_graceful_seconds() -> float:
     return float(found[-1]) if found else GRACEFUL_SECONDS
 
 
-def check_settings(container: Container, *, do: str) -> Iterator[Finding]:
-    """
-    Yield settings that the service would refuse, and settings of ours that show a secret.
-
-    Args:
-        do: Where a secret belongs.
-    """
+def check_settings(container: Container) -> Iterator[Finding]:
+    """Yield settings that the service would refuse, and settings that show a secret."""
     for wrong in container.timings.errors:
-        yield error(
-            container.area,
-            "setting-invalid",
-            str(wrong),
-            why="The service does not start with it.",
-            do="Correct the variable, or remove it for the default.",
-        )
-    yield from check_secrets(container.area, container.environ, do=do)
+        yield finding(container.area, "setting-invalid", str(wrong))
+    yield from check_secrets(container.area, container.environ)
 
 
-def check_secrets(area: str, environ: Mapping[str, str], *, do: str) -> Iterator[Finding]:
+def check_secrets(area: str, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Yield each setting in *environ* whose value shows a secret: a token, a URL's password."""
     for name in sorted(known_variables() & environ.keys()):
         value = environ[name]
@@ -166,13 +163,7 @@ def check_secrets(area: str, environ: Mapping[str, str], *, do: str) -> Iterator
         mounted = name.endswith("_FILE") and value.startswith("/")
         secret = "://" not in value and is_secret(name, value) and not mounted
         if secret or redact_text(value) != value:
-            yield error(
-                area,
-                "secret-in-plain-text",
-                f"{name} shows its secret",
-                why="The secret is in the file, in its history and in the running definition.",
-                do=f"{do} Then replace the secret: this one is known.",
-            )
+            yield finding(area, "secret-in-plain-text", f"{name} shows its secret")
 
 
 def check_grace(
@@ -190,23 +181,14 @@ def check_grace(
     timings, drain = container.timings, container.timings.settings.drain_seconds
     stop_seconds = hook_seconds + timings.stop_seconds
     if seconds <= stop_seconds:
-        yield error(
-            container.area,
-            "grace-short",
+        what = (
             f"{name} is {seconds:g}{'' if given else ' (the default)'}; stopping may take "
             f"{stop_seconds:g} s: preStop {hook_seconds:g}, drain {drain:g}, "
-            f"graceful_timeout {timings.graceful_seconds:g}",
-            why="The container is killed in the middle of requests.",
-            do=f"Set {name}: {int(stop_seconds) + 5}.",
+            f"graceful_timeout {timings.graceful_seconds:g}"
         )
+        yield finding(container.area, "grace-short", what, name=name, needed=int(stop_seconds) + 5)
     if not hook_seconds and not drain:
-        yield error(
-            container.area,
-            "drain-missing",
-            "SIGTERM closes the port at once",
-            why="The load balancer still sends requests for a moment, and they are refused.",
-            do="Set ATOM_DRAIN_SECONDS to 10.",
-        )
+        yield finding(container.area, "drain-missing", "SIGTERM closes the port at once")
 
 
 def mapping(value: Any) -> dict[str, Any]:

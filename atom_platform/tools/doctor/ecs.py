@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from atom_platform.tools.doctor.container import (
@@ -16,14 +17,13 @@ from atom_platform.tools.doctor.container import (
     text,
     timings_of,
 )
-from atom_platform.tools.doctor.findings import Finding, error, ok, warning
+from atom_platform.tools.doctor.findings import Finding, ok
+from atom_platform.tools.doctor.rules import finding
 
 __all__ = ["check_task_definition", "find_task_definitions"]
 
 #: The default of ECS, in seconds.
 STOP_SECONDS = 30
-
-TO_SECRETS = "Move it from `environment` to `secrets`."
 
 
 def find_task_definitions(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def check_task_definition(path: str, task: dict[str, Any]) -> Iterator[Finding]:
             timings=timings_of(environ, names={*environ, *secrets}, command=command),
         )
         findings = [
-            *check_settings(container, do=TO_SECRETS),
+            *check_settings(container),
             *_check_health(container),
             *_check_port(container),
             *check_grace(
@@ -81,73 +81,33 @@ def check_task_definition(path: str, task: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _check_health(container: Container) -> Iterator[Finding]:
-    health = mapping(container.spec.get("healthCheck"))
-    command = text(health.get("command"))
+    command = text(mapping(container.spec.get("healthCheck")).get("command"))
     if not command:
-        yield error(
-            container.area,
-            "health-missing",
-            "No healthCheck",
-            why="ECS ignores the image's own: a worker that hangs is never replaced.",
-            do="Use the command CMD, python, -m, atom_platform, probe, live.",
-        )
-        return
-    if "/health/ready" in command or "probe ready" in command or "/health/startup" in command:
-        yield error(
-            container.area,
-            "liveness-asks-dependencies",
-            "The healthCheck asks for readiness",
-            why="When the database is down, ECS replaces every task.",
-            do="Ask /health/live here, and /health/ready in the load balancer's target group.",
-        )
-    if not number(health.get("startPeriod"), 0):
-        yield warning(
-            container.area,
-            "start-period-missing",
-            "healthCheck without startPeriod",
-            why="Failures count from the first second: a slow start is killed again and again.",
-            do="Set startPeriod: 60.",
-        )
+        yield finding(container.area, "health-missing", "No healthCheck")
+    elif "/health/ready" in command or "probe ready" in command or "/health/startup" in command:
+        what = "The healthCheck asks for readiness"
+        yield finding(container.area, "liveness-asks-dependencies", what)
 
 
 def _check_port(container: Container) -> Iterator[Finding]:
     port = container.timings.port
-    ports = [
-        number(each.get("containerPort"), 0) for each in items(container.spec.get("portMappings"))
-    ]
-    if ports and port not in ports:
-        yield error(
-            container.area,
-            "port-unmapped",
-            f"Port {port}, where the service listens, is not in portMappings",
-            why="No client outside of the task reaches it.",
-            do=f"Map containerPort {port}, or set PORT.",
-        )
+    mapped = items(container.spec.get("portMappings"))
+    if mapped and port not in [number(each.get("containerPort"), 0) for each in mapped]:
+        what = f"Port {port}, where the service listens, is not in portMappings"
+        yield finding(container.area, "port-unmapped", what, port=port)
 
 
 def _check_storage(container: Container) -> Iterator[Finding]:
+    tmpfs = items(at(container.spec, "linuxParameters", "tmpfs"))
     mounts = [
-        text(each.get("containerPath"))
-        for each in (
-            *items(container.spec.get("mountPoints")),
-            *items(at(container.spec, "linuxParameters", "tmpfs")),
-        )
+        f"{text(each.get('containerPath'))}/"
+        for each in (*items(container.spec.get("mountPoints")), *tmpfs)
     ]
     directory = container.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
-    if directory and not any(f"{directory}/".startswith(f"{mount}/") for mount in mounts if mount):
-        yield warning(
-            container.area,
-            "metrics-volume-missing",
-            f"{directory}, the metrics directory, is not on a mounted volume",
-            why="Counting writes to the container's disk, which readonlyRootFilesystem forbids.",
-            do="Leave PROMETHEUS_MULTIPROC_DIR out: /dev/shm is used; or mount a volume there.",
-        )
-    url = container.environ.get("DATABASE_URL", "")
-    if not container.timings.knows_database or url.startswith("sqlite"):
-        yield warning(
-            container.area,
-            "sqlite-replicated",
-            "Each task has an SQLite file of its own",
-            why="The file goes with its task, and two tasks know different agents.",
-            do="Set DATABASE_URL to a PostgreSQL server, in `secrets`.",
-        )
+    if directory and not f"{directory}/".startswith(tuple(mounts)):
+        what = f"{directory}, the metrics directory, is not on a mounted volume"
+        yield finding(container.area, "metrics-volume-missing", what)
+    if container.uses_sqlite:
+        what = "Each task has an SQLite file of its own"
+        found = finding(container.area, "sqlite-replicated", what)
+        yield replace(found, severity="warning")  # how many tasks run is not in the definition

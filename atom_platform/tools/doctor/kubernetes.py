@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from atom_platform.tools.doctor.container import (
+    ANSWER_SECONDS,
+    DETECTION_SECONDS,
     Container,
     at,
     check_grace,
@@ -18,8 +21,8 @@ from atom_platform.tools.doctor.container import (
     text,
     timings_of,
 )
-from atom_platform.tools.doctor.findings import Finding, error, note, ok, warning
-from atom_platform.tools.doctor.probes import PROBES, check_probes
+from atom_platform.tools.doctor.findings import Finding, ok
+from atom_platform.tools.doctor.rules import finding
 
 __all__ = ["check_objects"]
 
@@ -37,15 +40,33 @@ POD_PATHS: Final = {
 #: These run to an end: nothing probes them, and nothing waits for them to drain.
 BATCH: Final = ("Job", "CronJob")
 
-TO_SECRET: Final = "Put it into a Secret and use valueFrom.secretKeyRef."  # noqa: S105 — advice
+PROBES: Final = {
+    "liveness": "livenessProbe",
+    "readiness": "readinessProbe",
+    "startup": "startupProbe",
+}
+
+#: (probe, what it asks): code.
+WRONG_PATHS: Final = {
+    ("liveness", "ready"): "liveness-asks-dependencies",
+    ("liveness", "startup"): "liveness-asks-dependencies",
+    ("readiness", "live"): "readiness-asks-nothing",
+    ("startup", "ready"): "startup-asks-dependencies",
+}
 
 #: The default of Kubernetes.
 GRACE_SECONDS: Final = 30
 
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 — a mount point to look for, nothing is written
 
-#: The default of PostgreSQL.
-MAX_CONNECTIONS: Final = 100
+#: The service stops its checks when readiness is not asked for this long.
+REST_SECONDS: Final = 60
+
+#: A probe that is a command starts a Python process, on whatever CPU share there is.
+COMMAND_SECONDS: Final = 5
+
+#: Longest that a pod should get traffic that it cannot serve.
+DETECT_WITHIN_SECONDS: Final = 60
 
 
 def check_objects(objects: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[Finding]:
@@ -61,7 +82,7 @@ def check_objects(objects: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[Fin
         kind, name = text(each.get("kind")), text(at(each, "metadata", "name"))
         area = f"{path}: {kind}/{name}"
         if kind == "ConfigMap":
-            yield from check_secrets(area, maps[name], do=TO_SECRET)
+            yield from check_secrets(area, maps[name])
         elif kind in ("ServiceMonitor", "PodMonitor"):
             endpoints = at(each, "spec", "endpoints") or at(each, "spec", "podMetricsEndpoints")
             for endpoint in items(endpoints):
@@ -77,11 +98,11 @@ def _check_workload(
     pod = mapping(template.get("spec"))
     specs = items(pod.get("containers"))
     if not any(spec.get("image") for spec in specs):
-        yield note(area, "object-partial", "A patch without an image: examine the rendered object")
+        yield finding(area, "object-partial", "A patch without an image")
         return
     ours = [spec for spec in specs if _runs_the_service(spec)]
     if not ours:
-        yield note(area, "object-foreign", "No container looks like this service")
+        yield finding(area, "object-foreign", "No container looks like this service")
     for spec in ours:
         environ, names = _environment(spec, maps)
         command = f"{text(spec.get('command'))} {text(spec.get('args'))}"
@@ -94,9 +115,9 @@ def _check_workload(
             replicas=number(at(each, "spec", "replicas"), 1),
             annotations=mapping(at(template, "metadata", "annotations")),
         )
-        findings = list(check_settings(container, do=TO_SECRET))
+        findings = list(check_settings(container))
         if kind not in BATCH:
-            findings += [finding for rule in RULES for finding in rule(container)]
+            findings += [found for check in CHECKS for found in check(container)]
         yield from findings or [ok(container.area, "all-well", "No errors")]
 
 
@@ -135,6 +156,71 @@ def _environment(
     return environ, names
 
 
+def check_probes(container: Container) -> Iterator[Finding]:
+    """Yield probes that ask a wrong path or port, or wait too short or too long."""
+    area, timings = container.area, container.timings
+    named = {
+        text(port.get("name")): number(port.get("containerPort"), 0)
+        for port in items(container.spec.get("ports"))
+    }
+    for name, key in PROBES.items():
+        probe = mapping(container.spec.get(key))
+        if code := WRONG_PATHS.get((name, _asks(probe))):
+            yield finding(area, code, f"{key} asks /health/{_asks(probe)}")
+        port = at(probe, "httpGet", "port")
+        listened = number(port, named.get(text(port), -1)) in timings.probe_ports
+        if port is not None and not listened:
+            what = f"{key} asks port {port}; the service listens on {timings.port}"
+            yield finding(area, "probe-port", what, port=timings.port)
+        if probe:
+            yield from _check_timeout(area, name, probe)
+    yield from _check_detection(container)
+
+
+def _asks(probe: dict[str, Any]) -> str:
+    """Return `live`, `ready` or `startup`; empty when the probe asks something else."""
+    path = text(at(probe, "httpGet", "path")).partition("?")[0].rstrip("/")
+    command = text(at(probe, "exec", "command"))
+    for name in ("live", "ready", "startup"):
+        if path == f"/health/{name}" or f"/health/{name}" in command or f"probe {name}" in command:
+            return name
+    return ""
+
+
+def _check_timeout(area: str, name: str, probe: dict[str, Any]) -> Iterator[Finding]:
+    timeout = number(probe.get("timeoutSeconds"), 1)
+    period = number(probe.get("periodSeconds"), 10)
+    needed = COMMAND_SECONDS if "exec" in probe else math.ceil(ANSWER_SECONDS)
+    what = f"{PROBES[name]} waits {timeout:g} s (timeoutSeconds)"
+    if timeout < needed:
+        what += f"; the answer may take {needed:g} s"
+        yield finding(area, "timeout-short", what, prefix=f"{name}-", needed=needed)
+    elif timeout >= period and name != "startup":  # a startup probe ends with its first answer
+        better = max(needed, int(period / 2))
+        what += f" and runs every {period:g} s"
+        yield finding(
+            area, "timeout-long", what, prefix=f"{name}-", needed=better, answer=ANSWER_SECONDS
+        )
+
+
+def _check_detection(container: Container) -> Iterator[Finding]:
+    """Yield a readiness probe that notices a silent database late."""
+    probe = mapping(container.spec.get("readinessProbe"))
+    period = number(probe.get("periodSeconds"), 10)
+    failures = number(probe.get("failureThreshold"), 3)
+    deadline = container.timings.settings.database_check_timeout_seconds
+    seconds = deadline + DETECTION_SECONDS + failures * period
+    if period > REST_SECONDS:
+        what = f"readinessProbe runs every {period:g} s"
+        yield finding(container.area, "readiness-period-long", what, rest=REST_SECONDS)
+    elif seconds > DETECT_WITHIN_SECONDS:
+        what = (
+            f"A silent database is detected after {seconds:g} s: {deadline:g} s deadline, "
+            f"{DETECTION_SECONDS:g} s, and {failures:g} probes {period:g} s apart"
+        )
+        yield finding(container.area, "readiness-slow", what)
+
+
 def check_stop(container: Container) -> Iterator[Finding]:
     """Yield a grace period that ends before the service has stopped."""
     hook = mapping(at(container.spec, "lifecycle", "preStop"))
@@ -162,93 +248,33 @@ def check_annotations(container: Container) -> Iterator[Finding]:
 def _check_scrape_path(area: str, path: str) -> Iterator[Finding]:
     path = path or "/metrics"
     if path.rstrip("/") != "/health/metrics":
-        yield error(
-            area,
-            "scrape-path",
-            f"Prometheus would scrape {path}",
-            why="There are no metrics: only the alert for a missing target can fire.",
-            do="Set the path /health/metrics.",
-        )
+        yield finding(area, "scrape-path", f"Prometheus would scrape {path}")
 
 
-def check_metrics_volume(container: Container) -> Iterator[Finding]:
-    """Yield a metrics directory that is on a disk, shared, or without a bound."""
+def check_volumes(container: Container) -> Iterator[Finding]:
+    """Yield a metrics directory on a disk, shared or unbounded; and SQLite without a volume."""
+    area = container.area
     directory = container.environ.get("PROMETHEUS_MULTIPROC_DIR") or SHARED_MEMORY
-    volume = _volume_at(container, directory)
     what = f"{directory}, the metrics directory,"
-    do = (
-        "Mount an emptyDir with medium: Memory and a sizeLimit, and name its path in "
-        "PROMETHEUS_MULTIPROC_DIR."
-    )
+    volume = _volume_at(container, directory)
     if volume is None:
-        yield warning(
-            container.area,
-            "metrics-volume-missing",
-            f"{what} is not on a mounted volume",
-            why="Shared memory has 64 MiB, which a service with many agents fills; any other "
-            "directory is on the container's disk.",
-            do=do,
-        )
+        yield finding(area, "metrics-volume-missing", f"{what} is not on a mounted volume")
     elif "emptyDir" not in volume:
-        yield error(
-            container.area,
-            "metrics-volume-shared",
-            f"{what} is on a volume that outlives the pod",
-            why="Pods that share it disturb each other; nothing in it is worth keeping.",
-            do=do,
-        )
+        what += " is on a volume that outlives the pod"
+        yield finding(area, "metrics-volume-shared", what)
     elif at(volume, "emptyDir", "medium") != "Memory":
-        yield warning(
-            container.area,
-            "metrics-volume-on-disk",
-            f"{what} is on the node's disk",
-            why="Every request counts by writing to it, and waits when the disk does.",
-            do=do,
-        )
+        yield finding(area, "metrics-volume-on-disk", f"{what} is on the node's disk")
     elif not at(volume, "emptyDir", "sizeLimit"):
-        yield note(
-            container.area,
-            "metrics-volume-unbounded",
-            f"{what} has no sizeLimit",
-            why="It may take memory up to the pod's limit.",
-            do="Set a sizeLimit, such as 64Mi.",
-        )
-
-
-def check_database(container: Container) -> Iterator[Finding]:
-    """Yield SQLite where it cannot work, and more connections than PostgreSQL allows."""
-    url, settings = container.environ.get("DATABASE_URL", ""), container.timings.settings
-    if container.timings.knows_database and not url.startswith("sqlite"):
-        wanted = container.replicas * settings.workers * (settings.database_pool_size + 1)
-        if wanted > MAX_CONNECTIONS:
-            yield warning(
-                container.area,
-                "connections-many",
-                f"Up to {wanted:g} database connections: {container.replicas:g} replicas of "
-                f"{settings.workers} workers with {settings.database_pool_size}, and one for the "
-                "check",
-                why=f"PostgreSQL allows {MAX_CONNECTIONS} by default.",
-                do="Reduce the pool, raise max_connections, or put PgBouncer in between.",
-            )
-        return
-    if container.replicas > 1:
-        yield error(
-            container.area,
-            "sqlite-replicated",
-            f"{container.replicas:g} replicas, each with an SQLite file of its own",
-            why="Which agents exist depends on which pod answers.",
-            do="Set DATABASE_URL to a PostgreSQL server, from a Secret.",
-        )
+        yield finding(area, "metrics-volume-unbounded", f"{what} has no sizeLimit")
+    if container.uses_sqlite and container.replicas > 1:
+        what = f"{container.replicas:g} replicas, each with an SQLite file of its own"
+        yield finding(area, "sqlite-replicated", what)
+    url = container.environ.get("DATABASE_URL", "")
+    path = url.partition("///")[2].rpartition("/")[0] if url else "/app/var"
     read_only = at(container.spec, "securityContext", "readOnlyRootFilesystem") is True
-    path = "/app/var" if not url else url.partition("///")[2].rpartition("/")[0]
-    if read_only and _volume_at(container, path) is None:
-        yield error(
-            container.area,
-            "root-read-only",
-            f"The root file system is read-only, and nothing is mounted at {path}",
-            why="The SQLite database cannot be created: readiness answers 503.",
-            do="Mount a volume there, or set DATABASE_URL to a PostgreSQL server.",
-        )
+    if container.uses_sqlite and read_only and _volume_at(container, path) is None:
+        what = f"The root file system is read-only, and nothing is mounted at {path}"
+        yield finding(area, "root-read-only", what)
 
 
 def _volume_at(container: Container, path: str) -> dict[str, Any] | None:
@@ -266,4 +292,4 @@ def _volume_at(container: Container, path: str) -> dict[str, Any] | None:
     return volumes.get(max(fitting, key=lambda mount: len(mount[0]))[1])
 
 
-RULES: Final = (check_probes, check_stop, check_annotations, check_metrics_volume, check_database)
+CHECKS: Final = (check_probes, check_stop, check_annotations, check_volumes)

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from atom_platform.tools.doctor.container import items
 from atom_platform.tools.doctor.ecs import check_task_definition, find_task_definitions
-from atom_platform.tools.doctor.findings import Finding, error, note
+from atom_platform.tools.doctor.findings import Finding
 from atom_platform.tools.doctor.kubernetes import check_objects
+from atom_platform.tools.doctor.rules import finding
 
 __all__ = ["check_files"]
 
@@ -28,13 +29,7 @@ def check_files(paths: Sequence[Path]) -> Iterator[Finding]:
         try:
             documents = _documents_in(path)
         except UnreadableFileError as wrong:
-            yield error(
-                str(path),
-                "file-unreadable",
-                str(wrong),
-                why="It was not examined, and the orchestrator cannot read it either.",
-                do="Correct the file, or the command line.",
-            )
+            yield finding(str(path), "file-unreadable", str(wrong))
             continue
         known = False
         for document in documents:
@@ -45,7 +40,7 @@ def check_files(paths: Sequence[Path]) -> Iterator[Finding]:
                 known = True
                 objects.append((str(path), document))
         if not known and not path.name.startswith("kustomization."):
-            yield note(str(path), "file-unknown", "Neither Kubernetes objects nor an ECS task")
+            yield finding(str(path), "file-unknown", "Neither Kubernetes objects nor an ECS task")
     # All files together: one file's Deployment may use another file's ConfigMap.
     yield from check_objects(objects)
 

@@ -113,7 +113,6 @@ def test_the_guides_own_task(tmp_path: Path) -> None:
             "error",
             "liveness-asks-dependencies",
         ),
-        (health(startPeriod=None), "warning", "start-period-missing"),
         (changed(stopTimeout=40), "error", "grace-short"),
         (changed(stopTimeout=None), "error", "grace-short"),
         (changed(environment=[]), "error", "drain-missing"),

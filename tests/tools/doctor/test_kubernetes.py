@@ -144,7 +144,6 @@ def test_the_guides_own_deployment(tmp_path: Path) -> None:
     assert codes(findings, "warning") == {
         "metrics-volume-missing",
         "readiness-timeout-long",
-        "startup-missing",
     }
 
 
@@ -158,9 +157,6 @@ def env(**values: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("manifest", "severity", "code"),
     [
-        (changed(*C, "livenessProbe"), "error", "liveness-missing"),
-        (changed(*C, "readinessProbe"), "error", "readiness-missing"),
-        (changed(*C, "startupProbe"), "warning", "startup-missing"),
         (
             changed(*C, "livenessProbe", "httpGet", "path", to="/health/ready?exclude=disk"),
             "error",
@@ -223,7 +219,6 @@ def env(**values: str) -> list[dict[str, Any]]:
             "error",
             "secret-in-plain-text",
         ),
-        (changed(*C, "env", to=env(WEB_CONCURRENCY="6")), "warning", "connections-many"),
     ],
 )
 def test_one_error_is_one_finding(lint: Any, manifest: Any, severity: str, code: str) -> None:
