@@ -18,17 +18,17 @@ from werkzeug.test import TestResponse
 from atom_platform.health.result import CheckResult
 from atom_platform.logs.config import reset
 from atom_platform.logs.output import OUTPUT
-from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.multiprocess.table import SeriesTable
+from atom_platform.metrics.scrape.series_table import SeriesTable
+from atom_platform.metrics.storage.storage import STORAGE
 from atom_platform.monitoring import Monitoring, label_request
 from tests.polling import wait_until
 
 
 @pytest.fixture(autouse=True)
 def _fresh_storage() -> Iterator[None]:
-    STORAGE.use(None)
+    STORAGE.switch_to(None)
     yield
-    STORAGE.use(None)
+    STORAGE.switch_to(None)
 
 
 def shop() -> Flask:

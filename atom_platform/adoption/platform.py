@@ -9,7 +9,7 @@ from typing import Any, Final
 from atom_platform.extension.request_record import RequestRecord
 from atom_platform.health.answers import Answer
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.metrics.page import MetricsPage
+from atom_platform.metrics.scrape.page import MetricsPage
 from atom_platform.settings import Settings
 
 __all__ = ["EXTENSION", "Platform"]

@@ -12,7 +12,7 @@ import shlex
 import sys
 from typing import Any, Final
 
-from atom_platform.metrics.multiprocess import directory
+from atom_platform.metrics.storage import directory
 from atom_platform.server.cpu_limit import cpu_limit, default_workers
 from atom_platform.server.management import is_the_only_port, open_beside
 from atom_platform.settings import BAD_DATABASE_OPTION, Settings, SettingsError

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any, Final, ParamSpec
 
 from atom_platform import __version__
-from atom_platform.metrics.multiprocess import directory
+from atom_platform.metrics.storage import directory
 from atom_platform.server import exits, runfile, succession
 from atom_platform.server.board import BOARD
 from atom_platform.server.configuration import check_addresses, prepare
@@ -85,7 +85,7 @@ def on_starting(server: Any) -> None:
     check_addresses(server.cfg.address)
     server.atom_exits = exits.ExitWatch(server)
     server.atom_exits.install()
-    directory.adopt()
+    directory.become_arbiter()
     from atom_platform.metrics import instruments
 
     if prepared := directory.prepared():

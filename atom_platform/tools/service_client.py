@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from atom_platform.metrics.samples import Samples
+from atom_platform.metrics.samples import SampleSet
 
 __all__ = [
     "STARTED",
@@ -100,7 +100,7 @@ def describe(error: Exception) -> str:
 class Growth(NamedTuple):
     """By how much each counter grew, in how many seconds, and whether since the service's start."""
 
-    samples: Samples
+    samples: SampleSet
     seconds: float
     from_start: bool
 
@@ -114,9 +114,9 @@ class Window:
 
     def __init__(self, *, seconds: float) -> None:
         self._seconds = seconds
-        self._scrapes: deque[tuple[float, Samples]] = deque()
+        self._scrapes: deque[tuple[float, SampleSet]] = deque()
 
-    def add(self, samples: Samples, *, at: float) -> Growth:
+    def add(self, samples: SampleSet, *, at: float) -> Growth:
         """Add a scrape, taken *at* seconds since the epoch, and return the growth up to it."""
         scrapes, started = self._scrapes, samples.total(STARTED)
         if scrapes and (scrapes[-1][1].total(STARTED) != started or scrapes[-1][0] > at):
@@ -125,7 +125,7 @@ class Window:
         while len(scrapes) > 2 and scrapes[1][0] <= at - self._seconds:
             scrapes.popleft()
         from_start = len(scrapes) == 1
-        first, earlier = (started, Samples({})) if from_start else scrapes[0]
+        first, earlier = (started, SampleSet({})) if from_start else scrapes[0]
         return Growth(samples.since(earlier), max(at - first, LEAST_SECONDS), from_start)
 
 

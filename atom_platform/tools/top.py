@@ -21,7 +21,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from atom_platform.metrics.samples import Exposed, Samples
+from atom_platform.metrics.samples import ParsedExposition, SampleSet
 from atom_platform.settings import Settings
 from atom_platform.tools.service_client import Growth, Reply, Window, client_for, describe, quantile
 
@@ -61,7 +61,7 @@ class Observation:
     at: float
     notice: str = ""
     checks: Any = None
-    now: Samples | None = None
+    now: SampleSet | None = None
     growth: Growth | None = None
 
 
@@ -76,7 +76,7 @@ def observe(get: Callable[[str], Reply], address: str, window: Window) -> Observ
             at = datetime.fromisoformat(str(body.get("timestamp"))).timestamp()
         metrics = get("/health/metrics")
         if metrics.status == 200:
-            now = Exposed(metrics.body.decode("utf-8", "replace"))
+            now = ParsedExposition(metrics.body.decode("utf-8", "replace"))
             return Observation(address, status, at, "", checks, now, window.add(now, at=at))
         why = NO_METRICS.get(metrics.status, "see its log")
         notice = f"no metrics: it answers {metrics.status}; {why}"
@@ -127,7 +127,7 @@ def _headline(seen: Observation) -> Text:
     return _line(text, "bold green" if seen.status == "ready" else "bold red")
 
 
-def _summary(now: Samples, grown: Samples, seconds: float) -> Iterator[Text]:
+def _summary(now: SampleSet, grown: SampleSet, seconds: float) -> Iterator[Text]:
     by_status: defaultdict[str, float] = defaultdict(float)
     for (rule, status), count in grown.by(("endpoint", "status"), "http_requests_total").items():
         if not rule.startswith(PROBES):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.metrics.samples import Samples
+from atom_platform.metrics.samples import SampleSet
 from atom_platform.tools.service_client import Growth, Window, quantile
 from tests.programs import needs
 
@@ -88,8 +88,8 @@ def test_a_histogram_without_observations_has_no_quantile(buckets: dict[float, f
     assert quantile(0.95, buckets) is None
 
 
-def scrape(requests: float, *, started: float = 1000.0) -> Samples:
-    return Samples(
+def scrape(requests: float, *, started: float = 1000.0) -> SampleSet:
+    return SampleSet(
         {
             ("process_start_time_seconds", ()): started,
             ("http_requests_total", (("endpoint", "/a"),)): requests,

@@ -22,7 +22,7 @@ import pytest
 from rich.console import Console
 
 from atom_platform.cli import main
-from atom_platform.metrics.samples import Exposed
+from atom_platform.metrics.samples import ParsedExposition
 from atom_platform.tools.service_client import Window
 from atom_platform.tools.top import Observation, draw
 from tests.polling import free_port, wait_until
@@ -57,7 +57,7 @@ db_connections_waiting 3
 
 
 def observation(text: str = EXPOSITION) -> Observation:
-    exposed = Exposed(text)
+    exposed = ParsedExposition(text)
     growth = Window(seconds=30).add(exposed, at=1100)
     checks = {
         "database": {"healthy": False, "message": "Database timeout after 5.0s"},
