@@ -158,8 +158,8 @@ def post_worker_init(worker: Any) -> None:
     instruments.set_app_info(__version__, platform.python_version(), prepare().revision)
     extension = getattr(worker.wsgi, "extensions", {}).get("atom")
     worker.log.observe_request = getattr(extension, "observe_request", None)
-    if hasattr(worker.log, "hung_up"):  # it is ours, and tells
-        worker.log.hung_up = told_of_hang_ups()
+    if hasattr(worker.log, "on_disconnect"):  # it is ours, and tells
+        worker.log.on_disconnect = told_of_hang_ups()
     if extension is not None:
         # Now, or the first to ask meets a worker that knows nothing, perhaps during a fault.
         extension.health.start()

@@ -17,7 +17,7 @@ def migrate() -> int:
     The exit status is 0 when the schema is current, 1 when it is not, and 2 for a wrong setting.
     """
     from atom_platform.database.engine import open_database
-    from atom_platform.database.failure import sentence_for
+    from atom_platform.database.errors import message_for
     from atom_platform.database.migrate import upgrade
     from atom_platform.logs import configure_structlog, get_logger
     from atom_platform.settings import Settings, SettingsError
@@ -32,7 +32,7 @@ def migrate() -> int:
         return _wrong_setting(error)
     except Exception as error:  # the driver's text may name hosts and users
         log = get_logger("atom_platform.database")
-        log.critical("database_not_migrated", reason=sentence_for(error.__cause__ or error))
+        log.critical("database_not_migrated", reason=message_for(error.__cause__ or error))
         return 1
     return 0 if state == "current" else 1
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import values
 
-from atom_platform.logs.config import count_with
+from atom_platform.logs.config import set_line_counters
 from atom_platform.metrics import caps
 from atom_platform.metrics.scrape.collector import Collector
 from atom_platform.metrics.storage.storage import STORAGE
@@ -22,7 +22,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 def _fresh_storage() -> Iterator[None]:
     """The process's storage is one per process: nothing of one test may be another's."""
     value_class = values.ValueClass
-    count_with()  # an application made by a test elsewhere had the log counted
+    set_line_counters()  # an application made by a test elsewhere had the log counted
     STORAGE.switch_to(None)
     caps.configure(max_ids=1000)
     yield

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.health.result import CheckResult
+from atom_platform.health.check import CheckResult
 from atom_platform.metrics.storage import directory as directories
 from atom_platform.metrics.storage.directory import Directory
 from atom_platform.metrics.storage.directory_lock import Owner

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from atom_platform.server.cpu_limit import cpu_limit
+from atom_platform.cgroups import cpu_limit
 from atom_platform.settings import Settings
 from atom_platform.tools.doctor.database import check_database
 from atom_platform.tools.doctor.directories import check_disk, check_metrics

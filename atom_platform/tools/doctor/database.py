@@ -11,7 +11,7 @@ from typing import Any
 from atom_platform.database.engine import Database, open_database
 from atom_platform.database.migrate import schema_state
 from atom_platform.database.sqlite import path_of
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from atom_platform.settings import Settings, SettingsError
 from atom_platform.tools.doctor.advice import advice_for
 from atom_platform.tools.doctor.findings import Finding, error, note, ok, warning
