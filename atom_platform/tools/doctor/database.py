@@ -83,7 +83,7 @@ def _check_answers(database: Database, settings: Settings) -> Iterator[Finding]:
             "database-unreachable",
             str(problem),
             why="Readiness answers 503 and the service gets no traffic.",
-            do=advice_for(str(problem)),
+            do=advice_for(problem.code),
         )
         return
     yield _latency(latency_ms)
@@ -95,7 +95,7 @@ def _check_answers(database: Database, settings: Settings) -> Iterator[Finding]:
             "schema-unknown",
             f"The schema cannot be read: {problem}",
             why="Startup and readiness answer 503 until it can.",
-            do=advice_for(str(problem)),
+            do=advice_for(problem.code),
         )
         return
     yield _schema(state, embedded=database.is_sqlite)
@@ -127,7 +127,7 @@ def _schema(state: str, *, embedded: bool) -> Finding:
             "schema-ahead",
             "The schema is newer than this version knows",
             why="Readiness answers 503: this version might misread or damage the data.",
-            do=advice_for("schema is newer"),
+            do=advice_for("schema_ahead"),
         )
     if embedded:
         return note(AREA, "schema-behind", "The schema is behind; the next start migrates it")
@@ -136,7 +136,7 @@ def _schema(state: str, *, embedded: bool) -> Finding:
         "schema-behind",
         "The schema is behind this version",
         why="Startup and readiness answer 503 until it is migrated.",
-        do=advice_for("schema waits"),
+        do=advice_for("schema_behind"),
     )
 
 

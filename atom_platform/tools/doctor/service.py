@@ -97,8 +97,8 @@ def _startup(get: Callable[[str], Reply]) -> Iterator[Finding]:
         AREA,
         "not-started",
         f"/health/startup answers {reply.status}: {message}",
-        why="The startup probe fails until it does not.",
-        do=advice_for(message),
+        why="The startup probe fails until the service has started.",
+        do="Read the checks of readiness below, and the service's log.",
     )
 
 
@@ -143,7 +143,7 @@ def _unhealthy(name: str, check: dict[str, Any]) -> Finding:
         why="Readiness answers 503 and the service gets no traffic."
         if critical
         else "It is not critical: the service still gets traffic.",
-        do=advice_for(message),
+        do=advice_for(str(check.get("code"))),
     )
 
 

@@ -76,7 +76,7 @@ def test_a_refused_connection_is_an_error() -> None:
 
     assert (finding.severity, finding.code) == ("error", "database-unreachable")
     assert finding.what == "Database refused the connection"
-    assert "Start the database" in finding.do
+    assert "Start the dependency" in finding.do
 
 
 def test_a_silent_database_is_an_error(silent_port: int) -> None:
@@ -93,7 +93,7 @@ def test_a_missing_migration_is_an_error(postgresql: PostgreSQL) -> None:
     finding = one(check_database(settings), "schema-behind")
 
     assert finding.severity == "error"
-    assert "python -m atom_platform migrate" in finding.do
+    assert "atom-platform migrate" in finding.do
 
 
 def test_connections_of_all_workers_are_added(postgresql: PostgreSQL) -> None:

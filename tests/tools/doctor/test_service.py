@@ -151,7 +151,12 @@ def test_wrong_answers_are_errors(
 
 def test_unhealthy_checks_come_with_advice(serve: Callable[..., str]) -> None:
     checks = {
-        "database": {"healthy": False, "message": "Database timeout after 5.0s", "critical": True},
+        "database": {
+            "healthy": False,
+            "message": "Database timeout after 5.0s",
+            "critical": True,
+            "code": "timeout",
+        },
         "mail": {"healthy": False, "message": "Mail check failed", "critical": False},
         "disk": {"healthy": True, "message": "10.50GB free"},
     }
