@@ -149,7 +149,6 @@ def post_worker_init(worker: Any) -> None:
         _bound_reads(worker.sockets)
     can_be_replaced()
     from atom_platform.metrics import instruments
-    from atom_platform.metrics.hang_ups import told_of_hang_ups
 
     instruments.worker_started()
     # gevent's worker has sockets of gevent's there, not gunicorn's wrappers of them.
@@ -158,8 +157,6 @@ def post_worker_init(worker: Any) -> None:
     instruments.set_app_info(__version__, platform.python_version(), prepare().revision)
     extension = getattr(worker.wsgi, "extensions", {}).get("atom")
     worker.log.observe_request = getattr(extension, "observe_request", None)
-    if hasattr(worker.log, "on_disconnect"):  # it is ours, and tells
-        worker.log.on_disconnect = told_of_hang_ups()
     if extension is not None:
         # Now, or the first to ask meets a worker that knows nothing, perhaps during a fault.
         extension.health.start()
