@@ -47,7 +47,7 @@ from atom_platform.metrics.jobs import counting_with_service
 from atom_platform.metrics.page import MetricsPage
 from atom_platform.server.drain import is_draining
 from atom_platform.settings import Settings
-from atom_platform.skills.failure import SkillFailed
+from atom_platform.skills import SkillFailed
 
 if TYPE_CHECKING:
     from atom_platform.database.adopted import AnyEngine

@@ -72,7 +72,6 @@ LEVELS = (
     ("__init__.py", 0),
     ("health/result.py", 0),
     ("agents/model.py", 0),
-    ("skills/failure.py", 0),
     ("metrics/definitions.py", 0),
     ("metrics/multiprocess/*", 10),
     ("health/checks/*", 10),

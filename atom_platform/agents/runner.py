@@ -19,10 +19,9 @@ from atom_platform.agents.model import (
 from atom_platform.agents.variables import EarlierStep, EarlierSteps
 from atom_platform.logs.context import RequestContext
 from atom_platform.metrics.instruments import track_agent, track_skill
-from atom_platform.skills.failure import SkillFailed
-from atom_platform.skills.inputs import InputRefused, checked_input
-from atom_platform.skills.output import bounded_output, clean_text
+from atom_platform.skills import SkillFailed
 from atom_platform.skills.registry import SkillRegistry, UnknownSkill
+from atom_platform.skills.step_data import InvalidInput, bounded_output, clean_text, validate_input
 from atom_platform.skills.templates import TemplateFailed, Templates
 
 __all__ = ["AgentRunner"]
@@ -32,7 +31,7 @@ log = logging.getLogger("atom_platform.agents")
 MAX_SENTENCE_CHARACTERS: Final = 1_000
 
 #: What says in its own text, written by us, why a step could not be done.
-EXPLAINED: Final = (InputRefused, TemplateFailed)
+EXPLAINED: Final = (InvalidInput, TemplateFailed)
 
 
 class AgentRunner:
@@ -107,7 +106,7 @@ class AgentRunner:
             with track_skill(step.skill):
                 skill = self._skills[step.skill]
                 values = self._templates.render(dict(step.values), variables)
-                output = bounded_output(skill.run(checked_input(skill, values)))
+                output = bounded_output(skill.run(validate_input(skill, values)))
         except BaseException as error:
             status, sentence = _judged(error)
             _log_end_of(step, error, status, sentence)

@@ -18,8 +18,8 @@ from atom_platform.agents.model import (
 )
 from atom_platform.agents.runner import AgentRunner
 from atom_platform.agents.store import AgentStore
-from atom_platform.skills.inputs import input_faults
 from atom_platform.skills.registry import SkillRegistry, UnknownSkill
+from atom_platform.skills.step_data import find_input_errors
 from atom_platform.skills.templates import Templates
 
 __all__ = ["AgentService"]
@@ -142,5 +142,5 @@ class AgentService:
         except UnknownSkill:
             yield Fault((*at, "skill"), "There is no skill with this id")
             return
-        for path, message in input_faults(skill, step.values, self._templates):
+        for path, message in find_input_errors(skill, step.values, self._templates):
             yield Fault((*at, "with", *path), message)

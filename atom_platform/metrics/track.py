@@ -22,7 +22,7 @@ from atom_platform.metrics.definitions import (
 )
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.recording import Family, HistogramFamily, not_recorded
-from atom_platform.skills.failure import SkillFailed
+from atom_platform.skills import SkillFailed
 
 __all__ = ["Tracker", "observe_query", "track_agent", "track_query", "track_skill"]
 
