@@ -73,9 +73,8 @@ def validate_input(skill: Skill, values: Mapping[str, Any]) -> SkillInput:
 
 
 def _message(error: ErrorDetails) -> str:
-    return error["msg"].removeprefix(
-        "Value error, "
-    )  # pydantic's prefix for a ValueError of a validator
+    # pydantic puts this prefix before the text of a validator's ValueError.
+    return error["msg"].removeprefix("Value error, ")
 
 
 def _value_at(values: object, path: ValuePath) -> object:
