@@ -22,7 +22,7 @@ from contextvars import ContextVar
 from types import BuiltinMethodType
 from typing import Any, Final, TypeVar
 
-from jinja2 import StrictUndefined, nodes
+from jinja2 import StrictUndefined, Template, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS
 from jinja2.runtime import Context, Undefined
@@ -276,10 +276,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.filters = {name: _charging(FILTERS[name]) for name in PLAIN_FILTERS}
         self.filters.update(OWN_FILTERS)
 
-    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        tree = super()._parse(source, name, filename)
-        bounded_tree: nodes.Template = _CostInjector().visit(tree)
-        return bounded_tree
+    def from_string(self, source: str | nodes.Template, *args: Any, **kwargs: Any) -> Template:
+        """Compile *source* as a template of the dialect."""
+        tree = self.parse(source) if isinstance(source, str) else source
+        return super().from_string(_CostInjector().visit(tree), *args, **kwargs)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, Mapping) and attribute in obj:
