@@ -49,7 +49,7 @@ from atom_platform.metrics.scrape.page import MetricsPage
 from atom_platform.metrics.track import track_agent, track_query, track_skill
 from atom_platform.server.drain import is_draining
 from atom_platform.settings import Settings
-from atom_platform.skills.failure import SkillFailed
+from atom_platform.skills import SkillFailed
 
 if TYPE_CHECKING:
     from atom_platform.database.engine_check import AnyEngine

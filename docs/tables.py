@@ -19,8 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from atom_platform import __version__, checks  # noqa: E402 — needs the path
-from atom_platform.agents.openapi import openapi_document  # noqa: E402 — likewise
-from atom_platform.agents.routes import ROUTES  # noqa: E402 — likewise
+from atom_platform.agents.openapi import ROUTES, openapi_document  # noqa: E402 — likewise
 from atom_platform.agents.views import AgentViews  # noqa: E402 — likewise
 from atom_platform.cli import COMMANDS  # noqa: E402 — likewise
 from atom_platform.metrics.catalog import DEFINITIONS, Definition  # noqa: E402 — needs the path

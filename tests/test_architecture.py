@@ -73,7 +73,6 @@ LEVELS = (
     ("__init__.py", 0),
     ("health/check.py", 0),
     ("agents/model.py", 0),
-    ("skills/failure.py", 0),
     ("metrics/definitions.py", 0),
     ("metrics/samples.py", 5),
     ("metrics/scrape/page.py", 25),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import Field, JsonValue
 
-from atom_platform.skills.inputs import InputRefused, checked_input, input_faults
 from atom_platform.skills.registry import Skill, SkillInput
+from atom_platform.skills.step_data import InvalidInput, find_input_errors, validate_input
 from atom_platform.skills.templates import Templates
 
 
@@ -42,16 +42,16 @@ GOOD = {"to": "Ada", "weight": 1}
     ],
 )
 def test_faults_say_where(values: dict[str, Any], places: set[tuple[str | int, ...]]) -> None:
-    found = list(input_faults(SKILL, values, Templates()))
+    found = list(find_input_errors(SKILL, values, Templates()))
 
     assert {path for path, _ in found} == places
     assert all(message for _, message in found)
 
 
 def test_rendered_text_becomes_the_number_that_is_wanted() -> None:
-    assert checked_input(SKILL, {"to": "Ada", "weight": "2.5"}) == Parcel(to="Ada", weight=2.5)
+    assert validate_input(SKILL, {"to": "Ada", "weight": "2.5"}) == Parcel(to="Ada", weight=2.5)
 
 
 def test_what_was_rendered_is_checked_again() -> None:
-    with pytest.raises(InputRefused, match=r"^weight: Input should be less than or equal to 10$"):
-        checked_input(SKILL, {"to": "Ada", "weight": "99"})
+    with pytest.raises(InvalidInput, match=r"^weight: Input should be less than or equal to 10$"):
+        validate_input(SKILL, {"to": "Ada", "weight": "99"})

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atom_platform.skills.output import bounded_output, clean_text
+from atom_platform.skills.step_data import bounded_output, clean_text
 
 LIMIT = 65_536
 

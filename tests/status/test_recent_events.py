@@ -1,4 +1,4 @@
-"""The journal keeps what a page may show, and never what only the log may hold."""
+"""Recent events hold public fields only; everything else stays in the log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atom_platform.health.check import CheckResult
 from atom_platform.metrics.storage import directory as directories
 from atom_platform.metrics.storage.directory import Directory
 from atom_platform.metrics.storage.directory_lock import Owner
-from atom_platform.status.journal import Journal
+from atom_platform.status.recent_events import RecentEvents
 
 LINE = {
     "timestamp": "2026-02-16T19:15:00.000Z",
@@ -26,11 +26,11 @@ LINE = {
 }
 
 
-@pytest.fixture(name="journal")
-def _journal() -> Journal:
-    journal = Journal()
-    journal.open()
-    return journal
+@pytest.fixture(name="events")
+def _events() -> RecentEvents:
+    events = RecentEvents()
+    events.open()
+    return events
 
 
 @pytest.fixture(name="shared_directory")
@@ -40,17 +40,17 @@ def _shared_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_shows_what_helps_to_find_the_line(journal: Journal) -> None:
-    journal.note_error(LINE)
+def test_shows_what_helps_to_find_the_line(events: RecentEvents) -> None:
+    events.record_error(LINE)
 
-    assert journal.errors() == [{**LINE, "pid": os.getpid()}]
+    assert events.errors() == [{**LINE, "pid": os.getpid()}]
 
 
-def test_newest_first_and_bounded(journal: Journal) -> None:
+def test_newest_first_and_bounded(events: RecentEvents) -> None:
     for number in range(60):
-        journal.note_error({**LINE, "request_id": f"r{number}"})
+        events.record_error({**LINE, "request_id": f"r{number}"})
 
-    assert [error["request_id"] for error in journal.errors()] == [
+    assert [error["request_id"] for error in events.errors()] == [
         f"r{number}" for number in range(59, 9, -1)
     ]
 
@@ -76,31 +76,36 @@ def test_newest_first_and_bounded(journal: Journal) -> None:
     ],
     ids=str,
 )
-def test_hides_what_may_hold_a_secret_or_a_host(journal: Journal, field: dict[str, str]) -> None:
-    journal.note_error({**LINE, **field})
+def test_hides_what_may_hold_a_secret_or_a_host(
+    events: RecentEvents, field: dict[str, str]
+) -> None:
+    events.record_error({**LINE, **field})
 
-    (error,) = journal.errors()
+    (error,) = events.errors()
     assert "secret" not in str(error)
     assert "db.internal" not in str(error)
     assert error["pid"] == os.getpid()
 
 
-def test_names_the_exception_of_a_traceback(journal: Journal) -> None:
+def test_names_the_exception_of_a_traceback(events: RecentEvents) -> None:
     line = {key: value for key, value in LINE.items() if key != "exception_type"}
-    journal.note_error({**line, "exception": "Traceback …\n  File …\npsycopg.OperationalError: no"})
+    events.record_error(
+        {**line, "exception": "Traceback …\n  File …\npsycopg.OperationalError: no"}
+    )
 
-    (error,) = journal.errors()
+    (error,) = events.errors()
     assert error["exception_type"] == "psycopg.OperationalError"
 
 
-def test_notes_checks_that_turn(journal: Journal) -> None:
+def test_records_a_check_whose_state_changes(events: RecentEvents) -> None:
     good, bad = CheckResult(True, "fine"), CheckResult(False, "Database timeout after 5.0s")
     for result in (good, good, bad, bad, good, good):
-        journal.note_check("database", result)
-    journal.note_check("disk", good)
+        events.record_check_result("database", result)
+    events.record_check_result("disk", good)
 
     assert [
-        (turn["check"], turn["healthy"], turn["message"], turn["pid"]) for turn in journal.turns()
+        (transition["check"], transition["healthy"], transition["message"], transition["pid"])
+        for transition in events.transitions()
     ] == [
         ("database", False, "Database timeout after 5.0s", os.getpid()),
         ("database", True, "fine", os.getpid()),
@@ -108,44 +113,47 @@ def test_notes_checks_that_turn(journal: Journal) -> None:
 
 
 def test_is_shared_beside_the_metrics(shared_directory: Path) -> None:
-    one, other = Journal(), Journal()
+    one, other = RecentEvents(), RecentEvents()
     one.open()
     other.open()
-    one.note_error(LINE)
-    one.note_check("disk", CheckResult(False, "0.10GB free"))
+    one.record_error(LINE)
+    one.record_check_result("disk", CheckResult(False, "0.10GB free"))
 
     assert one.is_shared
-    assert len(other.errors()) == len(other.turns()) == 1
-    assert {path.name for path in shared_directory.iterdir()} == {".status-errors", ".status-turns"}
+    assert len(other.errors()) == len(other.transitions()) == 1
+    assert {path.name for path in shared_directory.iterdir()} == {
+        ".status-errors",
+        ".status-transitions",
+    }
 
 
 def test_without_a_place_it_is_kept_here(shared_directory: Path) -> None:
     (shared_directory / ".status-errors").mkdir()
-    journal = Journal()
-    journal.open()
-    journal.note_error(LINE)
+    events = RecentEvents()
+    events.open()
+    events.record_error(LINE)
 
-    assert not journal.is_shared
-    assert len(journal.errors()) == 1
+    assert not events.is_shared
+    assert len(events.errors()) == 1
 
 
 def test_never_raises(shared_directory: Path) -> None:
     """A log line and a probe must not suffer for a page."""
-    journal = Journal()
-    journal.open()
+    events = RecentEvents()
+    events.open()
     for path in shared_directory.iterdir():
         path.unlink()
     shared_directory.rmdir()
 
-    journal.note_error(LINE)
-    journal.note_check("disk", CheckResult(False, "0.10GB free"))
-    assert journal.errors() == journal.turns() == []
+    events.record_error(LINE)
+    events.record_check_result("disk", CheckResult(False, "0.10GB free"))
+    assert events.errors() == events.transitions() == []
     shared_directory.mkdir()
 
 
 def test_takes_no_notes_until_it_is_opened() -> None:
-    journal = Journal()
-    journal.note_error(LINE)
-    journal.note_check("disk", CheckResult(False, "0.10GB free"))
+    events = RecentEvents()
+    events.record_error(LINE)
+    events.record_check_result("disk", CheckResult(False, "0.10GB free"))
 
-    assert journal.errors() == journal.turns() == []
+    assert events.errors() == events.transitions() == []

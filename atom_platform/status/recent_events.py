@@ -1,8 +1,8 @@
 """
-What happened lately that no metric can tell: errors with their request, and checks that turned.
+Recent events that metrics cannot show: log lines at ERROR, and state transitions of checks.
 
-All workers write into rings beside their metrics, so that whichever worker is asked answers for
-all. Where there is no such directory each process keeps its own, and says so.
+All workers write to ring files in the metrics directory, so that any worker can answer for the
+whole service. Without a metrics directory each process keeps its own events (`is_shared` is False).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from atom_platform.health.check import CheckResult
 from atom_platform.metrics.storage import directory as directories
 from atom_platform.status.ring import FileRing, MemoryRing, Ring
 
-__all__ = ["JOURNAL", "Journal"]
+__all__ = ["RECENT_EVENTS", "RecentEvents"]
 
 ERRORS_KEPT: Final = 50
-TURNS_KEPT: Final = 200
+TRANSITIONS_KEPT: Final = 200
 
-#: What a browser may see of a line, and in which form. Everything else, messages and tracebacks
-#: first of all, stays in the log: it may hold hosts, SQL or what a client sent.
+#: The fields of a log line that a browser may see, and their allowed forms. All others, messages
+#: and tracebacks included, stay in the log: they may hold hosts, SQL or input of a client.
 SHOWN: Final[Mapping[str, Callable[[str], object]]] = {
     "timestamp": re.compile(r"[0-9T:.-]{1,32}Z").fullmatch,
     "level": re.compile(r"[A-Z]{1,16}").fullmatch,
@@ -42,56 +42,59 @@ SHOWN: Final[Mapping[str, Callable[[str], object]]] = {
 LAST_LINE: Final = re.compile(r"^([A-Za-z_][A-Za-z0-9_.]{0,79})(?=: |:?$)")
 
 
-class Journal:
+class RecentEvents:
     """
-    The errors and turns of a service. It does nothing until it is opened, and never raises then.
+    The recent errors and check transitions of a service.
 
-    One per process (`JOURNAL`), because there is one log.
+    Its methods do nothing until `open`, and never raise. There is one object per process
+    (`RECENT_EVENTS`), because there is one log.
     """
 
     def __init__(self) -> None:
         self.is_open = False
         self.is_shared = False
         self._errors: Ring = MemoryRing(ERRORS_KEPT)
-        self._turns: Ring = MemoryRing(TURNS_KEPT)
+        self._transitions: Ring = MemoryRing(TRANSITIONS_KEPT)
         self._health: dict[str, bool] = {}
         self._lock = threading.Lock()
 
     def open(self) -> None:
-        """Begin to take notes, beside the metrics if there is a place."""
+        """Start recording, in the metrics directory if there is one."""
         prepared = directories.prepared()
         if prepared is not None and prepared.path is not None and not self.is_shared:
             with contextlib.suppress(OSError):
                 service = prepared.owner.service
                 path = prepared.path
                 errors = FileRing(path / ".status-errors", service, slots=ERRORS_KEPT)
-                self._turns = FileRing(path / ".status-turns", service, slots=TURNS_KEPT)
+                self._transitions = FileRing(
+                    path / ".status-transitions", service, slots=TRANSITIONS_KEPT
+                )
                 self._errors = errors
                 self.is_shared = True
         self.is_open = True
 
     def close(self) -> None:
-        """Forget everything that this process kept."""
-        self.__init__()  # type: ignore[misc]  # as it was made
+        """Stop recording, and drop the events in this process's memory."""
+        self.__init__()  # type: ignore[misc]  # the state of a new object
 
-    def note_error(self, line: Mapping[str, Any]) -> None:
-        """Keep of a log line what may be shown."""
+    def record_error(self, line: Mapping[str, Any]) -> None:
+        """Record the public fields of a log line."""
         if not self.is_open:
             return
         with contextlib.suppress(Exception):
-            self._errors.add(shown(line))
+            self._errors.add(public_fields(line))
 
-    def note_check(self, name: str, result: CheckResult) -> None:
-        """Keep the *result* of a run of a check if it is news in this process."""
+    def record_check_result(self, name: str, result: CheckResult) -> None:
+        """Record the *result* of a check run if its state changed in this process."""
         if not self.is_open:
             return
         with self._lock:
             # Before its first run a check counts as healthy.
-            turned = self._health.get(name, True) is not result.healthy
+            changed = self._health.get(name, True) is not result.healthy
             self._health[name] = result.healthy
-        if turned:
+        if changed:
             with contextlib.suppress(Exception):
-                self._turns.add(
+                self._transitions.add(
                     {
                         "at": round(time.time(), 3),
                         "check": name,
@@ -105,13 +108,13 @@ class Journal:
         """Return the last errors, newest first."""
         return _read(self._errors)[::-1]
 
-    def turns(self) -> list[dict[str, Any]]:
-        """Return the last turns of checks, oldest first; each worker runs the checks itself."""
-        return _read(self._turns)
+    def transitions(self) -> list[dict[str, Any]]:
+        """Return the last transitions, oldest first; each worker runs the checks itself."""
+        return _read(self._transitions)
 
 
-def shown(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a browser may see of a log line."""
+def public_fields(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the public fields of a log line (SHOWN, status, pid and the exception's type)."""
     record: dict[str, Any] = {
         key: line[key]
         for key, fits in SHOWN.items()
@@ -134,4 +137,4 @@ def _read(ring: Ring) -> list[dict[str, Any]]:
         return []
 
 
-JOURNAL: Final = Journal()
+RECENT_EVENTS: Final = RecentEvents()
