@@ -1,8 +1,9 @@
 """
-gunicorn's configuration for an application that is not the platform's: the same defaults.
+The defaults of gunicorn's settings: for gunicorn.conf.py, and for the file that `gunicorn-config`
+prints for other applications.
 
-Standard library only when imported, as for gunicorn.conf.py, which says why each value is what it
-is; a test holds the two together.
+Standard library only when imported, because gunicorn.conf.py runs before the metrics directory
+exists.
 """
 
 from __future__ import annotations
@@ -36,18 +37,22 @@ FOOTER = """
 """
 
 
-def gunicorn_defaults() -> dict[str, Any]:
+def gunicorn_defaults(*, database: bool = False) -> dict[str, Any]:
     """
     Return settings of gunicorn by name; chooses the metrics directory, once.
 
     For gunicorn.conf.py: `globals().update(gunicorn_defaults())`. It reads the platform's settings
-    from the environment (PORT, WEB_CONCURRENCY, ATOM_THREADS …), but leaves DATABASE_URL alone.
+    from the environment (PORT, WEB_CONCURRENCY, ATOM_THREADS …).
 
     A setting that holds what it cannot take ends the process with one line.
+
+    Args:
+        database: Whether DATABASE_URL is the platform's, and is checked here.
     """
     from atom_platform.server import configuration, hooks
 
-    configuration.leave_alone("DATABASE_URL")
+    if not database:
+        configuration.leave_alone("DATABASE_URL")
     return {
         **_values(configuration.prepare()),
         **{name: getattr(hooks, name) for name in hooks.__all__},
@@ -74,21 +79,25 @@ def _values(given: Settings) -> dict[str, Any]:
     from atom_platform.server.configuration import threads, worker_tmp_dir, workers
 
     return {
-        "bind": [f"0.0.0.0:{given.port}"],
+        "bind": [f"0.0.0.0:{given.port}"],  # gunicorn's own 127.0.0.1 is out of kubelet's reach
         "workers": workers(given),
         "threads": threads(given),
         "worker_class": "atom_platform.server.worker.HealthLaneWorker",
-        "worker_connections": 10_000,
-        "worker_tmp_dir": worker_tmp_dir(),
-        "preload_app": False,
+        "worker_connections": 10_000,  # in the poller; past it the longest idle one is closed
+        "worker_tmp_dir": worker_tmp_dir(),  # a read-only root has no other writable place
+        "preload_app": False,  # pools and threads must be born after the fork
         "logger_class": "atom_platform.logs.gunicorn.GunicornLogger",
-        "timeout": 30,
-        "graceful_timeout": 30,
-        "keepalive": 75,
+        "timeout": 30,  # seconds, of the accept loop; requests run in threads
+        "graceful_timeout": 30,  # terminationGracePeriodSeconds > ATOM_DRAIN_SECONDS + this
+        "keepalive": 75,  # above the 60 s of load balancers: the client closes first
         "limit_request_line": 4094,
         "limit_request_fields": 100,
         "limit_request_field_size": 8190,
+        # X_Forwarded_For must not pass for X-Forwarded-For; refusing it would be a 400.
         "header_map": "drop",
+        # gunicorn lets a trusted proxy send SCRIPT_NAME and PATH_INFO, and some proxies pass on
+        # those of a client: `SCRIPT_NAME: /api` would make /health/metrics of /api/health/metrics.
         "forwarder_headers": "",
+        # On by default since 25.1: any process of the same user could stop the service by it.
         "control_socket_disable": True,
     }

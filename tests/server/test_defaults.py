@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from gunicorn.config import Config
 
 from atom_platform.__main__ import main
-from tests.service import ROOT
-
-#: Run in a process of its own: it takes a metrics directory, and raises limits.
-COMPARED = """
-import runpy
-from gunicorn.config import Config
-from atom_platform.server import gunicorn_defaults
-
-settings = Config().settings.keys()
-ours = {k: v for k, v in runpy.run_path("gunicorn.conf.py").items() if k in settings}
-theirs = gunicorn_defaults()
-ours.pop("proc_name")
-print(sorted(k for k in ours.keys() | theirs.keys() if ours.get(k, "no") != theirs.get(k, "no")))
-"""
-
-
-def test_they_are_those_of_the_service() -> None:
-    environment = {"PATH": os.environ["PATH"], "ATOM_THREADS": "3", "WEB_CONCURRENCY": "5"}
-    done = subprocess.run(
-        [sys.executable, "-c", COMPARED],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=True,
-    )
-
-    assert done.stdout == "[]\n"
 
 
 def test_what_is_printed_names_each_setting_with_its_value(
