@@ -231,7 +231,15 @@ GUNICORN_WORKER_EXITS: Final = Definition(
     "Worker processes that ended, by reason.",
     labels=("reason",),
     values={
-        "reason": ("recycled", "timeout", "killed", "out_of_memory", "crashed", "terminated"),
+        "reason": (
+            "recycled",
+            "timeout",
+            "killed",
+            "out_of_memory",
+            "crashed",
+            "terminated",
+            "unknown",
+        ),
     },
 )
 GUNICORN_THREADS: Final = Definition(

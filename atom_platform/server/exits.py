@@ -7,6 +7,7 @@ arbiter reaps its children; that it planned to go only the worker knows, and lea
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -28,19 +29,22 @@ def leave_word(worker: Any) -> None:
     """Let the arbiter know why this worker ends; called in the worker as its last act."""
     seat = getattr(worker, "atom_seat", None)
     if seat is not None:
-        BOARD.say_farewell(seat, RECYCLED if worker.nr >= worker.max_requests else ENDED)
+        recycled = getattr(worker, "nr", 0) >= getattr(worker, "max_requests", math.inf)
+        BOARD.say_farewell(seat, RECYCLED if recycled else ENDED)
 
 
-def exit_reason(status: int, *, timed_out: bool, farewell: int, oom_killed: bool) -> str:
+def exit_reason(status: int | None, *, timed_out: bool, farewell: int, oom_killed: bool) -> str:
     """
     Name the reason of an exit, as `gunicorn_worker_exits_total` knows it.
 
     Args:
-        status: As `os.waitpid` returns it.
+        status: As `os.waitpid` returns it; None when it is not known.
         timed_out: The arbiter had given the worker up for silent.
         farewell: The word that the worker left on the board.
         oom_killed: The kernel has killed for want of memory since the last exit.
     """
+    if status is None:
+        return "timeout" if timed_out else "unknown"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         if number == signal.SIGKILL and oom_killed:
@@ -77,7 +81,7 @@ class ExitWatch:
         Why not peek with `waitid(WNOWAIT)` from a SIGCHLD handler: a worker that dies between the
         look and the reaping would go unseen, and in a kill storm some do.
         """
-        from gunicorn import arbiter as arbiter_module
+        from atom_platform.server._compat_gunicorn import arbiter_module
 
         arbiter_module.os = _RecordingOs(self._record)
 
@@ -85,8 +89,8 @@ class ExitWatch:
         """Return why *worker*, just reaped, ended."""
         before, self._oom_kills = self._oom_kills, oom_kills()
         return exit_reason(
-            self._statuses.pop(worker.pid, 0),
-            timed_out=worker.aborted,
+            self._statuses.pop(worker.pid, None),
+            timed_out=getattr(worker, "aborted", False),
             farewell=BOARD.farewell(getattr(worker, "atom_seat", None)),
             oom_killed=self._oom_kills > before,
         )

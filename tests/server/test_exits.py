@@ -18,7 +18,7 @@ from tests.service import Service
 
 Serve = Callable[..., Service]
 
-REASONS = {"recycled", "timeout", "killed", "out_of_memory", "crashed", "terminated"}
+REASONS = {"recycled", "timeout", "killed", "out_of_memory", "crashed", "terminated", "unknown"}
 
 
 def exits(service: Service) -> dict[str, float]:
@@ -173,11 +173,13 @@ def test_memory_that_runs_out_is_told_from_a_kill(serve: Serve, control_group: P
         pytest.param(0, False, 2, False, "recycled", id="recycled"),
         pytest.param(0, False, 1, True, "terminated", id="somebody-else-ran-out-of-memory"),
         pytest.param(0, False, 0, False, "terminated", id="no-word"),
+        pytest.param(None, False, 1, False, "unknown", id="not-seen"),
+        pytest.param(None, True, 0, False, "timeout", id="not-seen-after-a-timeout"),
         pytest.param(1 << 8, False, 2, False, "crashed", id="failed-on-its-way-out"),
     ],
 )
 def test_reason_by_status(
-    status: int, timed_out: bool, farewell: int, oom_killed: bool, reason: str
+    status: int | None, timed_out: bool, farewell: int, oom_killed: bool, reason: str
 ) -> None:
     assert (
         exit_reason(status, timed_out=timed_out, farewell=farewell, oom_killed=oom_killed) == reason
