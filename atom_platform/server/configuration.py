@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import logging
 import os
 import resource
 import shlex
@@ -17,7 +18,17 @@ from atom_platform.server.cpu_limit import cpu_limit, default_workers
 from atom_platform.server.management import is_the_only_port, open_beside
 from atom_platform.settings import BAD_DATABASE_OPTION, Settings, SettingsError
 
-__all__ = ["check_addresses", "leave_alone", "prepare", "threads", "worker_tmp_dir", "workers"]
+log = logging.getLogger("atom_platform.server")
+
+__all__ = [
+    "addresses",
+    "check_addresses",
+    "leave_alone",
+    "prepare",
+    "threads",
+    "worker_tmp_dir",
+    "workers",
+]
 
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 — gunicorn makes an unnamed file in it
 
@@ -48,7 +59,7 @@ def prepare() -> Settings:
         _check_database_options(settings.database_url)
     except SettingsError as error:
         sys.exit(f"atom-platform: {error}")
-    if settings.management_port is not None:
+    if settings.management_port is not None and _validator_is_proven():
         open_beside(settings.management_port)
     _allow_many_files()
     directory.prepare(settings.metrics_directory)
@@ -66,11 +77,38 @@ def _check_database_options(url: str) -> None:
             raise SettingsError(BAD_DATABASE_OPTION) from None
 
 
+def _validator_is_proven() -> bool:
+    try:
+        from atom_platform.server._compat_gunicorn import Feature, proof
+    except ImportError:  # no gunicorn here
+        return False
+    return proof().holds(Feature.MANAGEMENT_PORT)
+
+
+def addresses(given: Settings) -> list[str]:
+    """Return where to listen: every address, as gunicorn's own 127.0.0.1 is out of reach."""
+    found = [f"0.0.0.0:{given.port}"]
+    if given.management_port not in (None, given.port) and not _validator_is_proven():
+        found.append(f"0.0.0.0:{given.management_port}")  # lost when `--bind` says something else
+    return found
+
+
 def check_addresses(addresses: list[Any]) -> None:
-    """End the process with one line if gunicorn's *addresses* leave the API nowhere."""
+    """
+    End the process with one line if gunicorn's *addresses* leave the API nowhere.
+
+    A management port that is not among them, as gunicorn could not be made to open it, is logged.
+    """
     port = prepare().management_port
-    if port is not None and is_the_only_port(port, addresses):
+    if port is None:
+        return
+    if is_the_only_port(port, addresses):
         sys.exit("atom-platform: ATOM_MANAGEMENT_PORT must be another port than the service's own")
+    if not any(isinstance(each, tuple) and each[1] == port for each in addresses):
+        log.warning(
+            "management_port_not_bound",
+            extra={"port": port, "consequence": "no metrics: give gunicorn a --bind for it too"},
+        )
 
 
 def workers(given: Settings) -> int:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from gunicorn.workers.gthread import TConn
+from atom_platform.server._compat_gunicorn import TConn
 
 __all__ = ["AT_ONCE", "Connection", "WaitingRoom", "address_of"]
 

@@ -8,12 +8,15 @@ exists.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from atom_platform.settings import Settings
 
 __all__ = ["configuration_file", "gunicorn_defaults"]
+
+OUR_WORKER: Final = "atom_platform.server.worker.HealthLaneWorker"
+OUR_LOGGER: Final = "atom_platform.logs.gunicorn.GunicornLogger"
 
 HEADER = '''\
 """
@@ -76,17 +79,18 @@ def configuration_file() -> str:
 
 
 def _values(given: Settings) -> dict[str, Any]:
-    from atom_platform.server.configuration import threads, worker_tmp_dir, workers
+    from atom_platform.server.configuration import addresses, threads, worker_tmp_dir, workers
 
+    worker_class, logger_class = _classes()
     return {
-        "bind": [f"0.0.0.0:{given.port}"],  # gunicorn's own 127.0.0.1 is out of kubelet's reach
+        "bind": addresses(given),
         "workers": workers(given),
         "threads": threads(given),
-        "worker_class": "atom_platform.server.worker.HealthLaneWorker",
+        "worker_class": worker_class,
         "worker_connections": 10_000,  # in the poller; past it the longest idle one is closed
         "worker_tmp_dir": worker_tmp_dir(),  # a read-only root has no other writable place
         "preload_app": False,  # pools and threads must be born after the fork
-        "logger_class": "atom_platform.logs.gunicorn.GunicornLogger",
+        "logger_class": logger_class,
         "timeout": 30,  # seconds, of the accept loop; requests run in threads
         "graceful_timeout": 30,  # terminationGracePeriodSeconds > ATOM_DRAIN_SECONDS + this
         "keepalive": 75,  # above the 60 s of load balancers: the client closes first
@@ -101,3 +105,22 @@ def _values(given: Settings) -> dict[str, Any]:
         # On by default since 25.1: any process of the same user could stop the service by it.
         "control_socket_disable": True,
     }
+
+
+def _classes() -> tuple[str, str]:
+    """Return worker class and logger class: ours where the installed gunicorn is proven."""
+    worker, logger = OUR_WORKER, OUR_LOGGER
+    try:
+        from atom_platform.server._compat_gunicorn import (
+            PLAIN_LOGGER,
+            PLAIN_WORKER,
+            Feature,
+            proof,
+        )
+    except ImportError:  # no gunicorn here: the file is for elsewhere
+        return worker, logger
+    found = proof()
+    return (
+        worker if found.holds(Feature.WORKER) else PLAIN_WORKER,
+        logger if found.holds(Feature.LOGGER) else PLAIN_LOGGER,
+    )

@@ -56,6 +56,15 @@ class Drain:
         for number in (signal.SIGTERM, DRAIN_SIGNAL, signal.SIGALRM):
             signal.signal(number, self._on_signal)
 
+    def install_mark(self) -> None:
+        """
+        Only mark the service as draining when asked; SIGTERM stays gunicorn's.
+
+        For a version of gunicorn of which nothing is proven. Without a handler the request signal
+        would end the arbiter.
+        """
+        signal.signal(DRAIN_SIGNAL, lambda number, frame: start_draining())
+
     def handle_term(self) -> None:
         """
         Stop, or begin to drain.

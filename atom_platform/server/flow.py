@@ -12,8 +12,7 @@ import socket
 import time
 from typing import Any, Final
 
-from gunicorn.http.errors import LimitRequestHeaders
-
+from atom_platform.server._compat_gunicorn import LimitRequestHeaders
 from atom_platform.server.connection import AT_ONCE, Connection, address_of
 from atom_platform.server.drain import is_draining
 from atom_platform.server.express import Express, Guest

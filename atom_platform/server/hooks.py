@@ -19,7 +19,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Any, Final, ParamSpec
+from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
 from atom_platform import __version__
 from atom_platform.metrics.multiprocess import directory
@@ -29,6 +29,9 @@ from atom_platform.server.configuration import check_addresses, prepare
 from atom_platform.server.drain import Drain, is_draining
 from atom_platform.server.forking import hold_signals, release_signals
 from atom_platform.server.surrender import can_be_replaced
+
+if TYPE_CHECKING:
+    from atom_platform.server._compat_gunicorn import Proof
 
 __all__ = [
     "child_exit",
@@ -82,15 +85,26 @@ def _report(name: str) -> None:
 @guarded
 def on_starting(server: Any) -> None:
     """The log exists, and this process is the arbiter for good (`--daemon` has forked)."""
+    from atom_platform.server._compat_gunicorn import Feature, report_features
+
+    report_features(server.log)
     check_addresses(server.cfg.address)
     server.atom_exits = exits.ExitWatch(server)
-    server.atom_exits.install()
+    if _proof().holds(Feature.EXITS):
+        server.atom_exits.install()
     directory.adopt()
     from atom_platform.metrics import instruments
 
     if prepared := directory.prepared():
         instruments.report_directory(prepared)
-    _beat_with(server, instruments.heartbeat)
+    if _proof().holds(Feature.ARBITER_METRICS):
+        _beat_with(server, instruments.heartbeat)
+
+
+def _proof() -> Proof:
+    from atom_platform.server._compat_gunicorn import proof
+
+    return proof()
 
 
 def _beat_with(server: Any, heartbeat: Callable[[], None]) -> None:
@@ -111,11 +125,22 @@ def _beat_with(server: Any, heartbeat: Callable[[], None]) -> None:
 @guarded
 def when_ready(server: Any) -> None:
     """The listeners are open, no worker is forked yet."""
-    Drain(server, seconds=prepare().drain_seconds).install()
-    succession.install(server)
-    _bound_reads(server.LISTENERS)
-    _warn_without_health_lane(server)
-    server.atom_ports = _ports(server.LISTENERS)
+    from atom_platform.server._compat_gunicorn import Feature
+
+    found = _proof()
+    drain = Drain(server, seconds=prepare().drain_seconds)
+    if found.holds(Feature.DRAIN):
+        drain.install()
+    else:
+        drain.install_mark()
+    if found.holds(Feature.RELOAD):
+        succession.install(server)
+    listeners = getattr(server, "LISTENERS", [])
+    if found.read:
+        _bound_reads(listeners)
+    if found.holds(Feature.WORKER):
+        _warn_without_health_lane(server)
+    server.atom_ports = _ports(listeners)
     runfile.announce(server.atom_ports, drain_seconds=prepare().drain_seconds)
     if server.atom_ports:
         from atom_platform.logs.levels import watch_levels
@@ -125,7 +150,8 @@ def when_ready(server: Any) -> None:
 
 @guarded
 def pre_fork(server: Any, worker: Any) -> None:
-    hold_signals()
+    if _holds_signals():
+        hold_signals()
     worker.atom_seat = BOARD.take_seat()
 
 
@@ -136,30 +162,40 @@ def post_fork(server: Any, worker: Any) -> None:
 
     gunicorn installs the worker's own a moment later; a SIGTERM in between must not be lost.
     """
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
     signal.signal(runfile.DRAIN_SIGNAL, signal.SIG_IGN)
-    release_signals()
+    if _holds_signals():
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGALRM):
+            signal.signal(number, signal.SIG_DFL)
+        release_signals()
+
+
+def _holds_signals() -> bool:
+    from atom_platform.server._compat_gunicorn import Feature
+
+    return _proof().holds(Feature.BOOT_SIGNALS)
 
 
 @guarded
 def post_worker_init(worker: Any) -> None:
     """The worker has loaded the application and is about to serve."""
-    if worker.cfg.reuse_port:
-        _bound_reads(worker.sockets)
+    sockets, read = getattr(worker, "sockets", []), _proof().read
+    if read and worker.cfg.reuse_port:
+        _bound_reads(sockets)
     can_be_replaced()
     from atom_platform.metrics import instruments
     from atom_platform.metrics.hang_ups import told_of_hang_ups
 
     instruments.worker_started()
     # gevent's worker has sockets of gevent's there, not gunicorn's wrappers of them.
-    instruments.watch_listeners([getattr(each, "sock", each) for each in worker.sockets])
+    instruments.watch_listeners([getattr(each, "sock", each) for each in sockets])
     instruments.set_threads(worker.cfg.threads)
     instruments.set_app_info(__version__, platform.python_version(), prepare().revision)
-    extension = getattr(worker.wsgi, "extensions", {}).get("atom")
-    worker.log.observe_request = getattr(extension, "observe_request", None)
-    if hasattr(worker.log, "hung_up"):  # it is ours, and tells
-        worker.log.hung_up = told_of_hang_ups()
+    extension = getattr(getattr(worker, "wsgi", None), "extensions", {}).get("atom")
+    logger: Any = getattr(worker, "log", None)
+    if hasattr(logger, "hung_up"):  # it is ours
+        logger.observe_request = getattr(extension, "observe_request", None)
+        if read:  # this version calls it
+            logger.hung_up = told_of_hang_ups()
     if extension is not None:
         # Now, or the first to ask meets a worker that knows nothing, perhaps during a fault.
         extension.health.start()
@@ -174,7 +210,7 @@ def pre_request(worker: Any, request: Any) -> None:
     """While draining, every answer says `Connection: close`, whatever the worker class."""
     if is_draining():
         # Not `cfg.keepalive = 0`: it would also cut off who has just been told to stay.
-        request.force_close()
+        getattr(request, "force_close", lambda: None)()
     if not hasattr(worker, "turnstile"):  # the health lane's loop sees to it by itself
         _heartbeat()
 
@@ -182,7 +218,7 @@ def pre_request(worker: Any, request: Any) -> None:
 @guarded
 def worker_exit(server: Any, worker: Any) -> None:
     """In the worker as its last act, or in the arbiter when the worker has vanished."""
-    if os.getpid() == server.pid:
+    if os.getpid() == getattr(server, "pid", None):
         BOARD.leave_seat(getattr(worker, "atom_seat", None))
     else:
         exits.leave_word(worker)
@@ -204,7 +240,10 @@ def child_exit(server: Any, worker: Any) -> None:
 @guarded
 def pre_exec(server: Any) -> None:
     """SIGUSR2: the new arbiter is about to be executed."""
-    succession.hand_over(server)
+    from atom_platform.server._compat_gunicorn import Feature
+
+    if _proof().holds(Feature.REEXEC):
+        succession.hand_over(server)
 
 
 @guarded

@@ -15,12 +15,12 @@ __all__ = ["is_the_only_port", "open_beside", "with_port"]
 
 def open_beside(port: int) -> None:
     """Let every value of gunicorn's `bind` have *port* too, from now on in this process."""
-    from gunicorn import config
+    from atom_platform.server._compat_gunicorn import bind_setting, validate_list_string
 
     def checked(value: Any) -> list[str]:
-        return with_port(config.validate_list_string(value), port)
+        return with_port(validate_list_string(value), port)
 
-    config.Bind.validator = staticmethod(checked)
+    bind_setting.validator = staticmethod(checked)
 
 
 def with_port(addresses: list[str], port: int) -> list[str]:
@@ -29,7 +29,7 @@ def with_port(addresses: list[str], port: int) -> list[str]:
 
     On every IPv4 address if they name no host: beside a Unix socket.
     """
-    from gunicorn.util import parse_address
+    from atom_platform.server._compat_gunicorn import parse_address
 
     pairs = [pair for pair in map(parse_address, addresses) if isinstance(pair, tuple)]
     if any(each == port for _, each in pairs):

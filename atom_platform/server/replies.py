@@ -6,8 +6,7 @@ import http
 from collections.abc import Iterable
 from typing import Final
 
-from gunicorn import SERVER
-from gunicorn.util import http_date
+from atom_platform.server._compat_gunicorn import SERVER, http_date
 
 __all__ = ["start_of_reply"]
 

@@ -10,7 +10,6 @@ loaded the application, seconds on a busy machine, nobody would answer, not even
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import time
 from pathlib import Path
@@ -57,24 +56,13 @@ def hand_over(server: Any) -> None:
 
 
 def _wait_for_successors(server: Any) -> None:
+    from atom_platform.server._compat_gunicorn import queued_signals
+
     deadline = time.monotonic() + MOST_SECONDS
-    while time.monotonic() < deadline and not _told_to_stop(server):
+    while time.monotonic() < deadline and STOPS.isdisjoint(queued_signals(server)):
         server.reap_workers()  # raises what ends the arbiter when one could not boot
         youngest = sorted(server.WORKERS.values(), key=lambda worker: worker.age)
         seats = [getattr(worker, "atom_seat", None) for worker in youngest[-server.num_workers :]]
         if all(seat is None or BOARD.serves(seat) for seat in seats):
             return
         time.sleep(POLL_SECONDS)
-
-
-def _told_to_stop(server: Any) -> bool:
-    """Return whether such a signal waits for the arbiter's loop, and leave it there."""
-    waiting = []
-    while True:
-        try:
-            waiting.append(server.SIG_QUEUE.get_nowait())
-        except queue.Empty:
-            break
-    for number in waiting:
-        server.SIG_QUEUE.put_nowait(number)
-    return not STOPS.isdisjoint(waiting)

@@ -21,9 +21,8 @@ import sys
 import time
 from typing import Any, Final
 
-from gunicorn.workers.gthread import ThreadWorker
-
 from atom_platform.metrics.instruments import heartbeat
+from atom_platform.server._compat_gunicorn import Feature, ThreadWorker, proof
 from atom_platform.server.door import Door
 from atom_platform.server.drain import is_draining
 from atom_platform.server.flow import Flow
@@ -67,6 +66,12 @@ class HealthLaneWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
     """
 
     worker_connections: int
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make gunicorn's own worker where ours is not proven, for `-k` that names this class."""
+        if not proof().holds(Feature.WORKER):
+            return ThreadWorker(*args, **kwargs)
+        return super().__new__(cls)
 
     def init_process(self) -> None:
         self.turnstile = Turnstile(getattr(self, "atom_seat", None))
