@@ -7,13 +7,12 @@ framework's caches the same work costs a request three times as much.
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from atom_platform.logs.encode import encode_line
 from atom_platform.logs.json_texts import JSONTexts
 from atom_platform.logs.redact import redact_text
-from atom_platform.logs.stamp import timestamp
+from atom_platform.timestamps import rfc3339, rfc3339_now
 
 __all__ = ["ACCESS_LOGGER", "MAX_PATH", "AccessParts", "access_line", "shown_path"]
 
@@ -42,7 +41,7 @@ def access_line(parts: AccessParts) -> bytes:
     try:
         micros = int(seconds * 1e6)
         return (
-            f'{{"timestamp":"{timestamp(created)}{_HEADS[level]}{ids}",'
+            f'{{"timestamp":"{rfc3339(created)}{_HEADS[level]}{ids}",'
             f'"method":{_texts[method]},"path":{_paths[path]},'
             f'"endpoint":{_texts[endpoint]},"status":{status},'
             f'"duration_ms":{micros // 1000}.{_THOUSANDTHS[micros % 1000]},'
@@ -51,7 +50,7 @@ def access_line(parts: AccessParts) -> bytes:
     except Exception as error:
         return encode_line(
             {
-                "timestamp": timestamp(time.time()),
+                "timestamp": rfc3339_now(),
                 "level": level,
                 "logger": ACCESS_LOGGER,
                 "event": "log_line_not_encodable",

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 import sys
 import time
 from typing import Any, Final
 
+from atom_platform.ids import is_request_id, new_id
 from atom_platform.logs.access_line import ACCESS_LOGGER, shown_path
 from atom_platform.logs.encode import encode_line
 from atom_platform.logs.exchange import Exchange
-from atom_platform.logs.ids import new_id
 from atom_platform.logs.output import OUTPUT, RESERVED
-from atom_platform.logs.stamp import timestamp
 from atom_platform.logs.trace import active_span, parse_trace_context
+from atom_platform.timestamps import rfc3339_now
 
 __all__ = ["ACCESS_LOGGER", "AccessLog"]
 
@@ -28,7 +27,6 @@ _SHORT_PATH: Final = 256
 _SHORT_METHOD: Final = 32
 _SHORT_ADDRESS: Final = 64
 
-_is_request_id = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
 _log: Final = logging.getLogger(ACCESS_LOGGER)
 
 
@@ -48,7 +46,7 @@ class AccessLog:
         Settle the request's ids: in *exchange*, in its lines, and in *environ* for latecomers.
         """
         # Most requests have neither, and `in` is cheaper than `get`.
-        if "HTTP_X_REQUEST_ID" in environ and _is_request_id(environ["HTTP_X_REQUEST_ID"]):
+        if "HTTP_X_REQUEST_ID" in environ and is_request_id(environ["HTTP_X_REQUEST_ID"]):
             request_id = environ["HTTP_X_REQUEST_ID"]
         else:
             request_id = new_id()
@@ -151,7 +149,7 @@ class AccessLog:
     ) -> dict[str, Any]:
         """Return the line with all that may be in one; in the order of the short way."""
         line: dict[str, Any] = {
-            "timestamp": timestamp(time.time()),
+            "timestamp": rfc3339_now(),
             "level": level,
             "logger": ACCESS_LOGGER,
             "event": "http_request",
@@ -197,7 +195,7 @@ class AccessLog:
         """Write the line of a request answered outside of the application; return its trace id."""
         exchange = Exchange()
         # It stands in the line as it is: nothing but an id may pass.
-        sound = request_id is not None and _is_request_id(request_id)
+        sound = request_id is not None and is_request_id(request_id)
         exchange.request_id = request_id if request_id is not None and sound else new_id()
         trace = parse_trace_context(traceparent) if traceparent else None
         if trace is not None:

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from atom_platform.ids import is_request_id
+
 __all__ = ["Kind", "LaneRequest", "Verdict", "judge", "known_lane_request", "lane_request"]
 
 #: A head is gathered in memory until it ends; a longer one is refused.
@@ -33,7 +35,6 @@ LANE_HEAD: Final = re.compile(
     rb"((?:[A-Za-z-]+:[\t -~]*\r\n)+)\r\n"
 )
 HOST: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?|\[[0-9a-fA-F:.]+\](:[0-9]+)?")
-REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 #: Headers that cannot change the answer to a probe, or whose effect is reproduced. Any other one
 #: sends the request to the application.
@@ -201,7 +202,7 @@ def _parse(head: bytes) -> LaneRequest | None:
         path=match[2].decode("ascii"),
         version=version,
         keep_alive=connection == "keep-alive" or (not connection and version == "1.1"),
-        request_id=request_id if REQUEST_ID.fullmatch(request_id) else None,
+        request_id=request_id if is_request_id(request_id) else None,
         traceparent=headers.get("traceparent"),
         accept=headers.get("accept", ""),
         accept_encoding=headers.get("accept-encoding", ""),

@@ -10,11 +10,11 @@ interpreter.
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from typing import Any
 
+from atom_platform.ids import new_id
 from atom_platform.server.heads import LaneRequest
 from atom_platform.server.replies import start_of_reply
 
@@ -75,7 +75,7 @@ class LaneAnswers:
             if answer is None:
                 return None
             status, body = answer.status, answer.body
-        request_id = request.request_id or f"{random.getrandbits(128):032x}"
+        request_id = request.request_id or new_id()
         start = self._start(status, request.version, keep_alive, len(body))
         head = f"{start}{request_id}\r\n\r\n".encode("ascii")
         if request.method == "HEAD":

@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from atom_platform.ids import new_id
 from atom_platform.metrics.exposition import Exposition, negotiated
 from atom_platform.metrics.instruments import count_aborted, requests_in_progress
 from atom_platform.metrics.page import UNCACHED, MetricsPage
@@ -152,7 +152,7 @@ class Scrapes:
             keep_alive=visit.keep_alive,
             moment=time.time(),
         )
-        request_id = request.request_id or f"{random.getrandbits(128):032x}"
+        request_id = request.request_id or new_id()
         head = f"{start}{request_id}\r\n\r\n".encode("ascii")
         if request.method == "HEAD":
             body = b""
