@@ -18,9 +18,6 @@ class Door:
     """
     Takes connections from *listener*.
 
-    `socket.accept` asks for the listener's family and type each time, by way of two enumerations:
-    a fifth of what a liveness request costs in Python.
-
     Attributes:
         address: Where it listens.
     """
@@ -28,9 +25,6 @@ class Door:
     def __init__(self, listener: socket.socket) -> None:
         self.address: Any = listener.getsockname()
         self._listener = listener
-        self._accept = listener._accept  # type: ignore[attr-defined]  # what `accept` calls
-        self._family, self._type = int(listener.family), int(listener.type)
-        self._proto = listener.proto
         self.let_in_with_request()
 
     def accept(self) -> tuple[socket.socket, Any]:
@@ -40,8 +34,7 @@ class Door:
         Raises:
             OSError: There is none, or no descriptor for it.
         """
-        fd, client = self._accept()
-        sock = socket.socket(self._family, self._type, self._proto, fd)
+        sock, client = self._listener.accept()
         if sock.gettimeout() is not None:  # socket.setdefaulttimeout: it would wait where it reads
             sock.setblocking(True)
         return sock, client
