@@ -13,9 +13,8 @@ import time
 from typing import Any, Final
 
 from atom_platform.server._compat_gunicorn import LimitRequestHeaders
-from atom_platform.server.connection import AT_ONCE, Connection, address_of
+from atom_platform.server.connection import Connection, address_of
 from atom_platform.server.drain import is_draining
-from atom_platform.server.express import Express, Guest
 from atom_platform.server.heads import Kind, LaneRequest, judge, lane_request
 from atom_platform.server.lane import LaneAnswers
 from atom_platform.server.lobby import Lobby
@@ -55,7 +54,6 @@ class Flow:
         self._threads = Threads(worker, self.lobby, opaque=self._opaque, on_ahead=self._route)
         self._scrapes = scrapes_of(worker.wsgi, report=self._report)
         self._lane = LaneAnswers.of(worker.wsgi)
-        self._express = Express(self._lane)
 
     @property
     def busy(self) -> int:
@@ -64,31 +62,38 @@ class Flow:
 
     def welcome(self, sock: socket.socket, client: Any, server: Any) -> bool:
         """Take in a new connection; return whether there is time for another in this turn."""
-        data = b""
+        self._worker.nr_conns += 1
+        connection = Connection(self._worker.cfg, sock, client, server)
         if not self._opaque:
             try:
-                data = sock.recv(READ_BYTES, AT_ONCE)
+                more = connection.receive(READ_BYTES)
             except BlockingIOError:
                 pass
             except OSError:
-                sock.close()
+                self.lobby.drop(connection)
                 return True
             else:
-                if not data:
-                    sock.close()
-                    return True
-                if self._express.takes(sock, client, server, data):
-                    return True
-        return self._let_in(Guest(sock, client, server, data))
+                if more:
+                    return self._route(connection)
+                self.lobby.drop(connection)
+                return True
+        self.lobby.wait(connection, self.lobby.silent)
+        return False
 
     def catch_up(self, *, at_once: bool = False) -> None:
-        """Answer who was let in and could wait, if it is time for that."""
-        for guest in self._express.answer_put_off(at_once=at_once):
-            self._let_in(guest)
+        """Answer the readiness probes that were put off, if it is time for that."""
+        if self._lane is None:
+            return
+        for connection, request, length in self._lane.take_put_off(at_once=at_once):
+            goes_on = self._answer_probe(connection, request, length, self._lane)
+            if goes_on is None:
+                self._threads.serve(connection, Kind.HEALTH)
+            elif goes_on:
+                self._go_on(connection)
 
     def seconds_to_deadlines(self, now: float) -> list[float]:
         """Return how long until somebody has waited enough, in each place where one waits."""
-        due = self._express.seconds_to_due(now)
+        due = None if self._lane is None else self._lane.seconds_to_due(now)
         return [*self.lobby.seconds_to_deadlines(now), *([] if due is None else [due])]
 
     def close(self) -> None:
@@ -97,15 +102,6 @@ class Flow:
         self._threads.close()
         if self._scrapes is not None:
             self._scrapes.close()
-
-    def _let_in(self, guest: Guest) -> bool:
-        self._worker.nr_conns += 1
-        connection = Connection(self._worker.cfg, guest.sock, guest.client, guest.server)
-        if guest.data:
-            connection.received = guest.data
-            return self._route(connection)
-        self.lobby.wait(connection, self.lobby.silent)
-        return False
 
     # Reading.
 
@@ -178,22 +174,38 @@ class Flow:
         Answer the probe whose head is the first *length* bytes.
 
         Returns:
-            Whether the connection goes on, for a scrape not before it is back on the loop; None
+            Whether the connection goes on, for readiness and scrapes not before their answer; None
             when it takes the application to answer.
         """
         request = lane_request(bytes(connection.received[:length]))
         if request is None or self._lane is None:
             return None
-        cfg, alive = self._worker.cfg, self._worker.alive
-        keep = bool(request.keep_alive and alive and cfg.keepalive) and not is_draining()
+        if request.is_liveness:
+            return self._answer_probe(connection, request, length, self._lane)
         if request.is_scrape:
             if self._scrapes is None:
                 return None
             self.lobby.leave(connection)
+            keep = self._keeps(request)
             self._scrapes.put(Visit(connection, request, length, keep, time.perf_counter()))
             return False
+        self.lobby.leave(connection)
+        self._lane.put_off(connection, request, length)
+        return False
+
+    def _keeps(self, request: LaneRequest) -> bool:
+        worker = self._worker
+        return bool(
+            request.keep_alive and worker.alive and worker.cfg.keepalive and not is_draining()
+        )
+
+    def _answer_probe(
+        self, connection: Connection, request: LaneRequest, length: int, lane: LaneAnswers
+    ) -> bool | None:
+        """Answer a probe now; return as `_answered` does."""
+        keep = self._keeps(request)
         address = address_of(connection.client)
-        answer = self._lane.render(request, keep_alive=keep, remote_addr=address)
+        answer = lane.render(request, keep_alive=keep, remote_addr=address)
         if answer is None:
             return None
         whole = False
@@ -210,7 +222,9 @@ class Flow:
         if whole and keep:
             return True
         if not whole or not (request.keep_alive or connection.received):
-            self.lobby.drop(connection)  # it sends without reading; or as in Express
+            # A client that sends without reading; or one that sends no more, and nothing is unread:
+            # closing cannot reset what it has not read yet.
+            self.lobby.drop(connection)
         else:
             self.lobby.linger(connection)
         return False
@@ -233,7 +247,11 @@ class Flow:
             elif isinstance(whole, list):
                 self._readers.send(visit, whole)
             elif self._settled(connection, request, length, whole=whole, keep=keep):
-                if connection.received:
-                    self._route(connection)
-                else:
-                    self.lobby.wait(connection, self.lobby.idle)
+                self._go_on(connection)
+
+    def _go_on(self, connection: Connection) -> None:
+        """See to the next request of a connection that was answered."""
+        if connection.received:
+            self._route(connection)
+        else:
+            self.lobby.wait(connection, self.lobby.idle)

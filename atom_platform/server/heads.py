@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from atom_platform.ids import is_request_id
 
-__all__ = ["Kind", "LaneRequest", "Verdict", "judge", "known_lane_request", "lane_request"]
+__all__ = ["Kind", "LaneRequest", "Verdict", "judge", "lane_request"]
 
 #: A head is gathered in memory until it ends; a longer one is refused.
 MOST_HEAD_BYTES: Final = 65_536
@@ -161,11 +161,6 @@ def _announced_body_bytes(head: bytes | bytearray) -> int:
 
 _known: dict[bytes, LaneRequest] = {}
 """Heads seen before. Probes send the same bytes each time; an identifier is never kept."""
-
-
-def known_lane_request(data: bytes) -> LaneRequest | None:
-    """Return the probe that *data* is, if the same bytes have come before."""
-    return _known.get(data)
 
 
 def lane_request(head: bytes) -> LaneRequest | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from atom_platform.server.heads import LaneRequest
-from atom_platform.server.lane import LaneAnswers
+from atom_platform.server.lane import MOST_PUT_OFF, UNREADY_BATCH_SECONDS, LaneAnswers
+from tests.polling import wait_until
 
 LIVE = LaneRequest("GET", "/health/live", "1.1", False, "id-1", None)
 READY = LaneRequest("GET", "/health/ready", "1.1", False, "id-2", None)
@@ -74,3 +76,43 @@ def test_an_observer_that_fails_costs_no_answer(caplog: pytest.LogCaptureFixture
 
     assert all(answer is not None and answer.endswith(b"alive") for answer in given)
     assert [record.message for record in caplog.records] == ["probe_not_observed"]
+
+
+def test_unready_answers_are_sent_in_batches() -> None:
+    """Clients that ask again at once would otherwise starve liveness of CPU."""
+    answers = lane(Readiness(503, b"no"), [])
+    first, second = object(), object()
+    answers.put_off(first, READY, 10)  # type: ignore[arg-type]  # it is only handed back
+    assert answers.seconds_to_due(time.monotonic()) == 0
+    assert answers.take_put_off() == [(first, READY, 10)]
+    answers.render(READY, keep_alive=False, remote_addr="::1")
+
+    answers.put_off(second, READY, 10)  # type: ignore[arg-type]
+    due = answers.seconds_to_due(time.monotonic())
+    early = answers.take_put_off()
+    wait_until(lambda: answers.seconds_to_due(time.monotonic()) == 0)
+
+    assert due is not None
+    assert 0 < due <= UNREADY_BATCH_SECONDS
+    assert early == []
+    assert answers.take_put_off() == [(second, READY, 10)]
+    assert answers.seconds_to_due(time.monotonic()) is None
+
+
+def test_ready_answers_wait_for_no_batch() -> None:
+    answers = lane(Readiness(200, b"ok"), [])
+    answers.render(READY, keep_alive=False, remote_addr="::1")
+
+    answers.put_off(object(), READY, 10)  # type: ignore[arg-type]
+
+    assert answers.seconds_to_due(time.monotonic()) == 0
+
+
+@pytest.mark.parametrize(("waiting", "at_once"), [(1, True), (MOST_PUT_OFF, False)])
+def test_a_stop_or_a_crowd_ends_the_wait(waiting: int, at_once: bool) -> None:
+    answers = lane(Readiness(503, b"no"), [])
+    answers.render(READY, keep_alive=False, remote_addr="::1")
+    for _ in range(waiting):
+        answers.put_off(object(), READY, 10)  # type: ignore[arg-type]
+
+    assert len(answers.take_put_off(at_once=at_once)) == waiting
