@@ -122,6 +122,8 @@ def judge(data: bytes | bytearray, *, scanned: int = 0) -> Verdict:
         scanned: How many bytes an earlier call has seen without finding the head's end; a client
             that sends byte by byte must not cost a look at all of it each time.
     """
+    if isinstance(data, bytes) and (known := _known.get(data)) is not None:
+        return known[1]
     end = data.find(b"\r\n\r\n", max(0, scanned - 3))
     if end < 0:
         if len(data) > MOST_HEAD_BYTES:
@@ -159,20 +161,20 @@ def _announced_body_bytes(head: bytes | bytearray) -> int:
     return int(digits) if digits.isdigit() and len(digits) <= 9 else 0
 
 
-_known: dict[bytes, LaneRequest] = {}
-"""Heads seen before. Probes send the same bytes each time; an identifier is never kept."""
+_known: dict[bytes, tuple[LaneRequest, Verdict]] = {}
+"""Heads seen before, with what `judge` says of them. Probes send the same bytes each time; an identifier is never kept."""
 
 
 def lane_request(head: bytes) -> LaneRequest | None:
     """Return the probe or scrape that *head* is, to the last byte, or None."""
     known = _known.get(head)
     if known is not None:
-        return known
+        return known[0]
     found = _parse(head)
     if found and found.request_id is None and found.traceparent is None:
         if len(_known) >= 64:
             _known.clear()
-        _known[head] = found
+        _known[head] = found, judge(head)
     return found
 
 
