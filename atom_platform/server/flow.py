@@ -7,7 +7,6 @@ A connection either waits in the lobby or is with a thread, never both.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
 from typing import Any, Final
@@ -208,9 +207,10 @@ class Flow:
         answer = lane.render(request, keep_alive=keep, remote_addr=address)
         if answer is None:
             return None
-        whole = False
-        with contextlib.suppress(OSError):
+        try:
             whole = connection.sock.send(answer) == len(answer)
+        except OSError:
+            whole = False
         return self._settled(connection, request, length, whole=whole, keep=keep)
 
     def _settled(
