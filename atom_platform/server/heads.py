@@ -162,7 +162,7 @@ def _announced_body_bytes(head: bytes | bytearray) -> int:
 
 
 _known: dict[bytes, tuple[LaneRequest, Verdict]] = {}
-"""Heads seen before, with what `judge` says of them. Probes send the same bytes each time; an identifier is never kept."""
+"""Heads seen before, with what `judge` says of them. A head with an identifier is never kept."""
 
 
 def lane_request(head: bytes) -> LaneRequest | None:
