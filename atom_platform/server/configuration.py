@@ -13,8 +13,9 @@ import shlex
 import sys
 from typing import Any, Final
 
+from atom_platform.cgroups import cpu_limit
 from atom_platform.metrics.multiprocess import directory
-from atom_platform.server.cpu_limit import cpu_limit, default_workers
+from atom_platform.server.cpu_limit import default_workers
 from atom_platform.server.management import is_the_only_port, open_beside
 from atom_platform.settings import BAD_DATABASE_OPTION, Settings, SettingsError
 
