@@ -93,7 +93,7 @@ def migrate() -> int:
 
 def print_gunicorn_config() -> int:
     """Print what an application of one's own needs as its gunicorn.conf.py."""
-    from atom_platform.server.defaults import configuration_file
+    from atom_platform.server.config import configuration_file
     from atom_platform.settings import SettingsError
 
     try:

@@ -45,7 +45,7 @@ from atom_platform.metrics import instruments
 from atom_platform.metrics.instruments import track_agent, track_query, track_skill
 from atom_platform.metrics.jobs import counting_with_service
 from atom_platform.metrics.page import MetricsPage
-from atom_platform.server.drain import is_draining
+from atom_platform.server.scoreboard import is_draining
 from atom_platform.settings import Settings
 from atom_platform.skills.failure import SkillFailed
 

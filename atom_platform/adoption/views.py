@@ -9,7 +9,7 @@ from atom_platform.health import views as health_views
 from atom_platform.health.registry import HealthRegistry
 from atom_platform.metrics import views as metrics_views
 from atom_platform.metrics.page import MetricsPage
-from atom_platform.server.drain import is_draining
+from atom_platform.server.scoreboard import is_draining
 from atom_platform.settings import Settings
 from atom_platform.status import views as status_views
 

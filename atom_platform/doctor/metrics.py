@@ -24,7 +24,7 @@ from atom_platform.metrics.multiprocess.ownership import (
 )
 from atom_platform.metrics.multiprocess.reader import FileName, parse_name
 from atom_platform.metrics.multiprocess.tally import lines_of, parse_identity, segments
-from atom_platform.server.runfile import find
+from atom_platform.server.pidfile import find
 from atom_platform.settings import Settings
 
 __all__ = ["check_metrics"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 
 from atom_platform.doctor.finding import Finding, note, ok, trouble, warning
-from atom_platform.server.cpu_limit import default_workers
+from atom_platform.server.config import default_workers
 from atom_platform.settings import Settings, SettingsError
 
 __all__ = ["check_settings", "known_variables", "read_settings"]

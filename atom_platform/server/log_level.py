@@ -16,7 +16,7 @@ import os
 import time
 
 from atom_platform.logs.levels import Levels, LevelsFile
-from atom_platform.server import runfile
+from atom_platform.server import pidfile
 
 __all__ = ["main"]
 
@@ -32,10 +32,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--for", dest="seconds", type=float, help="seconds until it ends by itself")
     parser.add_argument("--port", type=int, default=int(os.environ.get("PORT") or 8000))
     options = parser.parse_args(argv)
-    if runfile.find(options.port) is None:
+    if pidfile.find(options.port) is None:
         print(f"log-level: no service of this user on port {options.port}")
         return 1
-    file = LevelsFile(runfile.levels_path(options.port))
+    file = LevelsFile(pidfile.levels_path(options.port))
     level = options.level.upper()
     try:
         if level == "RESET":

@@ -17,7 +17,7 @@ import socket
 import time
 from typing import Final
 
-from atom_platform.server import runfile
+from atom_platform.server import pidfile
 
 __all__ = ["main"]
 
@@ -87,12 +87,12 @@ def _left(deadline: float) -> float:
 
 def _drain(port: int) -> int:
     """Ask for a drain, and wait for its end or the service's, whichever comes first."""
-    arbiter = runfile.find(port)
+    arbiter = pidfile.find(port)
     if arbiter is None:
         print(f"drain: no service of this user on port {port}")
         return 1
     try:
-        os.kill(arbiter.pid, runfile.DRAIN_SIGNAL)
+        os.kill(arbiter.pid, pidfile.DRAIN_SIGNAL)
     except OSError as error:
         print(f"drain: {error}")
         return 1

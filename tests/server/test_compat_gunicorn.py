@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from atom_platform.server import _compat_gunicorn as compat
-from atom_platform.server.worker import HealthLaneWorker
+from atom_platform.server.worker import ProbeThreadWorker
 from tests.server.gunicorns import installed
 from tests.service import ROOT
 
@@ -129,7 +129,7 @@ def test_a_worker_that_is_not_proven_is_gunicorns(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("atom_platform.server.worker.proof", lambda: without)
     monkeypatch.setattr(compat.ThreadWorker, "__init__", lambda self, *args: made.append(args))
 
-    worker = HealthLaneWorker(1, 2, [])
+    worker = ProbeThreadWorker(1, 2, [])
 
     assert type(worker) is compat.ThreadWorker
     assert made == [(1, 2, [])]
@@ -137,7 +137,7 @@ def test_a_worker_that_is_not_proven_is_gunicorns(monkeypatch: pytest.MonkeyPatc
 
 def test_nothing_else_of_the_threaded_worker_is_overridden() -> None:
     """What is added must not meet a name that gunicorn uses for something of its own."""
-    ours = {name for name in vars(HealthLaneWorker) if not name.startswith("__")}
+    ours = {name for name in vars(ProbeThreadWorker) if not name.startswith("__")}
     theirs = {name for each in (compat.ThreadWorker, BASE) for name in vars(each)}
     attributes = {
         *compat.ThreadWorker.__init__.__code__.co_names,

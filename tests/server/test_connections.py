@@ -1,4 +1,4 @@
-"""The worker speaks HTTP as gunicorn does, whoever answers: the loop, a lane or a thread."""
+"""The worker speaks HTTP as gunicorn does, whether the loop or a thread answers."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_expect_is_answered_before_the_body_is_sent(service: Service, connect: C
 
 
 def test_a_probe_with_a_body_is_no_probe(service: Service, connect: Connect) -> None:
-    """It may be half-sent, and must not hold a lane; it is answered all the same."""
+    """It may be half-sent, and must hold no health thread; it is answered all the same."""
     client = connect(service)
     client.send(b"GET /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
 

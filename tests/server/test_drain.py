@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.server import runfile
+from atom_platform.server import pidfile
 from tests.polling import wait_until
 from tests.server.conftest import APPLICATION
 from tests.server.load import connected, under_load
@@ -21,7 +21,7 @@ from tests.service import ROOT, Service
 Serve = Callable[..., Service]
 
 WORKERS = [
-    pytest.param([], id="health-lane"),
+    pytest.param([], id="probe-thread-worker"),
     pytest.param(["--worker-class", "gthread"], id="gthread"),
     pytest.param(["--worker-class", "sync", "--threads", "1"], id="sync"),
 ]
@@ -166,7 +166,7 @@ def test_a_drain_survives_a_reload(serve: Serve) -> None:
 
 
 def announced_pid(service: Service) -> int | None:
-    arbiter = runfile.find(service.port)
+    arbiter = pidfile.find(service.port)
     return arbiter.pid if arbiter else None
 
 

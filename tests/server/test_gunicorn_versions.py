@@ -120,7 +120,7 @@ def test_what_is_off_does_no_harm(version: str, serve: Serve, tmp_path: Path) ->
 def test_what_the_operator_asks_for_is_warned_of(tmp_path: Path) -> None:
     """`--bind` closes the management port, and `-k` that names our worker gets gunicorn's."""
     port = free_port()
-    worker = "atom_platform.server.worker.HealthLaneWorker"
+    worker = "atom_platform.server.worker.ProbeThreadWorker"
     service = Service(
         tmp_path,
         app="tests.server.application:app",

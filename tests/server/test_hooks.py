@@ -209,7 +209,7 @@ def test_other_workers_run_and_say_what_is_missing(
 
     assert service.get("/health/live").status == 200
     assert service.get("/health/metrics").status == 200
-    (line,) = service.logged("health_lane_off")
+    (line,) = service.logged("probe_fast_path_disabled")
     assert (line["level"], line["worker_class"]) == ("WARNING", name)
 
 
@@ -224,7 +224,7 @@ def test_threads_and_what_runs_are_told(serve: Serve) -> None:
     assert 2 in busy
     assert info["revision"] == "abc123"
     assert info["version"]
-    assert not service.logged("health_lane_off")
+    assert not service.logged("probe_fast_path_disabled")
 
 
 def test_requests_that_the_parser_refuses_are_counted(serve: Serve) -> None:

@@ -23,7 +23,7 @@ HALF_BODY = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc"
 ANSWERED = get("/health/ready", "Connection: close")
 
 #: The promise is 10 ms; on a machine shared with other work a bound has to be a multiple of it.
-#: Without the lane these are seconds.
+#: Without the fast path these are seconds.
 MOST_SECONDS = 0.25
 
 
@@ -178,7 +178,7 @@ def test_a_busy_worker_leaves_connections_to_a_free_one(serve: Serve) -> None:
 
 
 def test_a_busy_worker_answers_liveness_when_the_free_one_hangs(serve: Serve) -> None:
-    """A stopped process looks free, and nobody else would open the door."""
+    """A stopped process looks free, and no other worker would accept."""
     service = both_booted(serve(args=["--timeout", "60"]))
     with one_worker_busy(service) as free:
         os.kill(free, signal.SIGSTOP)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from atom_platform.server import log_level, runfile
+from atom_platform.server import log_level, pidfile
 from tests.polling import free_port, wait_until
 from tests.service import Service
 
@@ -58,7 +58,7 @@ def test_what_a_killed_service_was_told_is_forgotten(
 ) -> None:
     service = start_service(env={"WEB_CONCURRENCY": "1"})
     log_level.main(["ERROR", "--port", str(service.port)])
-    told = runfile.levels_path(service.port)
+    told = pidfile.levels_path(service.port)
     assert told.exists()
     service.kill()
 

@@ -100,6 +100,6 @@ def test_it_imports_hardly_anything() -> None:
     )
 
     assert done.stdout.strip() == (
-        "['atom_platform', 'atom_platform.server', 'atom_platform.server.defaults', "
-        "'atom_platform.server.probe', 'atom_platform.server.runfile'] []"
+        "['atom_platform', 'atom_platform.server', 'atom_platform.server.pidfile', "
+        "'atom_platform.server.probe'] []"
     )

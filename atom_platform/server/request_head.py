@@ -1,8 +1,8 @@
 """
-What the first bytes of a request say about where it belongs.
+What the first bytes of a request say about who answers it.
 
-gunicorn's parser stays the judge of what is valid. Here only two questions are answered: is there
-enough to hand it to a thread that then need not wait, and is it a probe. Whatever looks unusual is
+gunicorn's parser alone decides what is valid. Here only two questions are answered: is the request
+complete enough for a thread that then need not wait, and is it a probe. Whatever looks unusual is
 an ordinary request.
 """
 
@@ -15,22 +15,22 @@ from typing import Final, NamedTuple
 
 from atom_platform.ids import is_request_id
 
-__all__ = ["Kind", "LaneRequest", "Verdict", "judge", "lane_request"]
+__all__ = ["Classification", "ProbeRequest", "RequestKind", "classify", "probe_request"]
 
-#: A head is gathered in memory until it ends; a longer one is refused.
-MOST_HEAD_BYTES: Final = 65_536
-#: So is a body up to this; of a longer one a thread reads the rest, as long as pieces keep coming.
-MOST_BODY_BYTES: Final = 65_536
+#: A head is collected in memory until it ends; a longer one is refused.
+MAX_HEAD_BYTES: Final = 65_536
+#: So is a body of at most so many bytes; of a longer one a thread reads the rest.
+MAX_BODY_BYTES: Final = 65_536
 
 LIVE: Final = "/health/live"
 METRICS: Final = "/health/metrics"
 HEALTH: Final = (b"GET /health/", b"HEAD /health/")
 LIVENESS: Final = re.compile(rb"(?:GET|HEAD) /health/live/?[ ?]")
 
-#: Announce a body, or a conversation before it: no health lane waits for either.
+#: Headers that announce a body, or an exchange before it: no probe has either.
 BODY_HEADERS: Final = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nexpect:")
 
-LANE_HEAD: Final = re.compile(
+PROBE_HEAD: Final = re.compile(
     rb"(GET|HEAD) (/health/(?:live|ready|metrics)) HTTP/(1\.[01])\r\n"
     rb"((?:[A-Za-z-]+:[\t -~]*\r\n)+)\r\n"
 )
@@ -38,7 +38,7 @@ HOST: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?|\[[0-9a-fA-F:.]+\](:[0-9]+)?
 
 #: Headers that cannot change the answer to a probe, or whose effect is reproduced. Any other one
 #: sends the request to the application.
-HARMLESS: Final = frozenset(
+IGNORED_HEADERS: Final = frozenset(
     {
         "accept",
         "accept-encoding",
@@ -56,39 +56,39 @@ HARMLESS: Final = frozenset(
 )
 
 
-class Kind(enum.Enum):
-    """Where a request goes once enough of it is there."""
+class RequestKind(enum.Enum):
+    """Who answers a request, or what of it is missing."""
 
-    HALF_HEAD = enum.auto()
-    ENDLESS_HEAD = enum.auto()
-    HALF_BODY = enum.auto()
+    INCOMPLETE_HEAD = enum.auto()
+    OVERLONG_HEAD = enum.auto()
+    INCOMPLETE_BODY = enum.auto()
     LIVENESS = enum.auto()
     HEALTH = enum.auto()
     ORDINARY = enum.auto()
 
 
-class Verdict(NamedTuple):
+class Classification(NamedTuple):
     """
-    A kind, and a length.
+    A kind of request, and a length.
 
     Attributes:
-        length: Of half a body's whole request, so that nobody looks again before that much is
-            there; of any other request's head, 0 while that is not complete.
+        length: Bytes of the whole request when its body is incomplete, which is not looked at
+            again before; otherwise bytes of the head, 0 while the head is incomplete.
     """
 
-    kind: Kind
+    kind: RequestKind
     length: int
 
 
 @dataclass(frozen=True, slots=True)
-class LaneRequest:
+class ProbeRequest:
     """
     A probe, or a scrape, that does not need the application.
 
     Attributes:
-        version: Of HTTP, `1.0` or `1.1`.
-        request_id: The client's, when it is one that we take.
-        accept: The header of that name, as `accept_encoding`, for who has a choice of formats.
+        version: The version of HTTP, `1.0` or `1.1`.
+        request_id: The client's, when it is a valid one.
+        accept: The header of that name, as is `accept_encoding`; a scrape has a choice of formats.
     """
 
     method: str
@@ -109,37 +109,39 @@ class LaneRequest:
         return self.path == METRICS
 
 
-HALF_HEAD: Final = Verdict(Kind.HALF_HEAD, 0)
-ENDLESS_HEAD: Final = Verdict(Kind.ENDLESS_HEAD, 0)
-UNREADABLE: Final = Verdict(Kind.ORDINARY, 0)
+INCOMPLETE_HEAD: Final = Classification(RequestKind.INCOMPLETE_HEAD, 0)
+OVERLONG_HEAD: Final = Classification(RequestKind.OVERLONG_HEAD, 0)
+UNREADABLE: Final = Classification(RequestKind.ORDINARY, 0)
 
 
-def judge(data: bytes | bytearray, *, scanned: int = 0) -> Verdict:
+def classify(data: bytes | bytearray, *, scanned: int = 0) -> Classification:
     """
-    Say where the request that *data* begins with belongs.
+    Return who answers the request at the beginning of *data*.
 
     Args:
-        scanned: How many bytes an earlier call has seen without finding the head's end; a client
-            that sends byte by byte must not cost a look at all of it each time.
+        scanned: How many bytes an earlier call has searched without finding the head's end.
+            Without it, a client that sends byte by byte would cost quadratic time.
     """
     if isinstance(data, bytes) and (known := _known.get(data)) is not None:
         return known[1]
     end = data.find(b"\r\n\r\n", max(0, scanned - 3))
     if end < 0:
-        if len(data) > MOST_HEAD_BYTES:
-            return ENDLESS_HEAD
-        # The parser refuses a bare newline at once; waiting for its end would take for ever.
-        return UNREADABLE if _has_bare_newline(data, scanned) else HALF_HEAD
+        if len(data) > MAX_HEAD_BYTES:
+            return OVERLONG_HEAD
+        # The parser refuses a bare newline at once; a wait for its end would never end.
+        return UNREADABLE if _has_bare_newline(data, scanned) else INCOMPLETE_HEAD
     end += 4
     head = data[:end].lower()
     if not any(name in head for name in BODY_HEADERS):
         if not data.startswith(HEALTH):
-            return Verdict(Kind.ORDINARY, end)
-        return Verdict(Kind.LIVENESS if LIVENESS.match(data) else Kind.HEALTH, end)
+            return Classification(RequestKind.ORDINARY, end)
+        return Classification(
+            RequestKind.LIVENESS if LIVENESS.match(data) else RequestKind.HEALTH, end
+        )
     body = _announced_body_bytes(head)
-    if body <= MOST_BODY_BYTES and len(data) < end + body:
-        return Verdict(Kind.HALF_BODY, end + body)
-    return Verdict(Kind.ORDINARY, end)
+    if body <= MAX_BODY_BYTES and len(data) < end + body:
+        return Classification(RequestKind.INCOMPLETE_BODY, end + body)
+    return Classification(RequestKind.ORDINARY, end)
 
 
 def _has_bare_newline(data: bytes | bytearray, scanned: int) -> bool:
@@ -147,12 +149,12 @@ def _has_bare_newline(data: bytes | bytearray, scanned: int) -> bool:
     if data.find(b"\n", scanned) < 0:
         return False
     tail = data[max(0, scanned - 1) :]
-    crossing = scanned > 0 and tail.startswith(b"\n")  # judged with the bytes before it
+    crossing = scanned > 0 and tail.startswith(b"\n")  # seen with the bytes before it
     return tail.count(b"\n") - crossing != tail.count(b"\r\n")
 
 
 def _announced_body_bytes(head: bytes | bytearray) -> int:
-    """Return the length of the body that may be waited for; 0 when a thread has to see to it."""
+    """Return the bytes of body to wait for; 0 when a thread has to read it."""
     name = b"\r\ncontent-length:"
     if b"\r\ntransfer-encoding:" in head or b"\r\nexpect:" in head or head.count(name) != 1:
         return 0
@@ -161,12 +163,12 @@ def _announced_body_bytes(head: bytes | bytearray) -> int:
     return int(digits) if digits.isdigit() and len(digits) <= 9 else 0
 
 
-_known: dict[bytes, tuple[LaneRequest, Verdict]] = {}
-"""Heads seen before, with what `judge` says of them. A head with an identifier is never kept."""
+_known: dict[bytes, tuple[ProbeRequest, Classification]] = {}
+"""Heads seen before, with what `classify` says of them. A head with an identifier is never kept."""
 
 
-def lane_request(head: bytes) -> LaneRequest | None:
-    """Return the probe or scrape that *head* is, to the last byte, or None."""
+def probe_request(head: bytes) -> ProbeRequest | None:
+    """Return the probe or scrape that *head* is, or None when it is or may be something else."""
     known = _known.get(head)
     if known is not None:
         return known[0]
@@ -174,19 +176,19 @@ def lane_request(head: bytes) -> LaneRequest | None:
     if found and found.request_id is None and found.traceparent is None:
         if len(_known) >= 64:
             _known.clear()
-        _known[head] = found, judge(head)
+        _known[head] = found, classify(head)
     return found
 
 
-def _parse(head: bytes) -> LaneRequest | None:
-    match = LANE_HEAD.fullmatch(head) if len(head) <= 4096 else None
+def _parse(head: bytes) -> ProbeRequest | None:
+    match = PROBE_HEAD.fullmatch(head) if len(head) <= 4096 else None
     if match is None:
         return None
     headers: dict[str, str] = {}
     for line in match[4].decode("ascii").splitlines():
         name, _, value = line.partition(":")
         name = name.lower()
-        if name not in HARMLESS or name in headers:
+        if name not in IGNORED_HEADERS or name in headers:
             return None
         headers[name] = value.strip(" \t")
     connection = headers.get("connection", "").lower()
@@ -194,7 +196,7 @@ def _parse(head: bytes) -> LaneRequest | None:
         return None
     version = match[3].decode("ascii")
     request_id = headers.get("x-request-id", "")
-    return LaneRequest(
+    return ProbeRequest(
         method=match[1].decode("ascii"),
         path=match[2].decode("ascii"),
         version=version,

@@ -1,5 +1,5 @@
 """
-Where another process of the same user finds the arbiter of a port.
+The pid file of a service: where another process of the same user finds the arbiter of a port.
 
 Standard library only, and little of it: `probe` runs in containers with a tenth of a CPU.
 """
@@ -15,19 +15,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["DRAIN_SIGNAL", "Arbiter", "announce", "find", "levels_path", "withdraw"]
+__all__ = ["DRAIN_SIGNAL", "RunningService", "find", "levels_path", "remove", "write"]
 
-#: Asks an arbiter to drain. gunicorn has no use for it; whoever does not know it ends by it.
+#: Asks an arbiter to drain. gunicorn does not use it; it ends a process without a handler for it.
 DRAIN_SIGNAL: Final = signal.SIGRTMIN
 
 
 @dataclass(frozen=True, slots=True)
-class Arbiter:
+class RunningService:
     """
-    A running service, as its run file tells it.
+    A running service, as its pid file has it.
 
     Attributes:
-        pid: Of the arbiter.
+        pid: The pid of the arbiter.
         started: When that process started, in clock ticks since boot; pids repeat, this does not.
         drain_seconds: How long it goes on serving once it drains.
     """
@@ -41,53 +41,53 @@ class Arbiter:
         return started_at(self.pid) == self.started
 
 
-def announce(ports: Iterable[int], *, drain_seconds: float) -> None:
+def write(ports: Iterable[int], *, drain_seconds: float) -> None:
     """
-    Write this process down as the arbiter of *ports*.
+    Write a pid file for each of *ports*, with this process as the arbiter.
 
     Raises:
-        OSError: No directory takes the file; only `probe drain` is the poorer for it.
+        OSError: No directory takes the file; `probe drain` then does not find the service.
     """
     _remove_stale()
     pid = os.getpid()
-    text = json.dumps(asdict(Arbiter(pid, started_at(pid) or 0, drain_seconds)))
+    text = json.dumps(asdict(RunningService(pid, started_at(pid) or 0, drain_seconds)))
     for port in ports:
         path = _path(port)
         for leftover in (path, levels_path(port)):
             leftover.unlink(missing_ok=True)
-        # The directory may be everybody's: O_EXCL follows no link that a stranger put there.
+        # Other users may write to the directory: O_EXCL follows no link of theirs.
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "w") as file:
             file.write(text)
 
 
-def withdraw(ports: Iterable[int]) -> None:
-    """Remove what this process announced, unless a successor has announced itself since."""
+def remove(ports: Iterable[int]) -> None:
+    """Remove the files of this process, unless a newer arbiter has replaced them."""
     for port in ports:
-        arbiter = find(port)
-        if arbiter and arbiter.pid == os.getpid():
+        service = find(port)
+        if service and service.pid == os.getpid():
             with contextlib.suppress(OSError):
                 _path(port).unlink()
                 levels_path(port).unlink(missing_ok=True)
 
 
-def find(port: int) -> Arbiter | None:
+def find(port: int) -> RunningService | None:
     """Return the living arbiter of *port*, if this user runs one."""
     return _read(_path(port))
 
 
 def levels_path(port: int) -> Path:
-    """Return where the service on *port* is told to change its log levels."""
+    """Return the file by which the service on *port* is told to change its log levels."""
     return _path(port).with_suffix(".levels")
 
 
-def _read(path: Path) -> Arbiter | None:
+def _read(path: Path) -> RunningService | None:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(handle) as file:
             if os.fstat(file.fileno()).st_uid != os.geteuid():
                 return None
-            arbiter = Arbiter(**json.load(file))
+            arbiter = RunningService(**json.load(file))
     except (OSError, ValueError, TypeError):
         return None
     return arbiter if arbiter.alive else None
@@ -104,8 +104,8 @@ def started_at(pid: int) -> int | None:
 
 
 def _remove_stale() -> None:
-    """Clear up behind arbiters that were killed."""
-    # The levels with the run file: what tells a service what to log goes when the service is gone.
+    """Remove the files of arbiters that were killed."""
+    # The levels go with the pid file: they are of no use without the service.
     for suffix in (".levels", ".json"):
         for path in _directory().glob(f"{_prefix()}*{suffix}"):
             with contextlib.suppress(OSError):
@@ -123,7 +123,7 @@ def _prefix() -> str:
 
 def _directory() -> Path:
     """Memory before disk: in a container the root file system is often read-only."""
-    directories = (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm", "/tmp")  # noqa: S108 — see announce
+    directories = (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm", "/tmp")  # noqa: S108 — see write
     for directory in directories:
         if directory and os.access(directory, os.W_OK | os.X_OK):
             return Path(directory)

@@ -1,8 +1,8 @@
 """
-Threads that a process may leave behind.
+A pool of threads that a process may leave behind when it exits.
 
-Why not concurrent.futures: at exit it joins its threads, so that a worker told to stop at once
-would wait for its slowest request; and a future per request costs more than the hand-over itself.
+Not `concurrent.futures`: it joins its threads at exit, so a worker told to stop at once would wait
+for its slowest request, and a future for each request costs more than the hand-over itself.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class ThreadPool:
 
     def submit(self, function: Callable[..., Any], *args: Any) -> None:
         """
-        Have *function* called in a thread; what it raises is logged, what it returns is lost.
+        Call *function* in a thread. What it raises is logged, what it returns is lost.
 
         Raises:
-            RuntimeError: There is no thread to be had, and none from before.
+            RuntimeError: No thread can be started, and none runs.
         """
         with self._lock:
             self._pending += 1
@@ -60,7 +60,7 @@ class ThreadPool:
         self._tasks.put((function, args))
 
     def shutdown(self, wait: bool = False) -> None:
-        """End the threads that are idle, and the others after what they do; waits for none."""
+        """End the idle threads now and the others after their task; returns at once."""
         for _ in range(self._started):
             self._tasks.put(None)
 
@@ -74,4 +74,4 @@ class ThreadPool:
             finally:
                 with self._lock:
                     self._pending -= 1
-                del task, function, args  # an idle thread keeps no connection alive
+                del task, function, args  # an idle thread must keep no connection open

@@ -1,12 +1,52 @@
-"""The management port beside whatever gunicorn is told to bind."""
+"""An application of one's own gets the gunicorn settings that the platform's service has."""
 
 from __future__ import annotations
+
+import runpy
+from pathlib import Path
 
 import pytest
 from gunicorn import config
 from gunicorn.config import Config
 
-from atom_platform.server.management import is_the_only_port, open_beside, with_port
+from atom_platform.__main__ import main
+from atom_platform.server.config import (
+    add_management_port,
+    default_workers,
+    is_only_port,
+    with_port,
+)
+
+
+def test_what_is_printed_names_each_setting_with_its_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ATOM_THREADS", "7")
+    metrics = tmp_path / "metrics"
+    metrics.mkdir()
+    (metrics / "counter_slot0.db").touch()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(metrics))
+
+    assert main(["gunicorn-config"]) == 0
+
+    text = capsys.readouterr().out
+    listed = [line[2:] for line in text.splitlines() if line.startswith("# ") and " = " in line]
+    (tmp_path / "listed.py").write_text("\n".join(line for line in listed if line[0] != " "))
+    values = runpy.run_path(str(tmp_path / "listed.py"))
+    assert values["threads"] == 7
+    assert len(values.keys() & Config().settings.keys()) > 10
+    compile(text, "gunicorn.conf.py", "exec")
+    assert (metrics / "counter_slot0.db").exists()  # printing takes nothing, and empties nothing
+
+
+def test_a_wrong_setting_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ATOM_THREADS", "many")
+
+    assert main(["gunicorn-config"]) == 2
+
+    assert capsys.readouterr().err.startswith("atom-platform: ATOM_THREADS must be a whole number")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +75,7 @@ def test_whoever_binds_the_port_comes_with_it(monkeypatch: pytest.MonkeyPatch) -
     kept = staticmethod(config.Bind.validator)
     monkeypatch.setattr(config.Bind, "validator", kept)  # put back after the test
     known = Config()
-    open_beside(9100)
+    add_management_port(9100)
 
     for each in (known, Config()):
         each.set("bind", ["127.0.0.1:8000"])
@@ -55,4 +95,11 @@ def test_whoever_binds_the_port_comes_with_it(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_an_api_without_a_port_is_noticed(addresses: list[object], only: bool) -> None:
-    assert is_the_only_port(9100, addresses) is only
+    assert is_only_port(9100, addresses) is only
+
+
+@pytest.mark.parametrize(
+    ("limit", "workers"), [(None, 2), (0.1, 1), (0.99, 1), (1.0, 2), (2.0, 2), (64.0, 2)]
+)
+def test_less_than_a_cpu_is_for_one_worker(limit: float | None, workers: int) -> None:
+    assert default_workers(limit) == workers

@@ -19,10 +19,16 @@ from gunicorn.config import Config
 from atom_platform.metrics import instruments
 from atom_platform.metrics.page import MetricsPage
 from atom_platform.monitoring import Monitoring
-from atom_platform.server import scrapes
-from atom_platform.server.connection import Connection
-from atom_platform.server.heads import LaneRequest, lane_request
-from atom_platform.server.scrapes import Outcome, Outcomes, Scrapes, Visit, scrapes_of
+from atom_platform.server import scrape_thread
+from atom_platform.server.connections import Connection
+from atom_platform.server.request_head import ProbeRequest, probe_request
+from atom_platform.server.scrape_thread import (
+    ScrapeRequest,
+    ScrapeResult,
+    ScrapeResults,
+    ScrapeThread,
+    scrape_thread_of,
+)
 from atom_platform.settings import Settings
 from tests.polling import wait_until
 from tests.server.client import Client, get
@@ -138,9 +144,9 @@ class Desk:
     """Scrapes of a page of its own; what they report and observe is kept."""
 
     def __init__(self, page: MetricsPage) -> None:
-        self.reported: queue.SimpleQueue[tuple[Visit, Outcome]] = queue.SimpleQueue()
+        self.reported: queue.SimpleQueue[tuple[ScrapeRequest, ScrapeResult]] = queue.SimpleQueue()
         self.observed: list[tuple[Any, ...]] = []
-        self.scrapes = Scrapes(
+        self.scrapes = ScrapeThread(
             page,
             observe=lambda *args: self.observed.append(args),
             report=self._report,
@@ -156,17 +162,17 @@ class Desk:
             here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         there.settimeout(20)
         head = get(PATH, *headers)
-        request = lane_request(head)
-        assert isinstance(request, LaneRequest)
+        request = probe_request(head)
+        assert isinstance(request, ProbeRequest)
         connection = Connection(Config(), here, ("127.0.0.1", 1), None)
-        self.scrapes.put(Visit(connection, request, len(head), False, time.perf_counter()))
+        self.scrapes.put(ScrapeRequest(connection, request, len(head), False, time.perf_counter()))
         return there
 
-    def _report(self, outcomes: Outcomes) -> None:
+    def _report(self, outcomes: ScrapeResults) -> None:
         for each in outcomes:
             self.reported.put(each)
 
-    def outcomes(self, count: int) -> list[Outcome]:
+    def outcomes(self, count: int) -> list[ScrapeResult]:
         return [self.reported.get(timeout=20)[1] for _ in range(count)]
 
     def close(self) -> None:
@@ -276,7 +282,7 @@ def test_without_a_thread_it_is_left_to_the_application(
     assert caplog.messages == ["scrape_thread_not_started"]
 
 
-@pytest.mark.parametrize("name", ["negotiated", "start_of_reply"])
+@pytest.mark.parametrize("name", ["negotiated", "response_head"])
 def test_nothing_that_goes_wrong_ends_it_or_is_waited_for(
     desk: Callable[..., Desk],
     caplog: pytest.LogCaptureFixture,
@@ -285,7 +291,7 @@ def test_nothing_that_goes_wrong_ends_it_or_is_waited_for(
 ) -> None:
     serving = desk()
     with monkeypatch.context() as patch:
-        patch.delattr(scrapes, name)
+        patch.delattr(scrape_thread, name)
         serving.put()
         serving.put()
         assert serving.outcomes(2) == [False, False]
@@ -362,14 +368,14 @@ def monitored(**environ: str) -> Flask:
 
 
 def test_an_application_that_anybody_may_scrape_is_answered_for() -> None:
-    assert scrapes_of(monitored(), report=print) is not None
+    assert scrape_thread_of(monitored(), report=print) is not None
 
 
 @pytest.mark.parametrize(
     "environ", [{"ATOM_METRICS_TOKEN": "a-token-of-some-length"}, {"ATOM_MANAGEMENT_PORT": "9"}]
 )
 def test_who_may_scrape_is_the_applications_to_say(environ: dict[str, str]) -> None:
-    assert scrapes_of(monitored(**environ), report=print) is None
+    assert scrape_thread_of(monitored(**environ), report=print) is None
 
 
 def test_what_an_application_is_wrapped_in_sees_the_scrapes() -> None:
@@ -382,9 +388,9 @@ def test_what_an_application_is_wrapped_in_sees_the_scrapes() -> None:
 
     app.wsgi_app = guarded  # type: ignore[method-assign]
 
-    assert scrapes_of(app, report=print) is None
+    assert scrape_thread_of(app, report=print) is None
 
 
 def test_another_application_is_let_alone() -> None:
-    assert scrapes_of(Flask("test"), report=print) is None
-    assert scrapes_of(print, report=print) is None
+    assert scrape_thread_of(Flask("test"), report=print) is None
+    assert scrape_thread_of(print, report=print) is None

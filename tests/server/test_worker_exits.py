@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.server.exits import exit_reason
+from atom_platform.server.worker_exits import exit_reason, request_restart
 from tests.polling import wait_until
 from tests.server.load import workers_of
 from tests.service import Service
@@ -162,7 +162,7 @@ def test_memory_that_runs_out_is_told_from_a_kill(serve: Serve, control_group: P
 
 
 @pytest.mark.parametrize(
-    ("status", "timed_out", "farewell", "oom_killed", "reason"),
+    ("status", "timed_out", "exit_code", "oom_killed", "reason"),
     [
         pytest.param(9, False, 0, True, "out_of_memory", id="kernel"),
         pytest.param(9, True, 0, True, "out_of_memory", id="kernel-was-faster"),
@@ -172,15 +172,39 @@ def test_memory_that_runs_out_is_told_from_a_kill(serve: Serve, control_group: P
         pytest.param(15, False, 0, False, "terminated", id="term-while-booting"),
         pytest.param(0, False, 2, False, "recycled", id="recycled"),
         pytest.param(0, False, 1, True, "terminated", id="somebody-else-ran-out-of-memory"),
-        pytest.param(0, False, 0, False, "terminated", id="no-word"),
+        pytest.param(0, False, 0, False, "terminated", id="no-exit-code"),
         pytest.param(None, False, 1, False, "unknown", id="not-seen"),
         pytest.param(None, True, 0, False, "timeout", id="not-seen-after-a-timeout"),
         pytest.param(1 << 8, False, 2, False, "crashed", id="failed-on-its-way-out"),
     ],
 )
 def test_reason_by_status(
-    status: int | None, timed_out: bool, farewell: int, oom_killed: bool, reason: str
+    status: int | None, timed_out: bool, exit_code: int, oom_killed: bool, reason: str
 ) -> None:
     assert (
-        exit_reason(status, timed_out=timed_out, farewell=farewell, oom_killed=oom_killed) == reason
+        exit_reason(status, timed_out=timed_out, exit_code=exit_code, oom_killed=oom_killed)
+        == reason
     )
+
+
+def test_a_worker_that_asks_for_a_restart_is_replaced(serve: Callable[..., Service]) -> None:
+    service = serve(env={"WEB_CONCURRENCY": "2"})
+
+    gone = int(service.get("/restart").body)
+
+    wait_until(lambda: len(service.workers()) == 2 and gone not in service.workers())
+    assert service.get("/pid").status == 200
+    assert service.sample("gunicorn_worker_exits_total", reason="terminated") == 1
+    assert service.logged("worker_restart_requested", reason="drill")
+
+
+def test_without_an_arbiter_a_restart_is_not_requested() -> None:
+    """`flask run`, a test, a script: nobody would start them again."""
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        request_restart("drill")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert received == []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atom_platform.server.heads import Kind, LaneRequest, judge, lane_request
+from atom_platform.server.request_head import ProbeRequest, RequestKind, classify, probe_request
 from tests.server.client import get
 
 KUBELET = get("/health/live", "User-Agent: kube-probe/1.31", "Accept: */*", "Connection: close")
@@ -15,51 +15,69 @@ KUBELET = get("/health/live", "User-Agent: kube-probe/1.31", "Accept: */*", "Con
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        pytest.param(b"G", Kind.HALF_HEAD, id="first-byte"),
-        pytest.param(get("/")[:-1], Kind.HALF_HEAD, id="all-but-the-last"),
-        pytest.param(b"GET / HTTP/1.0\r\n\r\n", Kind.ORDINARY, id="no-headers"),
-        pytest.param(get("/"), Kind.ORDINARY, id="request"),
-        pytest.param(get("/healthy/live"), Kind.ORDINARY, id="other-path"),
-        pytest.param(get("/health/live"), Kind.LIVENESS, id="live"),
-        pytest.param(get("/health/live", method="HEAD"), Kind.LIVENESS, id="live-head"),
-        pytest.param(get("/health/live?verbose"), Kind.LIVENESS, id="live-query"),
-        pytest.param(get("/health/live/"), Kind.LIVENESS, id="live-slash"),
-        pytest.param(get("/health/lively"), Kind.HEALTH, id="nearly-live"),
-        pytest.param(get("/health/live/x"), Kind.HEALTH, id="below-live"),
-        pytest.param(get("/health/ready"), Kind.HEALTH, id="ready"),
-        pytest.param(get("/health/metrics?name[]=up"), Kind.HEALTH, id="metrics"),
-        pytest.param(get("/health/ready", method="POST"), Kind.ORDINARY, id="post"),
-        pytest.param(get("http://x/health/live"), Kind.ORDINARY, id="absolute"),
-        pytest.param(get("/health/ready", "Content-Length: 5"), Kind.HALF_BODY, id="probe-body"),
-        pytest.param(get("/health/ready", "content-LENGTH: 0"), Kind.ORDINARY, id="probe-no-body"),
+        pytest.param(b"G", RequestKind.INCOMPLETE_HEAD, id="first-byte"),
+        pytest.param(get("/")[:-1], RequestKind.INCOMPLETE_HEAD, id="all-but-the-last"),
+        pytest.param(b"GET / HTTP/1.0\r\n\r\n", RequestKind.ORDINARY, id="no-headers"),
+        pytest.param(get("/"), RequestKind.ORDINARY, id="request"),
+        pytest.param(get("/healthy/live"), RequestKind.ORDINARY, id="other-path"),
+        pytest.param(get("/health/live"), RequestKind.LIVENESS, id="live"),
+        pytest.param(get("/health/live", method="HEAD"), RequestKind.LIVENESS, id="live-head"),
+        pytest.param(get("/health/live?verbose"), RequestKind.LIVENESS, id="live-query"),
+        pytest.param(get("/health/live/"), RequestKind.LIVENESS, id="live-slash"),
+        pytest.param(get("/health/lively"), RequestKind.HEALTH, id="nearly-live"),
+        pytest.param(get("/health/live/x"), RequestKind.HEALTH, id="below-live"),
+        pytest.param(get("/health/ready"), RequestKind.HEALTH, id="ready"),
+        pytest.param(get("/health/metrics?name[]=up"), RequestKind.HEALTH, id="metrics"),
+        pytest.param(get("/health/ready", method="POST"), RequestKind.ORDINARY, id="post"),
+        pytest.param(get("http://x/health/live"), RequestKind.ORDINARY, id="absolute"),
         pytest.param(
-            get("/health/ready", "Transfer-Encoding: chunked"), Kind.ORDINARY, id="probe-chunked"
-        ),
-        pytest.param(get("/health/ready", "Expect: 100-continue"), Kind.ORDINARY, id="expect"),
-        pytest.param(get("/", "Content-Length: 65536"), Kind.HALF_BODY, id="largest-body"),
-        pytest.param(get("/", "Content-Length: 65537"), Kind.ORDINARY, id="larger-body"),
-        pytest.param(get("/", "Content-Length: 5") + b"abcde", Kind.ORDINARY, id="whole-body"),
-        pytest.param(get("/", "Content-Length: -5"), Kind.ORDINARY, id="negative"),
-        pytest.param(get("/", "Content-Length: 5, 5"), Kind.ORDINARY, id="list"),
-        pytest.param(
-            get("/", "Content-Length: 5", "Content-Length: 6"), Kind.ORDINARY, id="two-lengths"
+            get("/health/ready", "Content-Length: 5"), RequestKind.INCOMPLETE_BODY, id="probe-body"
         ),
         pytest.param(
-            get("/", "Content-Length: 5", "Expect: 100-continue"), Kind.ORDINARY, id="asks-first"
+            get("/health/ready", "content-LENGTH: 0"), RequestKind.ORDINARY, id="probe-no-body"
         ),
-        pytest.param(b"GET / HTTP/1.1\n", Kind.ORDINARY, id="bare-newline"),
-        pytest.param(b"GET / HTTP/1.1\r\nA: b\n", Kind.ORDINARY, id="bare-newline-later"),
-        pytest.param(b"GET / HTTP/1.1\r\nA: " + b"b" * 65_536, Kind.ENDLESS_HEAD, id="endless"),
+        pytest.param(
+            get("/health/ready", "Transfer-Encoding: chunked"),
+            RequestKind.ORDINARY,
+            id="probe-chunked",
+        ),
+        pytest.param(
+            get("/health/ready", "Expect: 100-continue"), RequestKind.ORDINARY, id="expect"
+        ),
+        pytest.param(
+            get("/", "Content-Length: 65536"), RequestKind.INCOMPLETE_BODY, id="largest-body"
+        ),
+        pytest.param(get("/", "Content-Length: 65537"), RequestKind.ORDINARY, id="larger-body"),
+        pytest.param(
+            get("/", "Content-Length: 5") + b"abcde", RequestKind.ORDINARY, id="whole-body"
+        ),
+        pytest.param(get("/", "Content-Length: -5"), RequestKind.ORDINARY, id="negative"),
+        pytest.param(get("/", "Content-Length: 5, 5"), RequestKind.ORDINARY, id="list"),
+        pytest.param(
+            get("/", "Content-Length: 5", "Content-Length: 6"),
+            RequestKind.ORDINARY,
+            id="two-lengths",
+        ),
+        pytest.param(
+            get("/", "Content-Length: 5", "Expect: 100-continue"),
+            RequestKind.ORDINARY,
+            id="asks-first",
+        ),
+        pytest.param(b"GET / HTTP/1.1\n", RequestKind.ORDINARY, id="bare-newline"),
+        pytest.param(b"GET / HTTP/1.1\r\nA: b\n", RequestKind.ORDINARY, id="bare-newline-later"),
+        pytest.param(
+            b"GET / HTTP/1.1\r\nA: " + b"b" * 65_536, RequestKind.OVERLONG_HEAD, id="endless"
+        ),
     ],
 )
-def test_kind(data: bytes, kind: Kind) -> None:
-    assert judge(data).kind is kind
+def test_kind(data: bytes, kind: RequestKind) -> None:
+    assert classify(data).kind is kind
 
 
 def test_half_a_body_says_how_much_is_wanted() -> None:
     head = get("/", "Content-Length: 7")
 
-    assert judge(head + b"abc").length == len(head) + 7
+    assert classify(head + b"abc").length == len(head) + 7
 
 
 @given(
@@ -79,16 +97,16 @@ def test_pieces_are_judged_like_the_whole(data: bytes, cuts: list[int]) -> None:
     for cut in [*cuts, len(data)]:
         seen = bytearray(data[:cut])
 
-        verdict = judge(seen, scanned=scanned)
+        verdict = classify(seen, scanned=scanned)
 
-        assert verdict == judge(bytes(seen))
-        if verdict.kind is not Kind.HALF_HEAD:
+        assert verdict == classify(bytes(seen))
+        if verdict.kind is not RequestKind.INCOMPLETE_HEAD:
             break
         scanned = len(seen)
 
 
 def test_a_probe_of_kubelet_is_live() -> None:
-    assert lane_request(KUBELET) == LaneRequest(
+    assert probe_request(KUBELET) == ProbeRequest(
         "GET", "/health/live", "1.1", False, None, None, accept="*/*"
     )
 
@@ -102,7 +120,7 @@ def test_a_scrape_of_prometheus_is_one() -> None:
         "X-Prometheus-Scrape-Timeout-Seconds: 10",
     )
 
-    request = lane_request(head)
+    request = probe_request(head)
 
     assert request is not None
     assert request.is_scrape
@@ -118,7 +136,7 @@ def test_a_scrape_of_prometheus_is_one() -> None:
 def test_keeping_alive(version: str, connection: str, keep_alive: bool | None) -> None:
     headers = [f"Connection: {connection}"] if connection else []
 
-    request = lane_request(get("/health/live", *headers, version=version))
+    request = probe_request(get("/health/live", *headers, version=version))
 
     assert request is not None
     assert request.keep_alive is (version == "1.1" if keep_alive is None else keep_alive)
@@ -129,13 +147,13 @@ def test_identifiers_are_taken_from_this_very_request() -> None:
     head = get("/health/live", "X-Request-ID: a.B-1", f"traceparent: {trace}")
 
     first, without, again = (
-        lane_request(head),
-        lane_request(get("/health/live")),
-        lane_request(head),
+        probe_request(head),
+        probe_request(get("/health/live")),
+        probe_request(head),
     )
 
-    assert first == again == LaneRequest("GET", "/health/live", "1.1", True, "a.B-1", trace)
-    assert without == LaneRequest("GET", "/health/live", "1.1", True, None, None)
+    assert first == again == ProbeRequest("GET", "/health/live", "1.1", True, "a.B-1", trace)
+    assert without == ProbeRequest("GET", "/health/live", "1.1", True, None, None)
 
 
 @pytest.mark.parametrize(
@@ -166,4 +184,4 @@ def test_identifiers_are_taken_from_this_very_request() -> None:
     ],
 )
 def test_whatever_is_unusual_is_left_to_the_application(head: bytes) -> None:
-    assert lane_request(head) is None
+    assert probe_request(head) is None
