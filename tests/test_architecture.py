@@ -45,6 +45,8 @@ LEVELS = (
     ("__main__.py", 60),
     ("app.py", 55),
     ("monitoring.py", 50),
+    ("extension/request_record.py", 1),
+    ("trace_context.py", 0),
     ("adoption/*", 45),
     ("doctor/*", 50),
     ("demo/*", 50),

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
+from atom_platform.extension.request_record import UNMATCHED, RequestRecord
 from atom_platform.metrics.instruments import count_aborted
 from atom_platform.server._compat_gunicorn import TConn
 
@@ -287,7 +288,18 @@ class ConnectionTable:
         path, address = target.partition("?")[0], address_of(connection.client)
         reason = "the rest of the request did not come"
         try:
-            observe(method, path, "unmatched", 408, 0.0, 0, address, reason=reason)
+            observe(
+                RequestRecord(
+                    method=method,
+                    path=path,
+                    endpoint=UNMATCHED,
+                    status=408,
+                    seconds=0.0,
+                    body_bytes=0,
+                    remote_addr=address,
+                    reason=reason,
+                )
+            )
         except Exception:
             log.exception("timeout_not_observed")
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from atom_platform.extension.request_record import RequestRecord
 from atom_platform.ids import new_id
 from atom_platform.server._compat_gunicorn import SERVER, http_date
 from atom_platform.server.connections import Connection
@@ -55,7 +56,7 @@ class ProbeResponder:
         *,
         live_body: Callable[[], bytes],
         ready_answer: Callable[[], Any],
-        observe: Callable[..., Any],
+        observe: Callable[[RequestRecord], object],
     ) -> None:
         self._live_body = live_body
         self._ready_answer = ready_answer
@@ -125,15 +126,17 @@ class ProbeResponder:
             body = b""
         try:
             self._observe(
-                request.method,
-                request.path,
-                request.path,
-                status,
-                time.perf_counter() - started,
-                len(body),
-                remote_addr,
-                request_id,
-                request.traceparent,
+                RequestRecord(
+                    request.method,
+                    request.path,
+                    request.path,
+                    status,
+                    time.perf_counter() - started,
+                    len(body),
+                    remote_addr,
+                    request_id,
+                    request.trace,
+                )
             )
         except Exception:
             if not self._failed:  # once: this runs thousands of times a second

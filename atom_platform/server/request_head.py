@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from atom_platform.ids import is_request_id
+from atom_platform.trace_context import TraceContext, parse_trace_context
 
 __all__ = ["Classification", "ProbeRequest", "RequestKind", "classify", "probe_request"]
 
@@ -88,6 +89,7 @@ class ProbeRequest:
     Attributes:
         version: The version of HTTP, `1.0` or `1.1`.
         request_id: The client's, when it is a valid one.
+        trace: The client's trace context, when it sent a valid one.
         accept: The header of that name, as is `accept_encoding`; a scrape has a choice of formats.
     """
 
@@ -96,7 +98,7 @@ class ProbeRequest:
     version: str
     keep_alive: bool
     request_id: str | None
-    traceparent: str | None
+    trace: TraceContext | None
     accept: str = ""
     accept_encoding: str = ""
 
@@ -173,7 +175,7 @@ def probe_request(head: bytes) -> ProbeRequest | None:
     if known is not None:
         return known[0]
     found = _parse(head)
-    if found and found.request_id is None and found.traceparent is None:
+    if found and found.request_id is None and found.trace is None:
         if len(_known) >= 64:
             _known.clear()
         _known[head] = found, classify(head)
@@ -202,7 +204,7 @@ def _parse(head: bytes) -> ProbeRequest | None:
         version=version,
         keep_alive=connection == "keep-alive" or (not connection and version == "1.1"),
         request_id=request_id if is_request_id(request_id) else None,
-        traceparent=headers.get("traceparent"),
+        trace=parse_trace_context(headers.get("traceparent", "")),
         accept=headers.get("accept", ""),
         accept_encoding=headers.get("accept-encoding", ""),
     )

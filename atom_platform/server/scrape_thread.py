@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from atom_platform.extension.request_record import RequestRecord
 from atom_platform.ids import new_id
 from atom_platform.metrics.exposition import Exposition, negotiated
 from atom_platform.metrics.instruments import count_aborted, requests_in_progress
@@ -66,7 +67,7 @@ class ScrapeThread:
         self,
         page: MetricsPage,
         *,
-        observe: Callable[..., Any],
+        observe: Callable[[RequestRecord], object],
         report: Callable[[ScrapeResults], Any],
     ) -> None:
         self._page = page
@@ -164,15 +165,17 @@ class ScrapeThread:
             body = b""
         try:
             self._observe(
-                request.method,
-                request.path,
-                request.path,
-                200,
-                time.perf_counter() - scrape.arrived,
-                len(body),
-                address_of(scrape.connection.client),
-                request_id,
-                request.traceparent,
+                RequestRecord(
+                    method=request.method,
+                    path=request.path,
+                    endpoint=request.path,
+                    status=200,
+                    seconds=time.perf_counter() - scrape.arrived,
+                    body_bytes=len(body),
+                    remote_addr=address_of(scrape.connection.client),
+                    request_id=request_id,
+                    trace=request.trace,
+                )
             )
         except Exception:
             self._log_once("scrape_not_observed")

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atom_platform.server.request_head import ProbeRequest, RequestKind, classify, probe_request
+from atom_platform.trace_context import parse_trace_context
 from tests.server.client import get
 
 KUBELET = get("/health/live", "User-Agent: kube-probe/1.31", "Accept: */*", "Connection: close")
@@ -152,7 +153,11 @@ def test_identifiers_are_taken_from_this_very_request() -> None:
         probe_request(head),
     )
 
-    assert first == again == ProbeRequest("GET", "/health/live", "1.1", True, "a.B-1", trace)
+    assert (
+        first
+        == again
+        == ProbeRequest("GET", "/health/live", "1.1", True, "a.B-1", parse_trace_context(trace))
+    )
     assert without == ProbeRequest("GET", "/health/live", "1.1", True, None, None)
 
 
