@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -25,8 +26,7 @@ def installed(version: str) -> Path:
     """
     target = CACHE / version
     if not (target / "gunicorn/__init__.py").is_file():
-        partial = CACHE / f"{version}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
+        partial = CACHE / f"{version}.partial-{os.getpid()}"  # others may install it now too
         uv = Path(sys.prefix) / "bin/uv"
         install = (
             [str(uv), "pip", "install"]
@@ -40,8 +40,10 @@ def installed(version: str) -> Path:
             capture_output=True,
             timeout=120,
         )
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
+        try:
+            partial.rename(target)
+        except OSError:  # another process was faster
+            shutil.rmtree(partial)
     return target
 
 

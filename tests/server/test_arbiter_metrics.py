@@ -1,4 +1,4 @@
-"""The arbiter counts too, and looks after its files when nobody else has a reason to."""
+"""The arbiter has metric files of its own, and keeps them when the directory is deleted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tests.polling import wait_until
 from tests.service import Service
 
 
-def test_its_counts_survive_the_directory(serve: Callable[..., Service], tmp_path: Path) -> None:
+def test_counts_of_the_arbiter_survive_a_deleted_directory(
+    serve: Callable[..., Service], tmp_path: Path
+) -> None:
     """Nobody has scraped before, so no worker knows of the arbiter's file."""
     metrics = tmp_path / "metrics"
     service = serve(env={"PROMETHEUS_MULTIPROC_DIR": str(metrics), "WEB_CONCURRENCY": "2"})

@@ -1,4 +1,4 @@
-"""A signal to a worker that is being born reaches it."""
+"""A signal to a worker that starts reaches it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An application of one's own gets the gunicorn settings that the platform's service has."""
+"""The defaults of gunicorn's settings, and what is checked before it starts."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_port_is_opened_on_the_same_hosts(given: list[str], expected: list[s
     assert with_port(expected, 9100) == expected
 
 
-def test_whoever_binds_the_port_comes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_source_of_bind_gets_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """gunicorn takes `bind` from its default, our file, the environment and the command line."""
     kept = staticmethod(config.Bind.validator)
     monkeypatch.setattr(config.Bind, "validator", kept)  # put back after the test
@@ -94,12 +94,14 @@ def test_whoever_binds_the_port_comes_with_it(monkeypatch: pytest.MonkeyPatch) -
         ([3, ("0.0.0.0", 9100)], False),  # a descriptor that somebody hands over
     ],
 )
-def test_an_api_without_a_port_is_noticed(addresses: list[object], only: bool) -> None:
+def test_addresses_without_a_port_for_the_api_are_found(
+    addresses: list[object], only: bool
+) -> None:
     assert is_only_port(9100, addresses) is only
 
 
 @pytest.mark.parametrize(
     ("limit", "workers"), [(None, 2), (0.1, 1), (0.99, 1), (1.0, 2), (2.0, 2), (64.0, 2)]
 )
-def test_less_than_a_cpu_is_for_one_worker(limit: float | None, workers: int) -> None:
+def test_less_than_a_cpu_gets_one_worker(limit: float | None, workers: int) -> None:
     assert default_workers(limit) == workers

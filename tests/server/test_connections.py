@@ -252,7 +252,7 @@ def test_other_spellings_of_liveness_pass(service: Service, connect: Connect, ta
         pytest.param(b"GET /health/lively HTTP/1.1\r\nHost: x\r\n\r\n", 404, id="lively"),
     ],
 )
-def test_what_gunicorn_refuses_is_refused(
+def test_requests_that_gunicorn_refuses_are_refused(
     service: Service, connect: Connect, data: bytes, status: int
 ) -> None:
     client = connect(service)
@@ -276,7 +276,9 @@ def test_an_unread_body_does_not_cut_the_answer_off(service: Service, connect: C
     assert client.sock.recv(1) == b""
 
 
-def test_a_client_that_leaves_costs_nothing(service: Service, connect: Connect) -> None:
+def test_a_client_that_disconnects_leaves_nothing_behind(
+    service: Service, connect: Connect
+) -> None:
     """Whatever it has sent by then."""
     for data in (
         b"",

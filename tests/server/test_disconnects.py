@@ -1,4 +1,4 @@
-"""A client that hangs up on its answer is counted once, whatever the answer is made of."""
+"""A client that disconnects during a response is counted once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that never come whole count, too."""
+"""Requests that never become complete are counted too."""
 
 from __future__ import annotations
 

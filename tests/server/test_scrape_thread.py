@@ -1,4 +1,4 @@
-"""Scrapes that the server answers without the application: as the route does, and all at once."""
+"""Scrapes that the server answers without the application: as the route does, in batches."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_server_and_application_answer_alike(
         assert [client.ask("/health/live").status for client in clients] == [200, 200]
 
 
-def test_its_body_is_the_routes(service: Service, connect: Connect) -> None:
+def test_a_scrape_has_the_same_body_as_the_route(service: Service, connect: Connect) -> None:
     client = connect(service)
 
     by_server, by_application = (client.ask(PATH), client.ask(PATH, DETOUR))
@@ -104,7 +104,7 @@ def test_its_body_is_the_routes(service: Service, connect: Connect) -> None:
     assert b"\nhttp_requests_in_progress 1.0\n" in by_application.body
 
 
-def test_it_is_counted_and_logged_once_by_the_time_it_is_read(
+def test_a_scrape_is_counted_and_logged_once_before_it_is_sent(
     serve: Callable[..., Service], connect: Connect
 ) -> None:
     service = serve(env={"ATOM_LOG_LEVEL": "DEBUG", "WEB_CONCURRENCY": "1"})
@@ -218,7 +218,7 @@ def errors(reply: bytes) -> float:
     return float(line.rpartition(" ")[2])
 
 
-def test_who_comes_while_one_is_answered_share_the_next_collection(
+def test_scrapes_that_arrive_during_one_share_the_next_collection(
     desk: Callable[..., Desk],
 ) -> None:
     gate = Gate()
@@ -242,7 +242,7 @@ def test_who_comes_while_one_is_answered_share_the_next_collection(
 def test_a_page_that_fails_is_left_to_the_application(
     desk: Callable[..., Desk], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Which says what went wrong, and counts it; here nothing is sent, and nothing left behind."""
+    """The application logs and counts the error; the scrape thread sends nothing."""
     broken = [True]
 
     def fail() -> None:
@@ -263,7 +263,7 @@ def test_a_page_that_fails_is_left_to_the_application(
     assert b"\nhttp_requests_in_progress 1.0\n" in read_all(failing.put(), until=b"skill_exec")
 
 
-def test_without_a_thread_it_is_left_to_the_application(
+def test_without_a_thread_a_scrape_is_left_to_the_application(
     desk: Callable[..., Desk], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the next tries again."""
@@ -283,7 +283,7 @@ def test_without_a_thread_it_is_left_to_the_application(
 
 
 @pytest.mark.parametrize("name", ["negotiated", "response_head"])
-def test_nothing_that_goes_wrong_ends_it_or_is_waited_for(
+def test_an_exception_does_not_end_the_scrape_thread(
     desk: Callable[..., Desk],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -301,7 +301,7 @@ def test_nothing_that_goes_wrong_ends_it_or_is_waited_for(
     assert len(caplog.messages) == 1
 
 
-def test_who_reads_slowly_holds_up_nobody_and_shares_what_is_left(
+def test_slow_clients_delay_no_scrape_and_share_the_rest_of_a_body(
     desk: Callable[..., Desk],
 ) -> None:
     gate = Gate()
@@ -331,7 +331,7 @@ def disconnects(reply: bytes) -> float:
     return float(line)
 
 
-def test_who_has_left_is_no_trouble(desk: Callable[..., Desk]) -> None:
+def test_a_client_that_disconnected_is_counted(desk: Callable[..., Desk]) -> None:
     """And is counted, as by the route."""
     serving = desk()
     before = disconnects(read_all(serving.put(), until=b"skill_executions_total"))
@@ -367,18 +367,18 @@ def monitored(**environ: str) -> Flask:
         return app
 
 
-def test_an_application_that_anybody_may_scrape_is_answered_for() -> None:
+def test_scrapes_of_an_open_application_are_answered() -> None:
     assert scrape_thread_of(monitored(), report=print) is not None
 
 
 @pytest.mark.parametrize(
     "environ", [{"ATOM_METRICS_TOKEN": "a-token-of-some-length"}, {"ATOM_MANAGEMENT_PORT": "9"}]
 )
-def test_who_may_scrape_is_the_applications_to_say(environ: dict[str, str]) -> None:
+def test_an_application_with_access_control_answers_scrapes_itself(environ: dict[str, str]) -> None:
     assert scrape_thread_of(monitored(**environ), report=print) is None
 
 
-def test_what_an_application_is_wrapped_in_sees_the_scrapes() -> None:
+def test_a_wrapped_application_sees_its_scrapes() -> None:
     """A login, for example."""
     app = monitored()
     inner = app.wsgi_app
@@ -391,6 +391,6 @@ def test_what_an_application_is_wrapped_in_sees_the_scrapes() -> None:
     assert scrape_thread_of(app, report=print) is None
 
 
-def test_another_application_is_let_alone() -> None:
+def test_an_application_without_monitoring_has_no_scrape_thread() -> None:
     assert scrape_thread_of(Flask("test"), report=print) is None
     assert scrape_thread_of(print, report=print) is None

@@ -85,7 +85,7 @@ def test_a_request_too_long_for_sync_is_timeout(serve: Serve) -> None:
     expect(service, timeout=1)
 
 
-def test_signals_statuses_and_requests_to_go(serve: Serve) -> None:
+def test_signals_statuses_and_stops_have_their_reasons(serve: Serve) -> None:
     """Those killed all at once die between two looks of the arbiter; none of them may get lost."""
     service = serve(env={"WEB_CONCURRENCY": "4"})
     workers_of(service, 4)
@@ -146,7 +146,7 @@ def _control_group() -> Iterator[Path]:
     pytest.skip("no control group can be made here")
 
 
-def test_memory_that_runs_out_is_told_from_a_kill(serve: Serve, control_group: Path) -> None:
+def test_an_out_of_memory_kill_is_not_a_plain_kill(serve: Serve, control_group: Path) -> None:
     service = serve(env={"WEB_CONCURRENCY": "1"})
     for pid in (service.arbiter, *service.workers()):
         (control_group / "cgroup.procs").write_text(str(pid))
@@ -199,7 +199,7 @@ def test_a_worker_that_asks_for_a_restart_is_replaced(serve: Callable[..., Servi
 
 
 def test_without_an_arbiter_a_restart_is_not_requested() -> None:
-    """`flask run`, a test, a script: nobody would start them again."""
+    """Under `flask run`, in a test or a script: the process would not be replaced."""
     received: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
     try:
