@@ -61,7 +61,7 @@ def memory_usages(root: Path = ROOT) -> list[MemoryUsage]:
     Return the usage of each group around this process that has a memory limit, its own first.
 
     Raises:
-        OSError: The kernel does not tell.
+        OSError: The kernel's files cannot be read.
     """
     usages = [
         _memory_usage_v2(group) if version == 2 else _memory_usage_v1(group)
@@ -74,7 +74,7 @@ def oom_kills(root: Path = ROOT) -> int:
     """
     Return how many processes of this group the kernel has killed for lack of memory.
 
-    Outside of any group it is the host's own counter; 0 when the kernel tells nothing.
+    Outside of any group it is the host's own counter; 0 without kernel files.
     """
     mount = root / "sys/fs/cgroup"
     candidates = [mount / "memory.events", mount / "memory/memory.oom_control"]

@@ -99,7 +99,7 @@ def test_oom_kills_of_either_version(tmp_path: Path, membership: str, file: str,
     assert oom_kills(tmp_path) == 3
 
 
-def test_oom_kills_is_zero_where_the_kernel_is_silent(tmp_path: Path) -> None:
+def test_oom_kills_is_zero_without_kernel_files(tmp_path: Path) -> None:
     assert oom_kills(tmp_path) == 0
 
 
@@ -108,7 +108,7 @@ def test_memory_of_a_machine_without_control_groups(tmp_path: Path) -> None:
         memory_usages(tmp_path)
 
 
-def test_this_machine_can_be_asked() -> None:
+def test_this_machine_is_read() -> None:
     limit = cpu_limit()
 
     assert limit is None or limit > 0

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from atom_platform.forking import at_fork
-from atom_platform.metrics.multiprocess import directory
+from atom_platform.metrics.storage import directory
 from atom_platform.server.pidfile import DRAIN_SIGNAL
 from atom_platform.server.scoreboard import SCOREBOARD, start_draining
 

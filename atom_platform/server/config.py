@@ -19,7 +19,7 @@ import sys
 from typing import Any, Final
 
 from atom_platform.cgroups import cpu_limit
-from atom_platform.metrics.multiprocess import directory
+from atom_platform.metrics.storage import directory
 from atom_platform.settings import BAD_DATABASE_OPTION, Settings, SettingsError
 
 __all__ = [
@@ -147,10 +147,10 @@ def prepare() -> Settings:
 def _check_database_options(url: str) -> None:
     """Ask the driver here, where a bad option is one line: in the workers it is a traceback."""
     if "?" in url and not url.startswith("sqlite"):
-        from atom_platform.database.server import server_of
+        from atom_platform.database.postgres.addresses import parse_url
 
         try:
-            server_of(url, statement_timeout_seconds=1)
+            parse_url(url, statement_timeout_seconds=1)
         except ValueError:
             raise SettingsError(BAD_DATABASE_OPTION) from None
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
 from atom_platform import __version__
-from atom_platform.metrics.multiprocess import directory
+from atom_platform.metrics.storage import directory
 from atom_platform.server import pidfile
 from atom_platform.server.arbiter import (
     Drain,
@@ -97,7 +97,7 @@ def on_starting(server: Any) -> None:
     server.atom_exits = ExitRecorder(server)
     if _proof().holds(Feature.EXITS):
         server.atom_exits.install()
-    directory.adopt()
+    directory.become_arbiter()
     from atom_platform.metrics import instruments
 
     if prepared := directory.prepared():
@@ -197,10 +197,10 @@ def post_worker_init(worker: Any) -> None:
     instruments.set_app_info(__version__, platform.python_version(), prepare().revision)
     extension = getattr(getattr(worker, "wsgi", None), "extensions", {}).get("atom")
     logger: Any = getattr(worker, "log", None)
-    if hasattr(logger, "hung_up"):  # it is ours
+    if hasattr(logger, "on_disconnect"):  # it is ours
         logger.observe_request = getattr(extension, "observe_request", None)
         if read:  # this version calls it
-            logger.hung_up = told_of_hang_ups()
+            logger.on_disconnect = told_of_hang_ups()
     if extension is not None:
         # Now: otherwise the first probe meets a worker without results, perhaps during a fault.
         extension.health.start()

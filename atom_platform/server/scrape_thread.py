@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 from atom_platform.extension.request_record import RequestRecord
 from atom_platform.ids import new_id
-from atom_platform.metrics.exposition import Exposition, negotiated
 from atom_platform.metrics.instruments import count_aborted, requests_in_progress
-from atom_platform.metrics.page import UNCACHED, MetricsPage
+from atom_platform.metrics.scrape.exposition import Exposition, negotiate
+from atom_platform.metrics.scrape.page import NO_CACHE_HEADERS, MetricsPage
 from atom_platform.server.connections import Connection, address_of
 from atom_platform.server.probe_responder import response_head
 from atom_platform.server.request_head import ProbeRequest
@@ -113,7 +113,7 @@ class ScrapeThread:
     def _answer(self, scrapes: deque[ScrapeRequest], results: ScrapeResults) -> None:
         """Answer *scrapes* until none is left, and add each one's result to *results*."""
         wanted = [
-            negotiated(accept=request.accept, accept_encoding=request.accept_encoding)
+            negotiate(accept=request.accept, accept_encoding=request.accept_encoding)
             for _, request, *_ in scrapes
         ]
         requests_in_progress(len(scrapes))
@@ -155,7 +155,7 @@ class ScrapeThread:
         start = response_head(
             request.version,
             200,
-            (*headers, *UNCACHED),
+            (*headers, *NO_CACHE_HEADERS),
             keep_alive=scrape.keep_alive,
             moment=time.time(),
         )

@@ -22,7 +22,7 @@ import time
 from typing import Any, Final
 
 from atom_platform.ids import new_id
-from atom_platform.logs.gunicorn import REFUSED, Refused
+from atom_platform.logs.gunicorn import REJECTED_REQUEST, RejectedRequest
 from atom_platform.metrics.instruments import heartbeat
 from atom_platform.server._compat_gunicorn import Feature, ThreadWorker, proof
 from atom_platform.server.dispatch import ConnectionDispatcher
@@ -234,15 +234,15 @@ class ParserErrorResponse:
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
-        self._refused = Refused(new_id())
+        self._refused = RejectedRequest(new_id())
         self._begun = False
 
     def __enter__(self) -> ParserErrorResponse:
-        self._token = REFUSED.set(self._refused)
+        self._token = REJECTED_REQUEST.set(self._refused)
         return self
 
     def __exit__(self, *_: object) -> None:
-        REFUSED.reset(self._token)
+        REJECTED_REQUEST.reset(self._token)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)

@@ -23,5 +23,5 @@ def test_counts_of_the_arbiter_survive_a_deleted_directory(
 
     shutil.rmtree(metrics)
 
-    wait_until(lambda: (metrics / "counter_slot0.tally").exists())
+    wait_until(lambda: (metrics / "counter_slot0.columnar").exists())
     wait_until(lambda: service.sample("gunicorn_worker_exits_total", reason="killed") == 1)

@@ -1,7 +1,8 @@
 """
-Memory check: take no more work shortly before the kernel ends the container for its memory.
+Memory check: the container has not nearly used up its memory limit.
 
-Counted as kubelet does: what the kernel could drop at once, file pages not used lately, is free.
+Above the share the worker takes no more work, before the kernel kills a process of the container.
+Memory is counted as kubelet does: file pages that the kernel can drop at once are free.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from atom_platform.cgroups import memory_usages
-from atom_platform.health.result import Check, CheckResult
+from atom_platform.health.check import Check, CheckResult
 
 __all__ = ["memory_check"]
 
@@ -21,16 +22,16 @@ def memory_check(*, max_share: float = 0.95, root: Path = Path("/")) -> Check:
     """
     Return a check that is healthy while less than *max_share* of the memory limit is in use.
 
-    The limit is that of this process's control group or of one around it, whichever is nearer to
-    its end. Without a limit the check is healthy.
+    The limit is that of this process's control group or of a group around it, whichever has the
+    higher share in use. Without a limit the check is healthy.
 
     Args:
-        max_share: Between 0 and 1; exclusive.
+        max_share: Above 0 and at most 1; a usage of exactly this share is unhealthy.
         root: Where `proc` and `sys` are. Tests pass their own.
 
     Raises:
-        ValueError: *max_share* is no share.
-        OSError: From the returned check, if the kernel does not say.
+        ValueError: *max_share* is out of range.
+        OSError: From the returned check, if the kernel's files cannot be read.
     """
     if not 0 < max_share <= 1:
         raise ValueError("max_share must be above 0 and at most 1")
@@ -40,13 +41,15 @@ def memory_check(*, max_share: float = 0.95, root: Path = Path("/")) -> Check:
         if not usages:
             return CheckResult(healthy=True, message="No memory limit")
         worst = max(usages, key=lambda usage: usage.share)
+        healthy = worst.share < max_share
         return CheckResult(
-            healthy=worst.share < max_share,
+            healthy=healthy,
             message=f"{worst.share:.0%} of the memory limit used",
             details={
                 "used_gb": round(worst.used_bytes / BYTES_PER_GB, 3),
                 "limit_gb": round(worst.limit_bytes / BYTES_PER_GB, 3),
             },
+            code="ok" if healthy else "memory_high",
         )
 
     return check

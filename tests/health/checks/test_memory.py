@@ -19,7 +19,7 @@ def group(path: Path, **files: object) -> None:
 
 @pytest.fixture(name="v2")
 def _v2(tmp_path: Path) -> Path:
-    """A process in /pod/box of version 2."""
+    """The files of a process in the group /pod/box of version 2."""
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/cgroup").write_text("0::/pod/box\n")
     group(tmp_path / "sys/fs/cgroup")
@@ -46,7 +46,7 @@ def test_the_share_is_exclusive(v2: Path, max_share: float, healthy: bool) -> No
     assert result_of(v2, max_share=max_share)[0] is healthy
 
 
-def test_the_default_leaves_a_twentieth(v2: Path) -> None:
+def test_the_default_share_is_95_percent(v2: Path) -> None:
     group(v2 / "sys/fs/cgroup/pod/box", memory__current=(200 + 949) * MB)
     almost = result_of(v2)[0]
     group(v2 / "sys/fs/cgroup/pod/box", memory__current=(200 + 950) * MB)
@@ -99,13 +99,13 @@ def test_version_1_is_read_too(tmp_path: Path) -> None:
 
 
 def test_reads_what_this_machine_has() -> None:
-    """No stub: whatever the kernel here says, it is understood."""
+    """The real kernel of this machine."""
     result = memory_check(max_share=1)()
 
     assert result.message == "No memory limit" or (result.details["limit_gb"] or 0) > 0
 
 
 @pytest.mark.parametrize("max_share", [0, -1, 1.01, float("nan")])
-def test_what_is_no_share_is_refused(max_share: float) -> None:
+def test_a_share_out_of_range_is_rejected(max_share: float) -> None:
     with pytest.raises(ValueError, match="max_share"):
         memory_check(max_share=max_share)
