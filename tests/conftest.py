@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,20 @@ import pytest
 
 from tests.postgres import PostgreSQL, running_postgresql
 from tests.service import Service, running_service
+from tests.stalls import STALLS
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """
+    Measure the machine from the first test on, and keep run files apart.
+
+    The services of this test process announce themselves in a directory of its own: neither those
+    of another test process nor a developer's own service are ever met there.
+    """
+    STALLS.start()
+    runtime = tempfile.TemporaryDirectory(prefix="atom-test-run-")
+    config.add_cleanup(runtime.cleanup)
+    os.environ["XDG_RUNTIME_DIR"] = runtime.name
 
 
 @pytest.hookimpl(wrapper=True)

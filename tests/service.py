@@ -20,9 +20,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.polling import free_port, wait_until
 
-__all__ = ["ROOT", "Answer", "Service", "migrate", "running_service"]
+__all__ = ["ROOT", "Answer", "Service", "clean_environment", "migrate", "running_service"]
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def clean_environment() -> dict[str, str]:
+    """Return what every process of a test needs: programs, and where run files lie."""
+    return {name: os.environ[name] for name in ("PATH", "XDG_RUNTIME_DIR")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,9 @@ class Answer:
 class Service:
     """
     One `gunicorn wsgi:app`.
+
+    It shares nothing with what else runs on this machine: its port is reserved, its run file lies
+    in a directory of this test process, and its database in *directory*.
 
     Args:
         directory: Where its SQLite database goes (unless *env* says DATABASE_URL).
@@ -60,7 +68,7 @@ class Service:
     ) -> None:
         self.port = free_port()
         self.env = {
-            "PATH": os.environ["PATH"],
+            **clean_environment(),
             "PORT": str(self.port),
             "DATABASE_URL": f"sqlite:///{directory}/atom.db",
             **(env or {}),
@@ -219,7 +227,7 @@ def migrate(env: Mapping[str, str]) -> None:
     subprocess.run(
         [sys.executable, "-m", "atom_platform", "migrate"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **env},
+        env={**clean_environment(), **env},
         check=True,
         capture_output=True,
         timeout=60,
