@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -24,9 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
     of another test process nor a developer's own service are ever met there.
     """
     STALLS.start()
-    runtime = tempfile.TemporaryDirectory(prefix="atom-test-run-")
-    config.add_cleanup(runtime.cleanup)
-    os.environ["XDG_RUNTIME_DIR"] = runtime.name
+    runtime = tempfile.mkdtemp(prefix="atom-test-run-")
+    config.add_cleanup(lambda: shutil.rmtree(runtime, ignore_errors=True))
+    os.environ["XDG_RUNTIME_DIR"] = runtime
 
 
 @pytest.hookimpl(wrapper=True)
