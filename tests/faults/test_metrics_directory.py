@@ -107,6 +107,10 @@ def test_a_directory_that_cannot_be_made(start_service: Start, tmp_path: Path, k
     assert service.sample("metric_errors_total", kind="directory") == 1
 
 
+def tallies(directory: Path) -> list[Path]:
+    return list(directory.glob("*.tally"))
+
+
 def deleted(directory: Path) -> bool:
     try:
         shutil.rmtree(directory)
@@ -120,12 +124,12 @@ def test_a_directory_deleted_while_running(start_service: Start, metrics: Path) 
     service = start_service(env={"PROMETHEUS_MULTIPROC_DIR": str(metrics), "WEB_CONCURRENCY": "2"})
     with scraping(service) as scrapes, under_load(service, PATH, clients=3) as load:
         wait_until(lambda: load.answers[200] > 50)
+        files = len(tallies(metrics))
         for _ in range(2):
-            files = len(list(metrics.glob("*.tally")))
             before = load.answers[200]
             wait_until(lambda: deleted(metrics))
             # A worker that dies before it has written its counts again takes them with it.
-            wait_until(lambda: len(list(metrics.glob("*.tally"))) >= files)
+            wait_until(lambda: len(tallies(metrics)) >= files)
             until_answered(load, before + 50)
             victim = service.workers()[0]
             os.kill(victim, signal.SIGKILL)
