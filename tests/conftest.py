@@ -10,11 +10,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
+from tests.examples import examples
 from tests.postgres import PostgreSQL, running_postgresql
 from tests.service import Service, running_service
 from tests.stalls import STALLS
+
+# No deadline for one example: a busy machine breaks it, and says nothing about the code.
+hypothesis.settings.register_profile("suite", deadline=None, max_examples=examples(100))
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
