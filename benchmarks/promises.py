@@ -20,7 +20,6 @@ __all__ = [
     "median",
     "ratio",
     "row_of",
-    "scaled",
 ]
 
 Sections = Mapping[str, Section]
@@ -99,11 +98,6 @@ def ratio(section: str, above: tuple[str, str], below: tuple[str, str]) -> Figur
         return median(section, *above)(sections) / median(section, *below)(sections)
 
     return work_out
-
-
-def scaled(figure: Figure, factor: float) -> Figure:
-    """Return *figure* times *factor*."""
-    return lambda sections: figure(sections) * factor
 
 
 def failures(sections: Sections) -> float:

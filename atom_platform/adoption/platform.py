@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from atom_platform.extension.request_record import RequestRecord
 from atom_platform.health.answers import Answer
 from atom_platform.health.registry import HealthRegistry
 from atom_platform.metrics.page import MetricsPage
@@ -38,6 +39,6 @@ class Platform:
     health: HealthRegistry
     live_body: Callable[[], bytes]
     ready_answer: Callable[[], Answer | None]
-    observe_request: Callable[..., None]
+    observe_request: Callable[[RequestRecord], None]
     page: MetricsPage | None
     wsgi_app: Callable[..., Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from atom_platform.database.pool import Pool, migration_engine
 from atom_platform.database.resolver import ask_often
 from atom_platform.database.server import server_of
 from atom_platform.database.sqlite import READ_ONLY, path_of
+from atom_platform.forking import at_fork
 from atom_platform.settings import (
     BAD_DATABASE_OPTION,
     DEFAULT_DATABASE_URL,
@@ -225,4 +225,4 @@ def _forget_parents() -> None:
         database._forget_parent()
 
 
-os.register_at_fork(after_in_child=_forget_parents)
+at_fork("database_engine", after_in_child=_forget_parents)

@@ -7,7 +7,6 @@ connection as idle.
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from typing import Any, Final
@@ -22,6 +21,7 @@ from sqlalchemy import (
     event,
 )
 
+from atom_platform.forking import at_fork
 from atom_platform.metrics.instruments import set_db_pool
 
 __all__ = ["watch_pool"]
@@ -149,4 +149,4 @@ def _forget_parent() -> None:
         each.waiting = 0
 
 
-os.register_at_fork(after_in_child=_forget_parent)
+at_fork("database_pool_gauges", after_in_child=_forget_parent)

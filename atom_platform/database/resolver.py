@@ -16,6 +16,7 @@ import threading
 from typing import Final
 
 from atom_platform.database.deadline import Deadline
+from atom_platform.forking import at_fork
 
 __all__ = ["ask_often", "resolve"]
 
@@ -96,4 +97,4 @@ def _forget_parent() -> None:
     _lookups.clear()
 
 
-os.register_at_fork(after_in_child=_forget_parent)
+at_fork("database_resolver", after_in_child=_forget_parent)

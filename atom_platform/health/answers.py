@@ -14,7 +14,7 @@ from typing import Any
 
 from atom_platform.health.registry import HealthRegistry
 from atom_platform.health.report import CheckReport, ReadinessReport
-from atom_platform.health.timestamp import rfc3339, rfc3339_now
+from atom_platform.timestamps import rfc3339, rfc3339_now
 
 __all__ = ["Answer", "HealthAnswers", "live_body"]
 

@@ -8,13 +8,13 @@ last found out. Threads are started by the first question, hence after the fork,
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Collection
 from typing import Final
 
+from atom_platform.forking import at_fork
 from atom_platform.health.news import OnResult
 from atom_platform.health.prober import Prober
 from atom_platform.health.registration import Registration
@@ -230,4 +230,4 @@ def _after_fork_in_child() -> None:
 
 
 # One hook for all registries: what is registered here can never be taken back.
-os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork("health_registry", after_in_child=_after_fork_in_child)

@@ -7,15 +7,15 @@ framework's caches the same work costs a request three times as much.
 
 from __future__ import annotations
 
-import time
-from typing import Final
+from typing import Final, NamedTuple
 
+from atom_platform.extension.request_record import RequestRecord
 from atom_platform.logs.encode import encode_line
 from atom_platform.logs.json_texts import JSONTexts
 from atom_platform.logs.redact import redact_text
-from atom_platform.logs.stamp import timestamp
+from atom_platform.timestamps import rfc3339, rfc3339_now
 
-__all__ = ["ACCESS_LOGGER", "MAX_PATH", "AccessParts", "access_line", "shown_path"]
+__all__ = ["ACCESS_LOGGER", "MAX_PATH", "AccessEntry", "access_line", "shown_path"]
 
 ACCESS_LOGGER: Final = "atom_platform.access"
 #: A longer path is cut: it is a client's text.
@@ -23,10 +23,23 @@ MAX_PATH: Final = 1024
 #: What is searched for secrets: of what comes later nothing is shown.
 _MOST_REDACTED: Final = 16 * MAX_PATH
 
-#: When the request ended, by the clock of the day; its id, with those of its trace behind it as
-#: they are to stand in the line; method, path, endpoint; status; seconds; bytes; the client's
-#: address; further fields as they are to stand in the line; and the level.
-AccessParts = tuple[float, str, str, str, str, int, float, int, str, str, str]
+
+class AccessEntry(NamedTuple):
+    """
+    What an access line is made of.
+
+    Attributes:
+        created: When the request ended, in seconds since the Unix epoch.
+        record: The request.
+        more: Further fields as they are to stand in the line, each with a comma before it.
+        level: `DEBUG`, `INFO` or `WARNING`.
+    """
+
+    created: float
+    record: RequestRecord
+    more: str
+    level: str
+
 
 #: What stands between timestamp and request id.
 _HEADS: Final = {
@@ -36,13 +49,19 @@ _HEADS: Final = {
 _THOUSANDTHS: Final = tuple(f"{number:03d}" for number in range(1000))
 
 
-def access_line(parts: AccessParts) -> bytes:
-    """Return the line that *parts* make, in the order of `AccessLog`'s long way. Never raises."""
-    created, ids, method, path, endpoint, status, seconds, size, address, more, level = parts
+def access_line(entry: AccessEntry) -> bytes:
+    """Return the line of *entry*, fields ordered as in `AccessLog`'s long way. Never raises."""
+    created, record, more, level = entry
     try:
+        method, path, endpoint, status, seconds, size, address, request_id, trace, _ = record
+        ids = (
+            request_id
+            if trace is None
+            else f'{request_id}","trace_id":"{trace.trace_id}","span_id":"{trace.span_id}'
+        )
         micros = int(seconds * 1e6)
         return (
-            f'{{"timestamp":"{timestamp(created)}{_HEADS[level]}{ids}",'
+            f'{{"timestamp":"{rfc3339(created)}{_HEADS[level]}{ids}",'
             f'"method":{_texts[method]},"path":{_paths[path]},'
             f'"endpoint":{_texts[endpoint]},"status":{status},'
             f'"duration_ms":{micros // 1000}.{_THOUSANDTHS[micros % 1000]},'
@@ -51,7 +70,7 @@ def access_line(parts: AccessParts) -> bytes:
     except Exception as error:
         return encode_line(
             {
-                "timestamp": timestamp(time.time()),
+                "timestamp": rfc3339_now(),
                 "level": level,
                 "logger": ACCESS_LOGGER,
                 "event": "log_line_not_encodable",

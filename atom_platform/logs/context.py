@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from atom_platform.logs.exchange import NOTHING, Exchange, Scope
-from atom_platform.logs.trace import active_span
+from atom_platform.trace_context import active_span
 
 __all__ = [
     "CURRENT_SCOPE",

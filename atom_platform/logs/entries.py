@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
-from atom_platform.logs.access_line import AccessParts, access_line
+from atom_platform.logs.access_line import AccessEntry, access_line
 
 __all__ = ["BATCH_BYTES", "Entry", "batch_of", "entry_of", "joined"]
 
@@ -17,7 +17,7 @@ __all__ = ["BATCH_BYTES", "Entry", "batch_of", "entry_of", "joined"]
 BATCH_BYTES: Final = 256 * 1024
 
 #: A line; a line with its level, when that is not INFO; or what an access line is to be made of.
-Entry = bytes | tuple[bytes, str] | AccessParts
+Entry = bytes | tuple[bytes, str] | AccessEntry
 
 
 def entry_of(line: bytes, level: str) -> Entry:
@@ -29,7 +29,7 @@ def _line_of(entry: Entry) -> bytes:
     """Return the line of *entry*."""
     if isinstance(entry, bytes):
         return entry
-    return entry[0] if len(entry) == 2 else access_line(entry)
+    return access_line(entry) if isinstance(entry, AccessEntry) else entry[0]
 
 
 def batch_of(queue: deque[Entry], short_bytes: int, long_bytes: int) -> tuple[list[Entry], int]:
@@ -55,11 +55,11 @@ def _length_of(entry: Entry) -> int:
     """Return how long the line of *entry* is, 0 for one that is not made yet: it is short."""
     if isinstance(entry, bytes):
         return len(entry)
-    return len(entry[0]) if len(entry) == 2 else 0
+    return 0 if isinstance(entry, AccessEntry) else len(entry[0])
 
 
 def joined(entries: Sequence[Entry]) -> tuple[bytes, Mapping[str, int]]:
     """Return the lines of *entries* in one, and how many there are of each level."""
-    levels = Counter([entry[-1] if type(entry) is tuple else "INFO" for entry in entries])
+    levels = Counter(["INFO" if type(entry) is bytes else entry[-1] for entry in entries])
     lines = [entry if type(entry) is bytes else _line_of(entry) for entry in entries]
     return b"".join(lines), cast(Mapping[str, int], levels)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from atom_platform.logs.trace import TraceContext
+from atom_platform.trace_context import TraceContext
 
 __all__ = ["NOTHING", "Exchange", "Particulars", "Scope"]
 

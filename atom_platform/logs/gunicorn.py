@@ -14,6 +14,7 @@ from typing import Any, Final
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
 
+from atom_platform.extension.request_record import UNMATCHED, RequestRecord
 from atom_platform.logs.config import capture_output, configure_structlog
 from atom_platform.logs.output import OUTPUT
 from atom_platform.logs.records import level_name, line_of
@@ -67,7 +68,7 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         hung_up: Told of the environment of a request that ended in an error.
     """
 
-    observe_request: Callable[..., None] | None = None
+    observe_request: Callable[[RequestRecord], None] | None = None
     hung_up: Callable[[dict[str, Any]], None] | None = None
 
     def setup(self, cfg: Any) -> None:
@@ -108,22 +109,26 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
             return
         super().warning(msg, *args, **kwargs)
 
-    def _observe_refused(self, observe: Callable[..., None], remote_addr: str, reason: str) -> None:
+    def _observe_refused(
+        self, observe: Callable[[RequestRecord], None], remote_addr: str, reason: str
+    ) -> None:
         """Account for what the parser refused; gunicorn is handling its exception right now."""
         error = sys.exception()
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 400)
         request, refused = getattr(error, "req", None), REFUSED.get()
         try:
             observe(
-                getattr(request, "method", None) or "OTHER",
-                getattr(request, "path", None) or "",
-                "unmatched",
-                status,
-                0.0,
-                0,
-                remote_addr,
-                refused.request_id if refused else None,
-                reason=reason,
+                RequestRecord(
+                    method=getattr(request, "method", None) or "OTHER",
+                    path=getattr(request, "path", None) or "",
+                    endpoint=UNMATCHED,
+                    status=status,
+                    seconds=0.0,
+                    body_bytes=0,
+                    remote_addr=remote_addr,
+                    request_id=refused.request_id if refused else None,
+                    reason=reason,
+                )
             )
             if refused:
                 refused.observed = True

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 import sys
 import time
 from typing import Any, Final
 
-from atom_platform.logs.access_line import ACCESS_LOGGER, shown_path
+from atom_platform.extension.request_record import RequestRecord
+from atom_platform.ids import is_request_id, new_id
+from atom_platform.logs.access_line import ACCESS_LOGGER, AccessEntry, shown_path
 from atom_platform.logs.encode import encode_line
 from atom_platform.logs.exchange import Exchange
-from atom_platform.logs.ids import new_id
 from atom_platform.logs.output import OUTPUT, RESERVED
-from atom_platform.logs.stamp import timestamp
-from atom_platform.logs.trace import active_span, parse_trace_context
+from atom_platform.timestamps import rfc3339_now
+from atom_platform.trace_context import active_span, parse_trace_context
 
 __all__ = ["ACCESS_LOGGER", "AccessLog"]
 
@@ -28,7 +28,6 @@ _SHORT_PATH: Final = 256
 _SHORT_METHOD: Final = 32
 _SHORT_ADDRESS: Final = 64
 
-_is_request_id = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
 _log: Final = logging.getLogger(ACCESS_LOGGER)
 
 
@@ -48,7 +47,7 @@ class AccessLog:
         Settle the request's ids: in *exchange*, in its lines, and in *environ* for latecomers.
         """
         # Most requests have neither, and `in` is cheaper than `get`.
-        if "HTTP_X_REQUEST_ID" in environ and _is_request_id(environ["HTTP_X_REQUEST_ID"]):
+        if "HTTP_X_REQUEST_ID" in environ and is_request_id(environ["HTTP_X_REQUEST_ID"]):
             request_id = environ["HTTP_X_REQUEST_ID"]
         else:
             request_id = new_id()
@@ -58,18 +57,15 @@ class AccessLog:
                 environ["HTTP_TRACEPARENT"], environ.get("HTTP_TRACESTATE", "")
             )
 
-    def write(
-        self,
-        exchange: Exchange,
-        method: str,
-        path: str,
-        endpoint: str,
-        status: int,
-        duration_seconds: float,
-        response_bytes: int,
-        remote_addr: str,
-    ) -> None:
-        """Write the line of a finished request, unless its level or the sample leaves it out."""
+    def write(self, exchange: Exchange, record: RequestRecord) -> None:
+        """
+        Write the line of an answered request, unless its level or the sample leaves it out.
+
+        Args:
+            exchange: What was noted while the request was answered.
+            record: The request, with its id.
+        """
+        path, status = record.path, record.status
         if status < 400:
             number, level = (10, "DEBUG") if path.startswith("/health/") else (20, "INFO")
         elif status < 500:
@@ -89,80 +85,36 @@ class AccessLog:
             and number < 40
             and (sample >= 1.0 or status >= 400)
             and len(path) <= _SHORT_PATH
-            and len(method) <= _SHORT_METHOD
-            and len(remote_addr) <= _SHORT_ADDRESS
+            and len(record.method) <= _SHORT_METHOD
+            and len(record.remote_addr) <= _SHORT_ADDRESS
             and OUTPUT.render is encode_line
             and OUTPUT.writer is not None
             and "opentelemetry.trace" not in sys.modules
         ):
-            ids, more = exchange.request_id, ""
-            if some is not None:
-                if some.trace is not None:
-                    ids = (
-                        f'{ids}","trace_id":"{some.trace.trace_id}","span_id":"{some.trace.span_id}'
-                    )
-                if some.db_queries:
-                    more = (
-                        f',"db_queries":{some.db_queries}'
-                        f',"db_ms":{int(some.db_seconds * 1e6) / 1000}'
-                    )
-            OUTPUT.writer.write_access(
-                (
-                    time.time(),
-                    ids,
-                    method,
-                    path,
-                    endpoint,
-                    status,
-                    duration_seconds,
-                    response_bytes,
-                    remote_addr,
-                    more,
-                    level,
+            more = ""
+            if some is not None and some.db_queries:
+                more = (
+                    f',"db_queries":{some.db_queries},"db_ms":{int(some.db_seconds * 1e6) / 1000}'
                 )
-            )
+            OUTPUT.writer.write_access(AccessEntry(time.time(), record, more, level))
             return
-        OUTPUT.emit(
-            level,
-            self._line(
-                exchange,
-                level,
-                method,
-                path,
-                endpoint,
-                status,
-                duration_seconds,
-                response_bytes,
-                remote_addr,
-            ),
-        )
+        OUTPUT.emit(level, self._line(exchange, level, record))
 
-    def _line(
-        self,
-        exchange: Exchange,
-        level: str,
-        method: str,
-        path: str,
-        endpoint: str,
-        status: int,
-        duration_seconds: float,
-        response_bytes: int,
-        remote_addr: str,
-    ) -> dict[str, Any]:
+    def _line(self, exchange: Exchange, level: str, record: RequestRecord) -> dict[str, Any]:
         """Return the line with all that may be in one; in the order of the short way."""
         line: dict[str, Any] = {
-            "timestamp": timestamp(time.time()),
+            "timestamp": rfc3339_now(),
             "level": level,
             "logger": ACCESS_LOGGER,
             "event": "http_request",
             **exchange.fields,
-            "method": method,
-            "path": shown_path(path),
-            "endpoint": endpoint,
-            "status": status,
-            "duration_ms": int(duration_seconds * 1e6) / 1000,
-            "bytes": response_bytes,
-            "remote_addr": remote_addr,
+            "method": record.method,
+            "path": shown_path(record.path),
+            "endpoint": record.endpoint,
+            "status": record.status,
+            "duration_ms": int(record.seconds * 1e6) / 1000,
+            "bytes": record.body_bytes,
+            "remote_addr": record.remote_addr,
         }
         some = exchange.noted()
         if some.db_queries:
@@ -172,7 +124,7 @@ class AccessLog:
             line["exception_type"] = type(some.exception).__name__
         if some.aborted:
             line["aborted"] = some.aborted
-        if self._sample < 1.0 and status < 400:
+        if self._sample < 1.0 and record.status < 400:
             line["sample"] = self._sample
         if "opentelemetry.trace" in sys.modules and (span := active_span()):
             line.update(trace_id=span.trace_id, span_id=span.span_id)
@@ -181,37 +133,15 @@ class AccessLog:
                 line.setdefault(f"{key}_" if key in RESERVED else key, value)
         return line
 
-    def observe(
-        self,
-        method: str,
-        path: str,
-        endpoint: str,
-        status: int,
-        duration_seconds: float,
-        response_bytes: int,
-        remote_addr: str,
-        request_id: str | None,
-        traceparent: str | None,
-        reason: str = "",
-    ) -> str | None:
-        """Write the line of a request answered outside of the application; return its trace id."""
+    def observe(self, record: RequestRecord) -> None:
+        """Write the line of a request that was answered outside of the application."""
+        # The id stands in the line as it is: nothing but an id may pass.
+        if record.request_id is None or not is_request_id(record.request_id):
+            record = record._replace(request_id=new_id())
         exchange = Exchange()
-        # It stands in the line as it is: nothing but an id may pass.
-        sound = request_id is not None and _is_request_id(request_id)
-        exchange.request_id = request_id if request_id is not None and sound else new_id()
-        trace = parse_trace_context(traceparent) if traceparent else None
-        if trace is not None:
-            exchange.noted().trace = trace
-        if reason:
-            exchange.noted().notes = {"reason": reason}
-        self.write(
-            exchange,
-            method,
-            path,
-            endpoint,
-            status,
-            duration_seconds,
-            response_bytes,
-            remote_addr,
-        )
-        return trace.trace_id if trace else None
+        exchange.request_id = record.request_id or ""
+        if record.trace is not None:
+            exchange.noted().trace = record.trace
+        if record.reason:
+            exchange.noted().notes = {"reason": record.reason}
+        self.write(exchange, record)

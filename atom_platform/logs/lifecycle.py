@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
 import sys
 import weakref
 from collections.abc import Callable
 from typing import Protocol
+
+from atom_platform.forking import at_fork
 
 __all__ = ["flush_at_end_of_child", "keep_through_forks", "tell"]
 
@@ -53,5 +54,5 @@ def _at_exit() -> None:
         writer.close()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork("log_writer", after_in_child=_after_fork)
 atexit.register(_at_exit)

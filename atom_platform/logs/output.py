@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from atom_platform.logs.encode import encode_line
-from atom_platform.logs.stamp import timestamp
-from atom_platform.logs.trace import active_span
 from atom_platform.logs.writer import Writer
+from atom_platform.timestamps import rfc3339
+from atom_platform.trace_context import active_span
 
 __all__ = ["OUTPUT", "RESERVED", "Output", "build_line"]
 
@@ -27,7 +27,7 @@ def build_line(
     Return a line: the four keys, then the *groups* of fields in order; of two the later one counts.
     """
     line: dict[str, Any] = {
-        "timestamp": timestamp(created),
+        "timestamp": rfc3339(created),
         "level": level,
         "logger": logger,
         "event": event,

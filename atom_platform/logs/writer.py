@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from atom_platform.logs.access_line import AccessParts, access_line
+from atom_platform.logs.access_line import AccessEntry, access_line
 from atom_platform.logs.encode import without_odd_ends
 from atom_platform.logs.entries import BATCH_BYTES, Entry, batch_of, entry_of, joined
 from atom_platform.logs.lifecycle import flush_at_end_of_child, keep_through_forks, tell
@@ -94,13 +94,13 @@ class Writer:
         if level == "CRITICAL" or len(queue) == _HURRY_LINES:
             self._hurry.set()
 
-    def write_access(self, parts: AccessParts) -> None:
-        """Queue an access line, which the thread that writes makes of its *parts*."""
+    def write_access(self, entry: AccessEntry) -> None:
+        """Queue an access line, which the thread that writes makes of *entry*."""
         queue = self._queue
         if (waiting := len(queue)) >= self._max_lines or self._closed:
-            self._write_with_care(access_line(parts), parts[-1])
+            self._write_with_care(access_line(entry), entry.level)
             return
-        queue.append(parts)
+        queue.append(entry)
         if self._asleep:
             self._rouse()
         if waiting == _HURRY_LINES:

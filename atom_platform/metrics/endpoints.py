@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, RequestRedirect
 
-__all__ = ["UNMATCHED", "Endpoints"]
+from atom_platform.extension.request_record import UNMATCHED
 
-UNMATCHED: Final = "unmatched"
+__all__ = ["Endpoints"]
 
 
 class Endpoints:

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from flask import Flask, got_request_exception
 
+from atom_platform.extension.request_record import RequestRecord
 from atom_platform.logs.context import CURRENT_SCOPE, note_exception
 from atom_platform.logs.exchange import Exchange
 from atom_platform.metrics.answer import Answer
@@ -34,15 +35,7 @@ WSGI = Callable[..., Iterable[bytes]]
 class Recorder(Protocol):
     """What counts: `atom_platform.metrics.instruments`, or a stand-in with the same functions."""
 
-    def record_request(
-        self,
-        method: str,
-        endpoint: str,
-        status: int,
-        duration_seconds: float,
-        trace_id: str | None = None,
-        in_progress: float = 0.0,
-    ) -> None: ...
+    def record_request(self, record: RequestRecord, in_progress: float = 0.0) -> None: ...
     def requests_in_progress(self, delta: float) -> None: ...
     def observe_queue(self, seconds: float) -> None: ...
     def count_exception(self, endpoint: str, type_name: str) -> None: ...
@@ -53,30 +46,8 @@ class AccessLine(Protocol):
     """What logs: `atom_platform.logs.http.AccessLog`."""
 
     def begin(self, exchange: Exchange, environ: Environ) -> None: ...
-    def write(
-        self,
-        exchange: Exchange,
-        method: str,
-        path: str,
-        endpoint: str,
-        status: int,
-        duration_seconds: float,
-        response_bytes: int,
-        remote_addr: str,
-    ) -> None: ...
-    def observe(
-        self,
-        method: str,
-        path: str,
-        endpoint: str,
-        status: int,
-        duration_seconds: float,
-        response_bytes: int,
-        remote_addr: str,
-        request_id: str | None,
-        traceparent: str | None,
-        reason: str,
-    ) -> str | None: ...
+    def write(self, exchange: Exchange, record: RequestRecord) -> None: ...
+    def observe(self, record: RequestRecord) -> None: ...
 
 
 class ObservedWSGI:
@@ -158,62 +129,33 @@ class ObservedWSGI:
         if waited is not None:
             self._recorder.observe_queue(waited)
 
-    def observe(
-        self,
-        method: str,
-        path: str,
-        endpoint: str,
-        status: int,
-        duration_seconds: float,
-        response_bytes: int,
-        remote_addr: str,
-        request_id: str | None = None,
-        traceparent: str | None = None,
-        reason: str = "",
-    ) -> None:
-        """
-        Count and log a request that the server answered without the application.
-
-        *reason* is for the access line: why the server refused a request it could not read.
-        """
-        trace_id = None
+    def observe(self, record: RequestRecord) -> None:
+        """Count and log a request that the server answered without the application."""
         if self._access is not None:
-            trace_id = self._access.observe(
-                method,
-                path,
-                endpoint,
-                status,
-                duration_seconds,
-                response_bytes,
-                remote_addr,
-                request_id,
-                traceparent,
-                reason,
-            )
-        self._record_request(method, endpoint, status, duration_seconds, trace_id)
+            self._access.observe(record)
+        self._record_request(record)
 
     def record(self, answer: Answer) -> None:
         """Count and log *answer*, which has ended."""
-        duration = perf_counter() - answer.started
+        seconds = perf_counter() - answer.started
         environ, some = answer.environ, answer.particulars
         method = environ["REQUEST_METHOD"]
-        # Without a start_response the server makes a 500 of it.
-        status, endpoint = answer.status or 500, answer.endpoint or self.endpoint_of(environ)
-        trace_id = None if some is None or some.trace is None else some.trace.trace_id
-        self._record_request(method, endpoint, status, duration, trace_id, -1.0)
+        record = RequestRecord(
+            method,
+            environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
+            answer.endpoint or self.endpoint_of(environ),
+            answer.status or 500,  # without a start_response the server makes a 500 of it
+            seconds,
+            0 if method == "HEAD" else answer.body_bytes,
+            environ.get("REMOTE_ADDR", ""),
+            answer.request_id,
+            None if some is None else some.trace,
+        )
+        self._record_request(record, -1.0)
         if some is not None and some.exception is not None:
-            self._recorder.count_exception(endpoint, type(some.exception).__name__)
+            self._recorder.count_exception(record.endpoint, type(some.exception).__name__)
         if self._access is not None:
-            self._access.write(
-                answer,
-                method,
-                environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
-                endpoint,
-                status,
-                duration,
-                0 if method == "HEAD" else answer.body_bytes,
-                environ.get("REMOTE_ADDR", ""),
-            )
+            self._access.write(answer, record)
 
     @staticmethod
     def _on_exception(sender: object, exception: BaseException, **extra: Any) -> None:

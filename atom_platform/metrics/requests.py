@@ -18,6 +18,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any, Final, ParamSpec
 
+from atom_platform.extension.request_record import RequestRecord
 from atom_platform.metrics.caps import Ids
 from atom_platform.metrics.cells import (
     HistogramCells,
@@ -87,39 +88,32 @@ def _in_one_step(function: Callable[P, None]) -> Callable[P, None]:
 
 
 @_in_one_step
-def record_request(
-    method: str,
-    endpoint: str,
-    status: int,
-    duration_seconds: float,
-    trace_id: str | None = None,
-    in_progress: float = 0.0,
-) -> None:
+def record_request(record: RequestRecord, in_progress: float = 0.0) -> None:
     """
     Count one answered request. Never raises.
 
     Args:
-        endpoint: The matched URL rule; never what the client typed.
-        trace_id: 32 hexadecimal digits; becomes the exemplar of the request's bucket.
+        record: The request. Its trace becomes the exemplar of the request's bucket.
         in_progress: -1 for a request that was among those being answered.
     """
     try:
-        if not duration_seconds >= 0.0:
-            duration_seconds = 0.0
-        bucket = 0 if duration_seconds <= _QUICK_SECONDS else bisect_left(_BOUNDS, duration_seconds)
+        seconds = record.seconds
+        if not seconds >= 0.0:
+            seconds = 0.0
+        bucket = 0 if seconds <= _QUICK_SECONDS else bisect_left(_BOUNDS, seconds)
         try:
             # From here to the last addition: no call, no loop.
-            found = _requests[method, endpoint, status]
+            found = _requests[record.method, record.endpoint, record.status]
             counts, at, sums, sum_at, buckets, progress, progress_at = found
             counts[at] += 1.0
-            sums[sum_at] += duration_seconds
+            sums[sum_at] += seconds
             cells, at = buckets[bucket]
             cells[at] += 1.0
             progress[progress_at] += in_progress
         except KeyError:
-            _record_new(method, endpoint, status, duration_seconds, in_progress)
-        if trace_id is not None:
-            _keep_exemplar(method, endpoint, duration_seconds, trace_id)
+            _record_new(record.method, record.endpoint, record.status, seconds, in_progress)
+        if record.trace is not None:
+            _keep_exemplar(record.method, record.endpoint, seconds, record.trace.trace_id)
     except Exception as error:
         not_recorded(HTTP_REQUESTS, error)
 

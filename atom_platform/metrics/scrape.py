@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -10,6 +9,7 @@ from dataclasses import replace
 from time import perf_counter_ns, sleep
 from typing import Final
 
+from atom_platform.forking import at_fork
 from atom_platform.metrics.defaults import completed_gauges, seed
 from atom_platform.metrics.exposition import Exposition, Format, expose
 from atom_platform.metrics.gzipped import Gzip
@@ -101,4 +101,4 @@ def _after_fork_in_child() -> None:
         scrape._restart()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork("scrape", after_in_child=_after_fork_in_child)

@@ -8,9 +8,10 @@ and the arbiter would wait for that worker until the graceful timeout.
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import Final
+
+from atom_platform.forking import at_fork
 
 __all__ = ["hold_signals", "release_signals"]
 
@@ -34,4 +35,4 @@ def release_signals() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 
 
-os.register_at_fork(after_in_parent=release_signals)
+at_fork("signals", after_in_parent=release_signals)

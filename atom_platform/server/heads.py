@@ -13,6 +13,9 @@ import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from atom_platform.ids import is_request_id
+from atom_platform.trace_context import TraceContext, parse_trace_context
+
 __all__ = ["Kind", "LaneRequest", "Verdict", "judge", "known_lane_request", "lane_request"]
 
 #: A head is gathered in memory until it ends; a longer one is refused.
@@ -33,7 +36,6 @@ LANE_HEAD: Final = re.compile(
     rb"((?:[A-Za-z-]+:[\t -~]*\r\n)+)\r\n"
 )
 HOST: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?|\[[0-9a-fA-F:.]+\](:[0-9]+)?")
-REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 #: Headers that cannot change the answer to a probe, or whose effect is reproduced. Any other one
 #: sends the request to the application.
@@ -87,6 +89,7 @@ class LaneRequest:
     Attributes:
         version: Of HTTP, `1.0` or `1.1`.
         request_id: The client's, when it is one that we take.
+        trace: The client's, when it sent a valid one.
         accept: The header of that name, as `accept_encoding`, for who has a choice of formats.
     """
 
@@ -95,7 +98,7 @@ class LaneRequest:
     version: str
     keep_alive: bool
     request_id: str | None
-    traceparent: str | None
+    trace: TraceContext | None
     accept: str = ""
     accept_encoding: str = ""
 
@@ -173,7 +176,7 @@ def lane_request(head: bytes) -> LaneRequest | None:
     if known is not None:
         return known
     found = _parse(head)
-    if found and found.request_id is None and found.traceparent is None:
+    if found and found.request_id is None and found.trace is None:
         if len(_known) >= 64:
             _known.clear()
         _known[head] = found
@@ -201,8 +204,8 @@ def _parse(head: bytes) -> LaneRequest | None:
         path=match[2].decode("ascii"),
         version=version,
         keep_alive=connection == "keep-alive" or (not connection and version == "1.1"),
-        request_id=request_id if REQUEST_ID.fullmatch(request_id) else None,
-        traceparent=headers.get("traceparent"),
+        request_id=request_id if is_request_id(request_id) else None,
+        trace=parse_trace_context(headers.get("traceparent", "")),
         accept=headers.get("accept", ""),
         accept_encoding=headers.get("accept-encoding", ""),
     )

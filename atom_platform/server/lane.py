@@ -10,11 +10,12 @@ interpreter.
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from typing import Any
 
+from atom_platform.extension.request_record import RequestRecord
+from atom_platform.ids import new_id
 from atom_platform.server.heads import LaneRequest
 from atom_platform.server.replies import start_of_reply
 
@@ -39,7 +40,7 @@ class LaneAnswers:
         *,
         live_body: Callable[[], bytes],
         ready_answer: Callable[[], Any],
-        observe: Callable[..., Any],
+        observe: Callable[[RequestRecord], object],
     ) -> None:
         self._live_body = live_body
         self._ready_answer = ready_answer
@@ -75,22 +76,24 @@ class LaneAnswers:
             if answer is None:
                 return None
             status, body = answer.status, answer.body
-        request_id = request.request_id or f"{random.getrandbits(128):032x}"
+        request_id = request.request_id or new_id()
         start = self._start(status, request.version, keep_alive, len(body))
         head = f"{start}{request_id}\r\n\r\n".encode("ascii")
         if request.method == "HEAD":
             body = b""
         try:
             self._observe(
-                request.method,
-                request.path,
-                request.path,
-                status,
-                time.perf_counter() - started,
-                len(body),
-                remote_addr,
-                request_id,
-                request.traceparent,
+                RequestRecord(
+                    request.method,
+                    request.path,
+                    request.path,
+                    status,
+                    time.perf_counter() - started,
+                    len(body),
+                    remote_addr,
+                    request_id,
+                    request.trace,
+                )
             )
         except Exception:
             if not self._failed:  # once: this path runs thousands of times a second

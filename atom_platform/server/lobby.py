@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from atom_platform.extension.request_record import UNMATCHED, RequestRecord
 from atom_platform.metrics.instruments import count_aborted
 from atom_platform.server.connection import Connection, WaitingRoom, address_of
 
@@ -173,6 +174,17 @@ class Lobby:
         path, address = target.partition("?")[0], address_of(connection.client)
         reason = "the rest of the request did not come"
         try:
-            observe(method, path, "unmatched", 408, 0.0, 0, address, reason=reason)
+            observe(
+                RequestRecord(
+                    method=method,
+                    path=path,
+                    endpoint=UNMATCHED,
+                    status=408,
+                    seconds=0.0,
+                    body_bytes=0,
+                    remote_addr=address,
+                    reason=reason,
+                )
+            )
         except Exception:
             log.exception("timeout_not_observed")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from atom_platform.ids import new_id
 from atom_platform.logs.gunicorn import REFUSED, Refused
-from atom_platform.logs.ids import new_id
 
 __all__ = ["Refusal"]
 

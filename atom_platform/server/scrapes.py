@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from atom_platform.extension.request_record import RequestRecord
+from atom_platform.ids import new_id
 from atom_platform.metrics.exposition import Exposition, negotiated
 from atom_platform.metrics.instruments import count_aborted, requests_in_progress
 from atom_platform.metrics.page import UNCACHED, MetricsPage
@@ -66,7 +67,7 @@ class Scrapes:
         self,
         page: MetricsPage,
         *,
-        observe: Callable[..., Any],
+        observe: Callable[[RequestRecord], object],
         report: Callable[[Outcomes], Any],
     ) -> None:
         self._page = page
@@ -152,21 +153,23 @@ class Scrapes:
             keep_alive=visit.keep_alive,
             moment=time.time(),
         )
-        request_id = request.request_id or f"{random.getrandbits(128):032x}"
+        request_id = request.request_id or new_id()
         head = f"{start}{request_id}\r\n\r\n".encode("ascii")
         if request.method == "HEAD":
             body = b""
         try:
             self._observe(
-                request.method,
-                request.path,
-                request.path,
-                200,
-                time.perf_counter() - visit.arrived,
-                len(body),
-                address_of(visit.connection.client),
-                request_id,
-                request.traceparent,
+                RequestRecord(
+                    method=request.method,
+                    path=request.path,
+                    endpoint=request.path,
+                    status=200,
+                    seconds=time.perf_counter() - visit.arrived,
+                    body_bytes=len(body),
+                    remote_addr=address_of(visit.connection.client),
+                    request_id=request_id,
+                    trace=request.trace,
+                )
             )
         except Exception:
             self._log_once("scrape_not_observed")

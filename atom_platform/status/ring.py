@@ -21,6 +21,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from atom_platform.forking import at_fork
+
 __all__ = ["FileRing", "MemoryRing", "Record", "Ring"]
 
 Record = Mapping[str, Any]
@@ -163,7 +165,7 @@ def _after_fork_in_child() -> None:
 
 
 # One hook for all rings: what is registered here can never be taken back.
-os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork("status_ring", after_in_child=_after_fork_in_child)
 
 
 def _padded(data: bytes, size: int) -> bytes:

@@ -19,11 +19,11 @@ from flask import Blueprint, Response, abort, request
 from atom_platform.access import Access, Verdict
 from atom_platform.health.answers import HealthAnswers
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.timestamp import rfc3339, rfc3339_now
 from atom_platform.logs.output import OUTPUT
 from atom_platform.status.assets import Assets
 from atom_platform.status.journal import JOURNAL
 from atom_platform.status.workers import living_workers, service_started_at
+from atom_platform.timestamps import rfc3339, rfc3339_now
 
 __all__ = ["create_blueprint"]
 

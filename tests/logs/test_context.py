@@ -18,7 +18,7 @@ from atom_platform.logs.context import (
     outgoing_headers,
 )
 from atom_platform.logs.exchange import Exchange
-from atom_platform.logs.trace import parse_trace_context
+from atom_platform.trace_context import parse_trace_context
 
 
 @pytest.fixture(autouse=True)

@@ -19,8 +19,10 @@ from atom_platform.logs.http import AccessLog
 from atom_platform.logs.output import OUTPUT
 from atom_platform.logs.writer import Writer
 from atom_platform.metrics.http import ObservedWSGI
+from atom_platform.trace_context import parse_trace_context
 from tests.logs.conftest import Log
 from tests.metrics.counts import Counts
+from tests.metrics.records import record_of
 
 logger = get_logger("app")
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -250,7 +252,7 @@ def test_a_flood_of_paths_is_not_remembered(log: Log) -> None:
     access_log = AccessLog()
 
     for number in range(3000):
-        access_log.observe("GET", f"/{number}", "unmatched", 404, 0.0, 0, "::1", None, None)
+        access_log.observe(record_of("GET", "unmatched", 404, path=f"/{number}"))
 
     assert access(log)[-1]["path"] == "/2999"
     assert len(_paths) <= 1000
@@ -272,7 +274,7 @@ def test_what_a_client_makes_long_is_measured(
             ("GET", "/" + "\n" * 1000, "::1"),
             ("GET", "/a", "x" * 5000),
         ):
-            AccessLog().write(Exchange(), method, path, "/a", 200, 0.1, 1, address)
+            AccessLog().observe(record_of(method, "/a", path=path, remote_addr=address))
         monkeypatch.undo()
         writer.close()
 
@@ -338,7 +340,14 @@ def test_what_was_answered_elsewhere_has_the_same_line(app: Flask, log: Log) -> 
     log.configure(level="DEBUG")
     app.test_client().get("/health/live", headers={"X-Request-ID": "r", "traceparent": TRACEPARENT})
     observed.observe(
-        "GET", "/health/live", "/health/<check>", 200, 0.001, 0, "127.0.0.1", "r", TRACEPARENT
+        record_of(
+            "GET",
+            "/health/<check>",
+            path="/health/live",
+            remote_addr="127.0.0.1",
+            request_id="r",
+            trace=parse_trace_context(TRACEPARENT),
+        )
     )
 
     one, other = access(log)
@@ -351,7 +360,7 @@ def test_a_refused_request_says_why(app: Flask, log: Log) -> None:
     observed = app.wsgi_app
     assert isinstance(observed, ObservedWSGI)
 
-    observed.observe("OTHER", "", "unmatched", 431, 0.0, 0, "::1", reason="token=hunter2")
+    observed.observe(record_of("OTHER", "unmatched", 431, path="", reason="token=hunter2"))
 
     (line,) = access(log)
     assert (line["status"], line["reason"]) == (431, "token=[redacted]")
@@ -363,27 +372,28 @@ def test_a_refused_request_says_why(app: Flask, log: Log) -> None:
 def test_the_short_way_and_the_long_way_write_the_same(log: Log, level: str, traced: bool) -> None:
     """Most lines are put together from pieces; anything unusual sends them through a dictionary."""
     log.configure(level=level)
-    request = (
+    request = record_of(
         'G"\udcffT',
-        '/health/\u00fc\\"\n',
         "/things/<thing>",
         200,
         1.0345,
-        7,
-        '::1"',
-        "req-1",
-        TRACEPARENT if traced else None,
+        path='/health/\u00fc\\"\n',
+        body_bytes=7,
+        remote_addr='::1"',
+        request_id="req-1",
+        trace=parse_trace_context(TRACEPARENT) if traced else None,
     )
+    created = record_of("GET", "/a", 201, 0.5, body_bytes=1, request_id="req-1")
     usual, asked, told = AccessLog(), AccessLog(), AccessLog()
-    usual.observe(*request)
+    usual.observe(request)
     exchange = Exchange()
     exchange.request_id = "req-1"
     noted = exchange.noted()
     noted.db_queries, noted.db_seconds = 2, 0.0125
-    asked.write(exchange, "GET", "/a", "/a", 201, 0.5, 1, "::1")
-    told.observe(*request, reason="none")
+    asked.write(exchange, created)
+    told.observe(request._replace(reason="none"))
     noted.notes = {"reason": "none"}
-    told.write(exchange, "GET", "/a", "/a", 201, 0.5, 1, "::1")
+    told.write(exchange, created)
 
     lines = [{key: each[key] for key in each if key != "timestamp"} for each in log.lines()]
     short, long = lines[: len(lines) // 2], lines[len(lines) // 2 :]
@@ -395,7 +405,7 @@ def test_the_short_way_and_the_long_way_write_the_same(log: Log, level: str, tra
 
 def test_an_id_that_is_none_does_not_get_into_the_line(log: Log) -> None:
     """The server hands on what it read; the line is put together from it unescaped."""
-    AccessLog().observe("GET", "/a", "/a", 404, 0.1, 0, "::1", 'a","level":"x', None)
+    AccessLog().observe(record_of("GET", "/a", 404, request_id='a","level":"x'))
 
     assert len(access(log)[0]["request_id"]) == 32
     assert access(log)[0]["level"] == "INFO"

@@ -22,8 +22,9 @@ from typing import Any
 
 import pytest
 
-from atom_platform.logs.access_line import AccessParts
+from atom_platform.logs.access_line import AccessEntry
 from atom_platform.logs.writer import Writer
+from tests.metrics.records import record_of
 from tests.polling import wait_until
 from tests.service import ROOT
 
@@ -500,8 +501,9 @@ def test_threads_that_write_at_once_lose_no_line(tmp_path: Path) -> None:
     assert numbers == {thread: list(range(1000)) for thread in range(8)}
 
 
-def parts(path: str = "/a", level: str = "INFO") -> AccessParts:
-    return (1.5, "req-1", "GET", path, "/a", 200, 0.25, 7, "::1", "", level)
+def entry(level: str = "INFO", seconds: float = 0.25) -> AccessEntry:
+    record = record_of("GET", "/a", 200, seconds, body_bytes=7, request_id="req-1")
+    return AccessEntry(1.5, record, "", level)
 
 
 def test_an_access_line_is_made_by_the_thread_that_writes(tmp_path: Path) -> None:
@@ -509,10 +511,10 @@ def test_an_access_line_is_made_by_the_thread_that_writes(tmp_path: Path) -> Non
     levels: list[tuple[str, int]] = []
     with (tmp_path / "log").open("wb") as file:
         writer = Writer(file.fileno(), on_lines=lambda *told: levels.append(told))
-        writer.write_access(parts())
+        writer.write_access(entry())
         wait_until(lambda: (tmp_path / "log").stat().st_size > 0)
         writer.write(b"before\n")
-        writer.write_access(parts(level="WARNING"))
+        writer.write_access(entry(level="WARNING"))
         writer.write(b"after\n")
         writer.close()
 
@@ -530,7 +532,7 @@ def test_access_lines_without_room_are_dropped_and_counted(tmp_path: Path) -> No
             file.fileno(), max_lines=2, batch_seconds=60, on_drop=lambda *told: drops.append(told)
         )
         for _ in range(5):
-            writer.write_access(parts())
+            writer.write_access(entry())
         writer.close()
 
     assert drops == [("queue_full", 1)] * 3
@@ -541,17 +543,16 @@ def test_an_access_line_after_the_end_goes_out_at_once(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file:
         writer = Writer(file.fileno())
         writer.close()
-        writer.write_access(parts())
+        writer.write_access(entry())
 
     assert json.loads((tmp_path / "log").read_bytes())["path"] == "/a"
 
 
-def test_parts_that_make_no_line_cost_that_line_alone(tmp_path: Path) -> None:
-    odd = (1.5, "req-1", "GET", "/a", "/a", 200, math.nan, 7, "::1", "", "INFO")
+def test_an_entry_that_makes_no_line_costs_that_line_alone(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file:
         writer = Writer(file.fileno())
-        writer.write_access(odd)
-        writer.write_access(parts())
+        writer.write_access(entry(seconds=math.nan))
+        writer.write_access(entry())
         writer.close()
 
     events = [json.loads(x)["event"] for x in (tmp_path / "log").read_bytes().splitlines()]

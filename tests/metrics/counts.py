@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from atom_platform.extension.request_record import RequestRecord
 from atom_platform.logs.exchange import Exchange
 
 __all__ = ["Counts"]
@@ -21,18 +22,10 @@ class Counts:
         self.bytes: list[int] = []
         self.in_progress = 0.0
 
-    def record_request(
-        self,
-        method: str,
-        endpoint: str,
-        status: int,
-        duration_seconds: float,
-        trace_id: str | None = None,
-        in_progress: float = 0.0,
-    ) -> None:
+    def record_request(self, record: RequestRecord, in_progress: float = 0.0) -> None:
         self.in_progress += in_progress
-        self.requests.append((method, endpoint, status))
-        self.durations.append(duration_seconds)
+        self.requests.append((record.method, record.endpoint, record.status))
+        self.durations.append(record.seconds)
 
     def requests_in_progress(self, delta: float) -> None:
         self.in_progress += delta
@@ -49,9 +42,8 @@ class Counts:
     def begin(self, exchange: Exchange, environ: dict[str, Any]) -> None:
         exchange.request_id = "req-1"
 
-    def write(self, exchange: Exchange, *line: Any) -> None:
-        self.bytes.append(line[5])
+    def write(self, exchange: Exchange, record: RequestRecord) -> None:
+        self.bytes.append(record.body_bytes)
 
-    def observe(self, *line: Any) -> str | None:
-        self.bytes.append(line[5])
-        return None
+    def observe(self, record: RequestRecord) -> None:
+        self.bytes.append(record.body_bytes)

@@ -20,6 +20,7 @@ import pytest
 from atom_platform.metrics import instruments, requests
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from tests.metrics.conftest import Samples
+from tests.metrics.records import count_request
 
 Collected = Callable[[], Samples]
 
@@ -57,7 +58,7 @@ def test_threads_that_are_let_in_as_often_as_can_be_lose_no_request(collected: C
         for number in range(4000):
             instruments.requests_in_progress(1.0)
             status = (200, 404)[number % 2]
-            instruments.record_request("GET", "/a", status, number % 3 * 0.01, None, -1.0)
+            count_request("GET", "/a", status, number % 3 * 0.01, in_progress=-1.0)
 
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -85,7 +86,7 @@ def test_a_move_to_another_directory_loses_no_request_of_those_counted_meanwhile
 
     def run(which: int) -> None:
         while not stop.is_set():
-            instruments.record_request("GET", "/a", 200, 0.01)
+            count_request("GET", "/a", 200, 0.01)
             counted[which] += 1
 
     before = sys.getswitchinterval()

@@ -28,6 +28,7 @@ from atom_platform.metrics.multiprocess.collector import Collector
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.multiprocess.values import install
 from atom_platform.metrics.scrape import Scrape
+from tests.metrics.records import count_request
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 #: What a Prometheus 3 sends.
@@ -144,8 +145,8 @@ def test_known_label_sets_start_at_zero() -> None:
 
 @pytest.fixture(name="busy")
 def _busy(directory: Path) -> Scrape:
-    instruments.record_request("GET", '/a"\\\n', 200, 0.01, trace_id="ab" * 16)
-    instruments.record_request("GET", "/b", 500, 1e9)
+    count_request("GET", '/a"\\\n', 200, 0.01, trace_id="ab" * 16)
+    count_request("GET", "/b", 500, 1e9)
     with instruments.track_agent("\ud800"):
         pass
     instruments.set_app_info("1", "3.11", "abc")
@@ -303,7 +304,7 @@ def test_collections_can_be_replaced(directory: Path) -> None:
 def test_a_piece_of_text_that_is_as_it_was_is_the_same_object(directory: Path) -> None:
     """That is what lets a later scrape leave its compression out."""
     for number in range(100):
-        instruments.record_request("GET", f"/{number:03}", 200, 0.01)
+        count_request("GET", f"/{number:03}", 200, 0.01)
     collector = Collector()
 
     def pieces() -> list[bytes]:
@@ -312,7 +313,7 @@ def test_a_piece_of_text_that_is_as_it_was_is_the_same_object(directory: Path) -
         return family.texts(collection.totals["histogram"])
 
     before = pieces()
-    instruments.record_request("GET", "/040", 200, 0.01)
+    count_request("GET", "/040", 200, 0.01)
     after = pieces()
 
     changed = [

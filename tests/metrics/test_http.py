@@ -20,6 +20,7 @@ from atom_platform.metrics.http import ObservedWSGI
 from atom_platform.metrics.queue_time import queue_seconds
 from atom_platform.monitoring import Monitoring
 from tests.metrics.counts import Counts
+from tests.metrics.records import record_of
 from tests.polling import wait_until
 
 
@@ -551,7 +552,7 @@ def test_what_was_answered_elsewhere_counts_the_same(app: Flask, counts: Counts)
     observed = app.wsgi_app
     assert isinstance(observed, ObservedWSGI)
 
-    observed.observe("GET", "/health/live", "/health/live", 200, 0.001, 61, "::1", "req-1", None)
+    observed.observe(record_of("GET", "/health/live", 200, 0.001, body_bytes=61))
 
     assert counts.requests == [("GET", "/health/live", 200)]
     assert counts.bytes == [61]

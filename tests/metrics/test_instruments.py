@@ -13,6 +13,7 @@ import pytest
 from atom_platform.metrics import caps, instruments
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from tests.metrics.conftest import Samples
+from tests.metrics.records import count_request
 
 Collected = Callable[[], Samples]
 
@@ -22,9 +23,9 @@ def at(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 
 
 def test_a_request_is_counted_timed_and_put_into_its_bucket(collected: Collected) -> None:
-    instruments.record_request("GET", "/a", 200, 0.01)
-    instruments.record_request("GET", "/a", 200, 0.011)
-    instruments.record_request("GET", "/a", 404, 20)
+    count_request("GET", "/a", 200, 0.01)
+    count_request("GET", "/a", 200, 0.011)
+    count_request("GET", "/a", 404, 20)
 
     found = collected()
 
@@ -45,7 +46,7 @@ def test_a_request_is_counted_timed_and_put_into_its_bucket(collected: Collected
 
 def test_errors_start_at_zero_with_the_first_request(collected: Collected) -> None:
     """A share of errors is then 0 and not absent, and the first error is an increase."""
-    instruments.record_request("GET", "/a", 200, 0.01)
+    count_request("GET", "/a", 200, 0.01)
 
     assert collected()[at("http_requests_total", method="GET", endpoint="/a", status="500")] == 0
 
@@ -56,7 +57,7 @@ def test_methods_that_clients_make_up_are_one_label_and_take_no_memory(
     from atom_platform.metrics import requests
 
     for number in range(500):
-        instruments.record_request(f"BREW{number}", "/a", 200, 0.01)
+        count_request(f"BREW{number}", "/a", 200, 0.01)
 
     assert (
         collected()[at("http_requests_total", method="OTHER", endpoint="/a", status="200")] == 500
@@ -66,7 +67,7 @@ def test_methods_that_clients_make_up_are_one_label_and_take_no_memory(
 
 @pytest.mark.parametrize("duration", [-1.0, math.nan, -math.inf])
 def test_what_is_not_a_duration_counts_as_zero(collected: Collected, duration: float) -> None:
-    instruments.record_request("GET", "/a", 200, duration)
+    count_request("GET", "/a", 200, duration)
     instruments.observe_queue(duration)
 
     assert collected()[at("http_request_queue_seconds_sum")] == 0.0
@@ -76,10 +77,10 @@ def test_what_is_not_a_duration_counts_as_zero(collected: Collected, duration: f
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: instruments.record_request(None, None, None, None),  # type: ignore[arg-type]
-        lambda: instruments.record_request("GET", "\ud800", 200, 0.1),
-        lambda: instruments.record_request([], {}, "x", "y"),  # type: ignore[arg-type]
-        lambda: instruments.record_request("GET", "/a", 200, 0.1, trace_id="no trace"),
+        lambda: count_request(None, None, None, None),  # type: ignore[arg-type]
+        lambda: count_request("GET", "\ud800", 200, 0.1),
+        lambda: count_request([], {}, "x", "y"),  # type: ignore[arg-type]
+        lambda: count_request("GET", "/a", 200, 0.1, trace_id="no trace"),
         lambda: instruments.requests_in_progress("x"),  # type: ignore[arg-type]
         lambda: instruments.observe_queue("x"),  # type: ignore[arg-type]
         lambda: instruments.count_exception(object(), object()),  # type: ignore[arg-type]
@@ -107,7 +108,7 @@ def test_what_could_not_be_recorded_is_counted_and_told_once(
     collected: Collected, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
-        instruments.record_request("GET", "/a", 200, "long")  # type: ignore[arg-type]
+        count_request("GET", "/a", 200, "long")  # type: ignore[arg-type]
     instruments.heartbeat()
 
     assert collected()[at("metric_errors_total", kind="record")] == 3
@@ -169,7 +170,7 @@ def test_exception_names_are_bounded(collected: Collected) -> None:
 def test_threads_lose_no_request(collected: Collected) -> None:
     def run() -> None:
         for _ in range(3000):
-            instruments.record_request("GET", "/a", 200, 0.01)
+            count_request("GET", "/a", 200, 0.01)
 
     threads = [threading.Thread(target=run) for _ in range(8)]
     for thread in threads:
@@ -189,7 +190,7 @@ def test_counting_a_request_costs_microseconds() -> None:
     def cost() -> float:
         started_at = time.perf_counter()
         for _ in range(2000):
-            instruments.record_request("GET", "/a", 200, 0.01)
+            count_request("GET", "/a", 200, 0.01)
         return (time.perf_counter() - started_at) / 2000
 
     cost()
@@ -214,7 +215,7 @@ def test_a_log_handler_that_counts_cannot_deadlock_with_a_thread_that_counts(
         (tmp_path / "counter_slot0.tally").write_bytes(b"")
         with handler.lock or threading.RLock():
             other = threading.Thread(
-                target=instruments.record_request, args=("GET", "/a", 200, 0.1), daemon=True
+                target=count_request, args=("GET", "/a", 200, 0.1), daemon=True
             )
             other.start()
             other.join(10)

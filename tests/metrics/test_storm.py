@@ -13,6 +13,7 @@ from atom_platform.metrics import instruments
 from atom_platform.metrics.multiprocess.collector import Collector
 from atom_platform.metrics.multiprocess.storage import STORAGE
 from tests.metrics.conftest import Samples
+from tests.metrics.records import count_request
 from tests.metrics.test_instruments import at
 
 Collected = Callable[[], Samples]
@@ -28,7 +29,7 @@ def start(count: int, *, then_wait: bool = False) -> int:
         try:
             with instruments.track_agent("a") if then_wait else instruments.track_skill("s"):
                 for _ in range(count):
-                    instruments.record_request("GET", "/a", 200, 0.01)
+                    count_request("GET", "/a", 200, 0.01)
                 if then_wait:
                     signal.pause()
             status = 0
@@ -45,7 +46,7 @@ def test_hundreds_of_workers_leave_the_files_of_a_few(
     directory: Path, collected: Collected
 ) -> None:
     """Four at a time, as `max_requests` recycles them: 150 lives, and nothing grows."""
-    instruments.record_request("GET", "/a", 200, 0.01)
+    count_request("GET", "/a", 200, 0.01)
     running: list[int] = []
     for _ in range(150):
         running.append(start(5))
@@ -70,7 +71,7 @@ def test_hundreds_of_workers_leave_the_files_of_a_few(
 def test_a_killed_worker_keeps_its_counts_and_loses_its_gauges(
     directory: Path, collected: Collected
 ) -> None:
-    instruments.record_request("GET", "/a", 200, 0.01)
+    count_request("GET", "/a", 200, 0.01)
     pids = [start(100, then_wait=True) for _ in range(3)]
     deadline = time.monotonic() + 20
     while collected()[COUNT] != 301:
@@ -93,7 +94,7 @@ def test_a_killed_worker_keeps_its_counts_and_loses_its_gauges(
 def test_nothing_goes_back_while_workers_are_killed(directory: Path, collected: Collected) -> None:
     """Kills at random moments, new workers at once, a scrape in between: only ever more."""
     rng = random.Random(7)
-    instruments.record_request("GET", "/a", 200, 0.01)
+    count_request("GET", "/a", 200, 0.01)
     running = [start(100_000) for _ in range(4)]
     last, decreases, kills = 0.0, 0, 0
     deadline = time.monotonic() + 4
@@ -131,7 +132,7 @@ def grow(first: int, number: int) -> int:
         try:
             for at in range(first, first + number):
                 for _ in range(3):
-                    instruments.record_request("GET", f"/{at % 300}", 200, 0.01)
+                    count_request("GET", f"/{at % 300}", 200, 0.01)
             status = 0
         finally:
             os._exit(status)
@@ -143,7 +144,7 @@ def test_nothing_goes_back_while_label_sets_are_added_and_writers_killed(
 ) -> None:
     """Half-written lines, new segments, slots that change hands: every sample only ever grows."""
     rng = random.Random(11)
-    instruments.record_request("GET", "/a", 200, 0.01)
+    count_request("GET", "/a", 200, 0.01)
     running = [grow(each * 75, 100_000) for each in range(3)]
     last: Samples = {}
     back = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atom_platform.metrics import instruments
+from tests.metrics.records import count_request
 from tests.server.application import app
 
 __all__ = ["app"]
@@ -10,4 +10,4 @@ __all__ = ["app"]
 for number in range(1000):
     path = f"/{number}/{'x' * 80}"
     app.add_url_rule(path, path, lambda: "")
-    instruments.record_request("GET", path, 200, 0.01)
+    count_request("GET", path, 200, 0.01)

@@ -6,10 +6,10 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
+from atom_platform.extension.request_record import RequestRecord
 from atom_platform.server.express import BAD_NEWS_SECONDS, Express
 from atom_platform.server.heads import lane_request
 from atom_platform.server.lane import LaneAnswers
@@ -42,7 +42,7 @@ def express(answers: LaneAnswers | None) -> Express:
 
 
 def test_liveness_does_not_stand_in_line_behind_readiness(pair: Pair) -> None:
-    observed: list[Any] = []
+    observed: list[RequestRecord] = []
     door = express(lane(Readiness(200, b"ok"), observed))
     clients = []
     for data in (READY, READY, LIVE):
@@ -50,7 +50,7 @@ def test_liveness_does_not_stand_in_line_behind_readiness(pair: Pair) -> None:
         assert door.takes(here, CLIENT, None, data)
         clients.append(there)
     assert clients[2].recv(1000).endswith(b"alive")
-    assert [args[1] for args in observed] == ["/health/live"]
+    assert [record.path for record in observed] == ["/health/live"]
 
     left = list(door.answer_put_off())
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atom_platform.server.heads import Kind, LaneRequest, judge, lane_request
+from atom_platform.trace_context import parse_trace_context
 from tests.server.client import get
 
 KUBELET = get("/health/live", "User-Agent: kube-probe/1.31", "Accept: */*", "Connection: close")
@@ -134,7 +135,11 @@ def test_identifiers_are_taken_from_this_very_request() -> None:
         lane_request(head),
     )
 
-    assert first == again == LaneRequest("GET", "/health/live", "1.1", True, "a.B-1", trace)
+    assert (
+        first
+        == again
+        == LaneRequest("GET", "/health/live", "1.1", True, "a.B-1", parse_trace_context(trace))
+    )
     assert without == LaneRequest("GET", "/health/live", "1.1", True, None, None)
 
 

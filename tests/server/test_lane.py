@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
+from atom_platform.extension.request_record import RequestRecord
 from atom_platform.server.heads import LaneRequest
 from atom_platform.server.lane import LaneAnswers
 
@@ -20,11 +20,11 @@ class Readiness:
     body: bytes
 
 
-def lane(ready: Readiness | None, observed: list[Any]) -> LaneAnswers:
+def lane(ready: Readiness | None, observed: list[RequestRecord]) -> LaneAnswers:
     return LaneAnswers(
         live_body=lambda: b"alive",
         ready_answer=lambda: ready,
-        observe=lambda *args: observed.append(args),
+        observe=observed.append,
     )
 
 
@@ -38,7 +38,7 @@ def lane(ready: Readiness | None, observed: list[Any]) -> LaneAnswers:
 def test_an_answer_is_complete_and_counted(
     request_: LaneRequest, start: bytes, body: bytes
 ) -> None:
-    observed: list[Any] = []
+    observed: list[RequestRecord] = []
 
     answer = lane(Readiness(503, b"no"), observed).render(
         request_, keep_alive=False, remote_addr="::1"
@@ -47,16 +47,17 @@ def test_an_answer_is_complete_and_counted(
     assert answer is not None
     assert answer.startswith(start)
     assert answer.endswith(body)
-    ((method, path, endpoint, status, _, size, address, request_id, _),) = observed
-    assert (method, path, endpoint, address) == ("GET", request_.path, request_.path, "::1")
-    assert status == int(start.split()[1])
-    assert size == len(body) - 4
-    assert request_id == request_.request_id
+    (record,) = observed
+    assert (record.method, record.remote_addr) == ("GET", "::1")
+    assert record.path == record.endpoint == request_.path
+    assert record.status == int(start.split()[1])
+    assert record.body_bytes == len(body) - 4
+    assert record.request_id == request_.request_id
 
 
 def test_readiness_that_takes_time_is_left_to_the_application() -> None:
     """And is not counted here: the application will."""
-    observed: list[Any] = []
+    observed: list[RequestRecord] = []
 
     answer = lane(None, observed).render(READY, keep_alive=False, remote_addr="::1")
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from atom_platform.forking import at_fork
 from atom_platform.metrics.multiprocess import membership
 from atom_platform.metrics.multiprocess.chain import Chain
 from atom_platform.metrics.multiprocess.directory import VARIABLE
@@ -62,7 +63,8 @@ class Storage:
         self._moved_at = self._retry_at = 0.0
         self._busy = False
         self._on_reset: list[Callable[[], None]] = []
-        os.register_at_fork(
+        at_fork(
+            "metrics_storage",
             before=self.lock.acquire,
             after_in_parent=self.lock.release,
             after_in_child=self._after_fork,

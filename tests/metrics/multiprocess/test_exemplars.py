@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from atom_platform.metrics import instruments
 from atom_platform.metrics.multiprocess.collector import Collector
 from atom_platform.metrics.multiprocess.exemplars import (
     _BUCKETS_AT_MOST,
@@ -14,6 +13,7 @@ from atom_platform.metrics.multiprocess.exemplars import (
 )
 from atom_platform.metrics.multiprocess.families import Exemplar
 from atom_platform.metrics.multiprocess.storage import STORAGE
+from tests.metrics.records import count_request
 
 Fork = Callable[[Callable[[], None]], int]
 Found = dict[tuple[str, float], Exemplar]
@@ -28,10 +28,10 @@ def found() -> Found:
 
 
 def test_the_latest_of_two_processes_is_shown(directory: Path, fork: Fork) -> None:
-    instruments.record_request("GET", "/a", 200, 0.01, trace_id="a" * 32)
-    instruments.record_request("GET", "/a", 200, 3, trace_id="b" * 32)
-    fork(lambda: instruments.record_request("GET", "/a", 200, 0.009, trace_id="c" * 32))
-    fork(lambda: instruments.record_request("GET", "/b", 200, 0.02, trace_id="0" * 31 + "1"))
+    count_request("GET", "/a", 200, 0.01, trace_id="a" * 32)
+    count_request("GET", "/a", 200, 3, trace_id="b" * 32)
+    fork(lambda: count_request("GET", "/a", 200, 0.009, trace_id="c" * 32))
+    fork(lambda: count_request("GET", "/b", 200, 0.02, trace_id="0" * 31 + "1"))
 
     exemplars = found()
 
@@ -44,7 +44,7 @@ def test_the_latest_of_two_processes_is_shown(directory: Path, fork: Fork) -> No
 
 
 def test_a_half_written_exemplar_is_not_shown(directory: Path) -> None:
-    instruments.record_request("GET", "/a", 200, 0.01, trace_id="a" * 32)
+    count_request("GET", "/a", 200, 0.01, trace_id="a" * 32)
     ((place, _),) = found().items()
     with STORAGE.lock:
         for key in STORAGE.keys("exemplars"):
@@ -72,6 +72,6 @@ def test_their_number_is_bounded(directory: Path) -> None:
 
 
 def test_in_memory_they_are_shown_by_the_process_itself() -> None:
-    instruments.record_request("GET", "/a", 200, 0.01, trace_id="a" * 32)
+    count_request("GET", "/a", 200, 0.01, trace_id="a" * 32)
 
     assert [each.trace_id for each in found().values()] == ["a" * 32]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from atom_platform.health.timestamp import rfc3339, rfc3339_now
+from atom_platform.timestamps import rfc3339, rfc3339_now
 
 
 @pytest.mark.parametrize(

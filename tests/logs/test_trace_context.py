@@ -9,7 +9,7 @@ import pytest
 
 from atom_platform.logs import RequestContext, get_logger
 from atom_platform.logs.context import outgoing_headers
-from atom_platform.logs.trace import active_span, parse_trace_context
+from atom_platform.trace_context import active_span, parse_trace_context
 from tests.logs.conftest import Log
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -1,0 +1,1 @@
+"""What a Flask extension does for `Monitoring`: middleware, request record, probe dispatch."""
