@@ -19,6 +19,7 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.polling import free_port, wait_until
+from tests.stalls import scaled
 
 __all__ = ["ROOT", "Answer", "Service", "clean_environment", "migrate", "running_service"]
 
@@ -97,7 +98,7 @@ class Service:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(seconds)
+            return self.process.wait(scaled(seconds))
         finally:
             self.kill()
 
@@ -109,9 +110,9 @@ class Service:
                 process.kill()
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
-        psutil.wait_procs(family, timeout=10)
-        self._reader.join(10)
+        self.process.wait(scaled(10))
+        psutil.wait_procs(family, timeout=scaled(10))
+        self._reader.join(scaled(10))
         if self.process.stdout:
             self.process.stdout.close()
 
@@ -138,8 +139,13 @@ class Service:
         headers: Mapping[str, str] | None = None,
         timeout: float = 20,
     ) -> Answer:
-        """Send one request on a connection of its own; *body* goes out as JSON unless bytes."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        """
+        Send one request on a connection of its own; *body* goes out as JSON unless bytes.
+
+        Args:
+            timeout: Seconds on a quiet machine; a busy one gets longer.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=scaled(timeout))
         sent = dict(headers or {})
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
@@ -230,5 +236,5 @@ def migrate(env: Mapping[str, str]) -> None:
         env={**clean_environment(), **env},
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=scaled(60),
     )
