@@ -70,7 +70,7 @@ def run(arguments: list[str]) -> int:
 def migrate() -> int:
     """Apply what is missing of the schema; safe when several replicas start at once."""
     from atom_platform.database.engine import open_database
-    from atom_platform.database.failure import sentence_for
+    from atom_platform.database.errors import message_for
     from atom_platform.database.migrate import upgrade
     from atom_platform.logs import configure_structlog, get_logger
     from atom_platform.settings import Settings, SettingsError
@@ -86,7 +86,7 @@ def migrate() -> int:
         return 2
     except Exception as error:  # the operator's to mend; the driver's text may name hosts and users
         log = get_logger("atom_platform.database")
-        log.critical("database_not_migrated", reason=sentence_for(error.__cause__ or error))
+        log.critical("database_not_migrated", reason=message_for(error.__cause__ or error))
         return 1
     return 0 if state == "current" else 1
 

@@ -30,9 +30,9 @@ from atom_platform.adoption.logs import LogLease
 from atom_platform.adoption.platform import EXTENSION, Platform
 from atom_platform.adoption.servers import warn_about_server
 from atom_platform.adoption.views import access_of, create_blueprints
-from atom_platform.health.answers import HealthAnswers, live_body
-from atom_platform.health.checks.plain import plain_check
+from atom_platform.health.checks.callable import callable_check
 from atom_platform.health.registry import HealthRegistry
+from atom_platform.health.responses import HealthResponder, live_body
 from atom_platform.logs import (
     RequestContext,
     configure_structlog,
@@ -40,17 +40,17 @@ from atom_platform.logs import (
     log_request,
     propagate,
 )
-from atom_platform.logs.http import AccessLog
+from atom_platform.logs.access_log import AccessLog
 from atom_platform.metrics import instruments
 from atom_platform.metrics.instruments import track_agent, track_query, track_skill
 from atom_platform.metrics.jobs import counting_with_service
-from atom_platform.metrics.page import MetricsPage
+from atom_platform.metrics.scrape.page import MetricsPage
 from atom_platform.server.drain import is_draining
 from atom_platform.settings import Settings
 from atom_platform.skills.failure import SkillFailed
 
 if TYPE_CHECKING:
-    from atom_platform.database.adopted import AnyEngine
+    from atom_platform.database.engine_check import AnyEngine
 
 __all__ = [
     "Monitoring",
@@ -160,7 +160,7 @@ class Monitoring:
         def register(function: F) -> F:
             self.health.register(
                 name,
-                plain_check(name, function),
+                callable_check(name, function),
                 timeout_seconds=timeout_seconds or self.settings.database_check_timeout_seconds,
                 critical=critical,
                 cancel=cancel or getattr(function, "cancel", None),
@@ -215,12 +215,12 @@ class Monitoring:
             app.register_blueprint(each, name=f"{EXTENSION}_{each.name}", routes_only=True)
         if self.settings.management_port is not None:
             keep_to_health(app, access)
-        answers = HealthAnswers(self.health, is_draining=is_draining, startup=lambda: True)
+        answers = HealthResponder(self.health, is_draining=is_draining, startup=lambda: True)
         app.extensions[EXTENSION] = Platform(
             settings=self.settings,
             health=self.health,
             live_body=live_body,
-            ready_answer=(lambda: None) if access.restricted else answers.ready_at_once,
+            ready_answer=(lambda: None) if access.restricted else answers.ready_nowait,
             observe_request=application.observe,
             page=None if access.restricted else page,
             wsgi_app=app.wsgi_app,
@@ -243,6 +243,6 @@ class Monitoring:
         self.close()
 
     def _scraped(self) -> None:
-        self.health.wake()
+        self.health.start()
         # Here too, for servers that are not told our hooks.
         instruments.set_app_info(__version__, platform.python_version(), self.settings.revision)

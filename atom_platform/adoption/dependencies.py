@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from atom_platform.health.check import CheckResult
 from atom_platform.health.checks.disk import BYTES_PER_GB, disk_check
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.result import CheckResult
 from atom_platform.logs.context import note_query
 from atom_platform.metrics import instruments
 from atom_platform.settings import Settings
 from atom_platform.status.journal import JOURNAL
 
 if TYPE_CHECKING:
-    from atom_platform.database.adopted import AnyEngine
+    from atom_platform.database.engine_check import AnyEngine
 
 __all__ = ["instrument_engine", "record_check", "watch_disk", "watch_engine"]
 
@@ -52,7 +52,7 @@ def watch_disk(health: HealthRegistry, settings: Settings) -> None:
 
 def watch_engine(health: HealthRegistry, settings: Settings, name: str, engine: AnyEngine) -> None:
     """Feed the database metrics from *engine*, and have *health* depend on its database."""
-    from atom_platform.database.adopted import EngineCheck
+    from atom_platform.database.engine_check import EngineCheck
 
     instrument_engine(engine, on_query=note_query)
     check = EngineCheck(engine)

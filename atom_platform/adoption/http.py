@@ -12,7 +12,7 @@ from typing import Any, Final
 from flask import Blueprint, Flask, abort, got_request_exception, request
 
 from atom_platform.access import Access
-from atom_platform.logs.context import current_exchange, note_exception
+from atom_platform.logs.context import current_request_scope, note_exception
 from atom_platform.metrics.answer import Answer
 from atom_platform.metrics.custom import Counter
 from atom_platform.metrics.http import ObservedWSGI
@@ -139,7 +139,7 @@ def label_request(**labels: str) -> None:
 
     A label that `Monitoring` was not told of is ignored; a value not in its list counts as `other`.
     """
-    environ = getattr(current_exchange(), "environ", None)
+    environ = getattr(current_request_scope(), "environ", None)
     if environ is not None:
         environ.setdefault(LABELS, {}).update(labels)
 

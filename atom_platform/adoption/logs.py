@@ -7,8 +7,8 @@ import weakref
 from typing import Final
 
 from atom_platform.logs import configure_structlog
-from atom_platform.logs.config import count_with, reset
-from atom_platform.logs.output import OUTPUT
+from atom_platform.logs.config import reset_logging, set_line_counters
+from atom_platform.logs.records import LOG_OUTPUT
 from atom_platform.metrics.instruments import count_log_drop, count_log_message
 from atom_platform.settings import Settings
 
@@ -25,13 +25,13 @@ class LogLease:
 
     def __init__(self, settings: Settings) -> None:
         with _lock:
-            if OUTPUT.writer is None:
+            if LOG_OUTPUT.writer is None:
                 _held.clear()  # by those of an earlier life, which somebody has reset since
                 _State.ours = True
             configure_structlog(
                 level=settings.log_level, levels=settings.log_levels, format=settings.log_format
             )
-            count_with(message=count_log_message, dropped=count_log_drop)
+            set_line_counters(message=count_log_message, dropped=count_log_drop)
             _held.add(self)
 
     def release(self) -> None:
@@ -41,7 +41,7 @@ class LogLease:
                 _held.discard(self)
                 if _State.ours and not _held:
                     _State.ours = False
-                    reset()
+                    reset_logging()
 
 
 class _State:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from atom_platform.extension.request_record import RequestRecord
-from atom_platform.health.answers import Answer
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.metrics.page import MetricsPage
+from atom_platform.health.responses import HealthResponse
+from atom_platform.metrics.scrape.page import MetricsPage
 from atom_platform.settings import Settings
 
 __all__ = ["EXTENSION", "Platform"]
@@ -38,7 +38,7 @@ class Platform:
     settings: Settings
     health: HealthRegistry
     live_body: Callable[[], bytes]
-    ready_answer: Callable[[], Answer | None]
+    ready_answer: Callable[[], HealthResponse | None]
     observe_request: Callable[[RequestRecord], None]
     page: MetricsPage | None
     wsgi_app: Callable[..., Any]

@@ -7,7 +7,7 @@ import logging
 import os
 from typing import Any
 
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.storage.storage import STORAGE
 
 __all__ = ["warn_about_server"]
 

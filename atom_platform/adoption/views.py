@@ -7,8 +7,8 @@ from flask import Blueprint
 from atom_platform.access import Access, Verdict
 from atom_platform.health import views as health_views
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.metrics import views as metrics_views
-from atom_platform.metrics.page import MetricsPage
+from atom_platform.metrics.scrape import views as metrics_views
+from atom_platform.metrics.scrape.page import MetricsPage
 from atom_platform.server.drain import is_draining
 from atom_platform.settings import Settings
 from atom_platform.status import views as status_views

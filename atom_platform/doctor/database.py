@@ -13,7 +13,7 @@ from atom_platform.database.migrate import schema_state
 from atom_platform.database.sqlite import path_of
 from atom_platform.doctor.advice import advice_for
 from atom_platform.doctor.finding import Finding, note, ok, trouble, warning
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from atom_platform.settings import Settings, SettingsError
 
 __all__ = ["check_database"]

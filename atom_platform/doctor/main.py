@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from atom_platform.cgroups import cpu_limit
 from atom_platform.doctor.database import check_database
 from atom_platform.doctor.disk import check_disk
 from atom_platform.doctor.finding import Finding, trouble
@@ -18,7 +19,6 @@ from atom_platform.doctor.metrics import check_metrics
 from atom_platform.doctor.output import Redactor, as_json, as_text
 from atom_platform.doctor.service import check_service
 from atom_platform.doctor.settings import check_settings, read_settings
-from atom_platform.server.cpu_limit import cpu_limit
 from atom_platform.settings import Settings
 
 __all__ = ["main"]

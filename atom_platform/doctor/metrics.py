@@ -11,19 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from atom_platform.doctor.finding import Finding, note, ok, trouble, warning
-from atom_platform.metrics.multiprocess.format import (
+from atom_platform.metrics.storage.client_format import (
     FIRST_ENTRY,
     CorruptFileError,
+    FileName,
     parse_key,
+    parse_name,
     read_entries,
 )
-from atom_platform.metrics.multiprocess.ownership import (
+from atom_platform.metrics.storage.columnar_format import (
+    find_segments,
+    parse_lines,
+    parse_series_key,
+)
+from atom_platform.metrics.storage.directory_lock import (
     SHARED_MEMORY,
     private_directories,
     read_owner,
 )
-from atom_platform.metrics.multiprocess.reader import FileName, parse_name
-from atom_platform.metrics.multiprocess.tally import lines_of, parse_identity, segments
 from atom_platform.server.runfile import find
 from atom_platform.settings import Settings
 
@@ -187,10 +192,10 @@ def _families_by_key(path: Path) -> dict[bytes, str]:
         CorruptFileError: It is no metrics file.
     """
     data = path.read_bytes()
-    if path.suffix == ".tally":
-        lines = [line for each in segments(data) for line in lines_of(data, each)]
+    if path.suffix == ".columnar":
+        lines = [line for each in find_segments(data) for line in parse_lines(data, each)]
         return {
-            identity + role: parse_identity(identity)[0]
+            identity + role: parse_series_key(identity)[0]
             for identity, _, roles in lines
             for role in roles
         }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from atom_platform.doctor.finding import Finding, note, ok, trouble, warning
 from atom_platform.metrics.definitions import DEFINITIONS
-from atom_platform.metrics.samples import Exposed
+from atom_platform.metrics.samples import ParsedExposition
 
 __all__ = ["check_scrape"]
 
@@ -53,7 +53,7 @@ def check_scrape(before: bytes, after: bytes) -> Iterator[Finding]:
         )
         return
     try:
-        first, scrape = Exposed(before.decode()), Exposed(after.decode())
+        first, scrape = ParsedExposition(before.decode()), ParsedExposition(after.decode())
     except ValueError as error:
         yield trouble(
             AREA,
@@ -79,7 +79,7 @@ def check_scrape(before: bytes, after: bytes) -> Iterator[Finding]:
         )
 
 
-def _families(scrape: Exposed) -> Finding:
+def _families(scrape: ParsedExposition) -> Finding:
     number = len(scrape.values)
     if missing := sorted(_guide_families() - scrape.families):
         return trouble(
@@ -118,7 +118,7 @@ GUIDE_PREFIXES = (
 )
 
 
-def _counting(before: Exposed, after: Exposed) -> Finding:
+def _counting(before: ParsedExposition, after: ParsedExposition) -> Finding:
     asked = {"endpoint": "/health/live", "method": "GET", "status": "200"}
     counted = [each.total("http_requests_total", **asked) for each in (before, after)]
     if counted[1] > counted[0]:
@@ -133,7 +133,7 @@ def _counting(before: Exposed, after: Exposed) -> Finding:
     )
 
 
-def _saturation(scrape: Exposed) -> Iterator[Finding]:
+def _saturation(scrape: ParsedExposition) -> Iterator[Finding]:
     active = scrape.total("db_connections_active")
     most = scrape.total("db_connections_max") or active + scrape.total("db_connections_idle")
     waiting = scrape.total("db_connections_waiting")

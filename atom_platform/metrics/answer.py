@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from atom_platform.logs.exchange import Exchange
+from atom_platform.logs.context import RequestScope
 from atom_platform.metrics.statuses import STATUS_CODES, code_of
 
 __all__ = ["UNKNOWN", "Answer", "Observer"]
@@ -26,7 +26,7 @@ class Observer(Protocol):
     def record(self, answer: Answer) -> None: ...
 
 
-class Answer(Exchange):
+class Answer(RequestScope):
     """
     A request, from the call of the application to the end of the response body.
 
@@ -121,7 +121,7 @@ class Answer(Exchange):
         """Account for *error* on its way to the server: a 500, or a body cut off in the middle."""
         if self.finished:
             return
-        self.noted().exception = error
+        self.ensure_extras().exception = error
         if self.under_way:
             self._abort("error")
         else:
@@ -159,7 +159,7 @@ class Answer(Exchange):
         return self._server_write(data)
 
     def _abort(self, reason: str) -> None:
-        self.noted().aborted = reason
+        self.ensure_extras().aborted = reason
         self.observer.count_aborted(reason)
 
 

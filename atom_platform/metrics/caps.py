@@ -12,9 +12,9 @@ from typing import Final
 
 from atom_platform.metrics.cells import clean, family, kind_of
 from atom_platform.metrics.definitions import Definition
-from atom_platform.metrics.multiprocess.format import parse_key
-from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.recording import OVERFLOWS
+from atom_platform.metrics.storage.client_format import parse_key
+from atom_platform.metrics.storage.storage import STORAGE
 
 __all__ = ["OTHER", "Ids", "configure"]
 
@@ -42,7 +42,7 @@ class Ids:
         self._label = label
         self._definitions = definitions
         self._known: set[str] | None = None
-        STORAGE.on_reset(self._forget)
+        STORAGE.on_invalidate(self._forget)
 
     def admit(self, value: object) -> str:
         """Return *value* as a label value, or `other` when there are enough different ones."""

@@ -10,13 +10,9 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.utils import floatToGoString
 
 from atom_platform.metrics.definitions import Definition
-from atom_platform.metrics.multiprocess.exemplars import (
-    ExemplarCell,
-    exemplar_cell,
-    keep_exemplar,
-)
-from atom_platform.metrics.multiprocess.files import Cell
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.storage.exemplars import ExemplarCell, exemplar_cell, keep_exemplar
+from atom_platform.metrics.storage.storage import STORAGE
+from atom_platform.metrics.storage.value_files import Cell
 
 __all__ = ["HistogramCells", "clean", "counter_cell", "gauge_cell", "histogram_cells", "keys_of"]
 

@@ -9,10 +9,10 @@ from itertools import product
 from atom_platform.metrics.cells import family
 from atom_platform.metrics.custom import custom_definitions
 from atom_platform.metrics.definitions import DEFINITIONS, Definition
-from atom_platform.metrics.multiprocess.families import FamilySamples, Sample
-from atom_platform.metrics.multiprocess.series import value_text
-from atom_platform.metrics.multiprocess.table import SeriesTable
-from atom_platform.metrics.multiprocess.tally import written_line
+from atom_platform.metrics.samples import FamilySamples, Sample
+from atom_platform.metrics.scrape.series import value_text
+from atom_platform.metrics.scrape.series_table import SeriesTable
+from atom_platform.metrics.storage.columnar_format import format_line
 
 __all__ = ["completed_gauges", "seed"]
 
@@ -31,7 +31,7 @@ def seed(table: SeriesTable) -> None:
             known = _known_label_sets(definition)
             lines[definition.kind] += [_line(definition, values) for values in known]
     for kind, of_kind in lines.items():
-        table.of_lines(kind, of_kind)
+        table.numbers_of_lines(kind, of_kind)
 
 
 def completed_gauges(gauges: Iterable[FamilySamples]) -> list[FamilySamples]:
@@ -49,9 +49,9 @@ def _line(definition: Definition, values: tuple[str, ...]) -> bytes:
     labels = tuple(sorted(zip(definition.labels, values, strict=True)))
     name, help_text = family(definition), definition.help
     if definition.kind != "histogram":
-        return written_line(name, labels, help_text, [definition.name])
+        return format_line(name, labels, help_text, [definition.name])
     bounds = [*map(value_text, definition.buckets), "+Inf"]
-    return written_line(name, labels, help_text, [f"{definition.name}_sum"], bounds)
+    return format_line(name, labels, help_text, [f"{definition.name}_sum"], bounds)
 
 
 def _known_label_sets(definition: Definition) -> list[tuple[str, ...]]:

@@ -16,8 +16,7 @@ from typing import Any, Final, Protocol
 from flask import Flask, got_request_exception
 
 from atom_platform.extension.request_record import RequestRecord
-from atom_platform.logs.context import CURRENT_SCOPE, note_exception
-from atom_platform.logs.exchange import Exchange
+from atom_platform.logs.context import CURRENT_SCOPE, RequestScope, note_exception
 from atom_platform.metrics.answer import Answer
 from atom_platform.metrics.bodies import observed_body, piece_of, whole_body
 from atom_platform.metrics.endpoints import Endpoints
@@ -43,10 +42,10 @@ class Recorder(Protocol):
 
 
 class AccessLine(Protocol):
-    """What logs: `atom_platform.logs.http.AccessLog`."""
+    """What logs: `atom_platform.logs.access_log.AccessLog`."""
 
-    def begin(self, exchange: Exchange, environ: Environ) -> None: ...
-    def write(self, exchange: Exchange, record: RequestRecord) -> None: ...
+    def begin(self, exchange: RequestScope, environ: Environ) -> None: ...
+    def write(self, exchange: RequestScope, record: RequestRecord) -> None: ...
     def observe(self, record: RequestRecord) -> None: ...
 
 
@@ -91,7 +90,7 @@ class ObservedWSGI:
         if "atom.request_id" in environ:  # a monitored application inside of another: counted once
             return self.wsgi_app(environ, start_response)
         answer = Answer()
-        answer.particulars = None
+        answer.extras = None
         answer.request_id = answer.endpoint = ""
         answer.body_bytes = answer.status = 0
         answer.environ = environ
@@ -138,7 +137,7 @@ class ObservedWSGI:
     def record(self, answer: Answer) -> None:
         """Count and log *answer*, which has ended."""
         seconds = perf_counter() - answer.started
-        environ, some = answer.environ, answer.particulars
+        environ, some = answer.environ, answer.extras
         method = environ["REQUEST_METHOD"]
         record = RequestRecord(
             method,

@@ -28,10 +28,7 @@ from atom_platform.metrics.definitions import (
     LOG_MESSAGES,
     METRIC_ERRORS,
 )
-from atom_platform.metrics.multiprocess.directory import Directory
-from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.multiprocess.values import install
-from atom_platform.metrics.processes import watch_listeners
+from atom_platform.metrics.process_metrics import watch_listeners
 from atom_platform.metrics.recording import (
     ERRORS,
     Family,
@@ -46,6 +43,9 @@ from atom_platform.metrics.requests import (
     record_request,
     requests_in_progress,
 )
+from atom_platform.metrics.storage.directory import Directory
+from atom_platform.metrics.storage.storage import STORAGE
+from atom_platform.metrics.storage.value_class import install_value_class
 from atom_platform.metrics.track import observe_query, track_agent, track_query, track_skill
 
 __all__ = [
@@ -76,7 +76,7 @@ __all__ = [
 ]
 
 # Whoever counts through this module wants every metric of the process in the same place.
-install()
+install_value_class()
 
 _messages: Final = Family(LOG_MESSAGES)
 _drops: Final = Family(LOG_LINES_DROPPED)
@@ -120,7 +120,7 @@ def report_directory(directory: Directory) -> None:
     The arbiter takes its slot with it, before any worker: later it would go on with a file that a
     dead worker left, and it is the last to notice that the directory was deleted.
     """
-    STORAGE.take_place()
+    STORAGE.claim_slot()
     problem = directory.problem
     if problem is not None:
         kind = "directory" if problem.fault else None

@@ -16,8 +16,8 @@ from atom_platform.metrics.definitions import (
     METRIC_LABEL_OVERFLOWS,
     Definition,
 )
-from atom_platform.metrics.multiprocess.files import Cell
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.storage.storage import STORAGE
+from atom_platform.metrics.storage.value_files import Cell
 
 __all__ = ["ERRORS", "OVERFLOWS", "Family", "HistogramFamily", "count_problems", "not_recorded"]
 
@@ -28,7 +28,7 @@ class Family:
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self._cells: dict[tuple[str, ...], Cell] = {}
-        STORAGE.on_reset(self._cells.clear)
+        STORAGE.on_invalidate(self._cells.clear)
 
     def has(self, values: tuple[str, ...]) -> bool:
         """Return whether this process has counted the label set *values* already."""
@@ -65,7 +65,7 @@ class HistogramFamily:
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self._cells: dict[tuple[str, ...], HistogramCells] = {}
-        STORAGE.on_reset(self._cells.clear)
+        STORAGE.on_invalidate(self._cells.clear)
 
     def observe(self, seconds: float, values: tuple[str, ...] = ()) -> None:
         """

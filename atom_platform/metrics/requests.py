@@ -36,9 +36,9 @@ from atom_platform.metrics.definitions import (
     HTTP_REQUESTS_IN_PROGRESS,
     HTTP_RESPONSES_ABORTED,
 )
-from atom_platform.metrics.multiprocess.files import Cell
-from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.recording import Family, HistogramFamily, not_recorded
+from atom_platform.metrics.storage.storage import STORAGE
+from atom_platform.metrics.storage.value_files import Cell
 
 __all__ = [
     "count_aborted",
@@ -61,9 +61,9 @@ _requests: Final[dict[tuple[str, str, int], _Cells]] = {}
 _durations: Final[dict[tuple[str, str], HistogramCells]] = {}
 #: One cell, or none until the first request and after each reset.
 _in_progress: Final[list[Cell]] = []
-STORAGE.on_reset(_requests.clear)
-STORAGE.on_reset(_durations.clear)
-STORAGE.on_reset(_in_progress.clear)
+STORAGE.on_invalidate(_requests.clear)
+STORAGE.on_invalidate(_durations.clear)
+STORAGE.on_invalidate(_in_progress.clear)
 
 _BOUNDS: Final = HTTP_REQUEST_DURATION.buckets
 #: Where a millisecond is enough there is no time for a search.

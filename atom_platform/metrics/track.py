@@ -20,8 +20,8 @@ from atom_platform.metrics.definitions import (
     SKILL_EXECUTIONS,
     Definition,
 )
-from atom_platform.metrics.multiprocess.storage import STORAGE
 from atom_platform.metrics.recording import Family, HistogramFamily, not_recorded
+from atom_platform.metrics.storage.storage import STORAGE
 from atom_platform.skills.failure import SkillFailed
 
 __all__ = ["Tracker", "observe_query", "track_agent", "track_query", "track_skill"]
@@ -48,7 +48,7 @@ class Tracker:
         self._entered: dict[int, list[tuple[float, int]]] = {}
 
     def __enter__(self) -> None:
-        entered = perf_counter(), STORAGE.life
+        entered = perf_counter(), STORAGE.fork_generation
         self._entered.setdefault(get_ident(), []).append(entered)
         self._on_enter()
 
@@ -62,7 +62,7 @@ class Tracker:
         started_at, life = self._entered[thread].pop()
         if not self._entered[thread]:
             del self._entered[thread]
-        if life == STORAGE.life:
+        if life == STORAGE.fork_generation:
             self._on_exit(perf_counter() - started_at, _outcome(exc_type))
 
     def __call__(self, function: F) -> F:

@@ -17,9 +17,9 @@ from typing import Any, Final
 from flask import Blueprint, Response, abort, request
 
 from atom_platform.access import Access, Verdict
-from atom_platform.health.answers import HealthAnswers
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.logs.output import OUTPUT
+from atom_platform.health.responses import HealthResponder
+from atom_platform.logs.records import LOG_OUTPUT
 from atom_platform.status.assets import Assets
 from atom_platform.status.journal import JOURNAL
 from atom_platform.status.workers import living_workers, service_started_at
@@ -62,11 +62,11 @@ def create_blueprint(
         access: Who may see more than the page's empty frame; everybody by default.
     """
     access = access or Access()
-    answers = HealthAnswers(registry, is_draining=is_draining, startup=lambda: True)
+    answers = HealthResponder(registry, is_draining=is_draining, startup=lambda: True)
     assets = Assets()
     blueprint = Blueprint("status", __name__)
     JOURNAL.open()
-    OUTPUT.on_error = JOURNAL.note_error
+    LOG_OUTPUT.on_error = JOURNAL.note_error
 
     def may_read() -> bool:
         return access.verdict(request.environ) is Verdict.OPEN
@@ -120,16 +120,16 @@ def create_blueprint(
     return blueprint
 
 
-def _for_machines(answers: HealthAnswers, *, detailed: bool) -> Response:
+def _for_machines(answers: HealthResponder, *, detailed: bool) -> Response:
     """Return the readiness answer, with links to the others."""
-    answer = answers.ready() if detailed else answers.readiness_alone()
+    answer = answers.ready() if detailed else answers.ready_without_checks()
     body = json.loads(answer.body)
     root = request.script_root
     body["links"] = {name: root + path for name, path in LINKS.items()}
     return _json(body, answer.status, {"Vary": "Accept"})
 
 
-def _status(answers: HealthAnswers) -> dict[str, Any]:
+def _status(answers: HealthResponder) -> dict[str, Any]:
     """Return what the page needs beside the metrics; 200 whatever it says."""
     started_at = service_started_at()
     return {

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from atom_platform.doctor.asking import Reply, asking, reason
-from atom_platform.metrics.samples import Exposed
+from atom_platform.metrics.samples import ParsedExposition
 from atom_platform.settings import Settings
 from atom_platform.top import terminal
 from atom_platform.top.frame import Picture, draw
@@ -109,7 +109,7 @@ class Watch:
             at = _clock_of(body, otherwise=at)
             metrics = self._get("/health/metrics")
             if metrics.status == 200:
-                scrape = Exposed(metrics.body.decode("utf-8", "replace"))
+                scrape = ParsedExposition(metrics.body.decode("utf-8", "replace"))
                 figures = figures_of(scrape, self._window.add(scrape, at=at), at=at)
             else:
                 why = WITHOUT_METRICS.get(metrics.status, "see its log")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from atom_platform.metrics.samples import Samples
+from atom_platform.metrics.samples import SampleSet
 from atom_platform.top.quantile import quantile
 from atom_platform.top.window import Growth
 
@@ -72,7 +72,7 @@ class Figures:
     errors_logged: float
 
 
-def figures_of(now: Samples, growth: Growth, *, at: float) -> Figures:
+def figures_of(now: SampleSet, growth: Growth, *, at: float) -> Figures:
     """Return the figures of a scrape *now*, taken *at* seconds since the Unix epoch."""
     grown, seconds = growth.samples, growth.seconds
     endpoints = tuple(_endpoints(growth))

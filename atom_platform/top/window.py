@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from atom_platform.metrics.samples import Samples
+from atom_platform.metrics.samples import SampleSet
 
 __all__ = ["Growth", "Window"]
 
@@ -24,7 +24,7 @@ class Growth:
         from_start: The stretch began with the service.
     """
 
-    samples: Samples
+    samples: SampleSet
     seconds: float
     from_start: bool
 
@@ -32,7 +32,7 @@ class Growth:
 @dataclass(frozen=True, slots=True)
 class _Moment:
     at: float
-    samples: Samples
+    samples: SampleSet
 
 
 class Window:
@@ -48,7 +48,7 @@ class Window:
         self._seconds = seconds
         self._moments: deque[_Moment] = deque()
 
-    def add(self, samples: Samples, *, at: float) -> Growth:
+    def add(self, samples: SampleSet, *, at: float) -> Growth:
         """
         Take a scrape, and return what grew up to it.
 
@@ -64,7 +64,7 @@ class Window:
             moments.popleft()
         if len(moments) == 1:
             seconds = max(at - started, SHORTEST_SECONDS)
-            return Growth(samples.since(Samples({})), seconds, from_start=True)
+            return Growth(samples.since(SampleSet({})), seconds, from_start=True)
         first = moments[0]
         seconds = max(at - first.at, SHORTEST_SECONDS)
         return Growth(samples.since(first.samples), seconds, from_start=False)

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from atom_platform.metrics.caps import Ids
 from atom_platform.metrics.cells import HistogramCells
-from atom_platform.metrics.multiprocess.collector import Collector
-from atom_platform.metrics.multiprocess.problems import Problems
-from atom_platform.metrics.multiprocess.storage import Storage
-from atom_platform.metrics.multiprocess.values import SlotValue
+from atom_platform.metrics.scrape.collector import Collector
+from atom_platform.metrics.storage.problem_log import ProblemLog
+from atom_platform.metrics.storage.storage import Storage
+from atom_platform.metrics.storage.value_class import SlotValue
 from wsgi import app
 
 __all__ = ["PARTS", "app"]
@@ -27,7 +27,7 @@ PARTS: Final[dict[str, tuple[Any, str]]] = {
     "heartbeat": (Storage, "_is_sound"),
     "observation": (HistogramCells, "observe"),
     "id": (Ids, "admit"),
-    "note": (Problems, "note"),
+    "note": (ProblemLog, "note"),
     "value": (SlotValue, "inc"),
     "scrape": (Collector, "collect"),
 }

@@ -46,8 +46,8 @@ def metrics(tmp_path: Path) -> Path:
 
 def names(slot: int) -> list[str]:
     """Return what the files of *slot* are called, in an earlier version's way too."""
-    tallies = [f"{kind}_slot{slot}.tally" for kind in ADDED]
-    return tallies + [f"{kind}_slot{slot}.db" for kind in KINDS]
+    columnar_files = [f"{kind}_slot{slot}.columnar" for kind in ADDED]
+    return columnar_files + [f"{kind}_slot{slot}.db" for kind in KINDS]
 
 
 def errors(service: Service) -> list[dict[str, object]]:
@@ -107,8 +107,8 @@ def test_a_directory_that_cannot_be_made(start_service: Start, tmp_path: Path, k
     assert service.sample("metric_errors_total", kind="directory") == 1
 
 
-def tallies(directory: Path) -> list[Path]:
-    return list(directory.glob("*.tally"))
+def columnar_files(directory: Path) -> list[Path]:
+    return list(directory.glob("*.columnar"))
 
 
 def deleted(directory: Path) -> bool:
@@ -124,12 +124,12 @@ def test_a_directory_deleted_while_running(start_service: Start, metrics: Path) 
     service = start_service(env={"PROMETHEUS_MULTIPROC_DIR": str(metrics), "WEB_CONCURRENCY": "2"})
     with scraping(service) as scrapes, under_load(service, PATH, clients=3) as load:
         wait_until(lambda: load.answers[200] > 50)
-        files = len(tallies(metrics))
+        files = len(columnar_files(metrics))
         for _ in range(2):
             before = load.answers[200]
             wait_until(lambda: deleted(metrics))
             # A worker that dies before it has written its counts again takes them with it.
-            wait_until(lambda: len(tallies(metrics)) >= files)
+            wait_until(lambda: len(columnar_files(metrics)) >= files)
             until_answered(load, before + 50)
             victim = service.workers()[0]
             os.kill(victim, signal.SIGKILL)
@@ -153,7 +153,7 @@ def test_a_directory_deleted_as_its_workers_die(start_service: Start, metrics: P
 
     assert_serves(service)
     wait_until(lambda: counted(service) == 20)
-    assert list(metrics.glob("counter_*.tally"))
+    assert list(metrics.glob("counter_*.columnar"))
 
 
 @pytest.mark.parametrize("room", [True, False], ids=["room-elsewhere", "no-room-anywhere"])

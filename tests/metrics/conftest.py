@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import values
 
-from atom_platform.logs.config import count_with
+from atom_platform.logs.config import set_line_counters
 from atom_platform.metrics import caps
-from atom_platform.metrics.multiprocess.collector import Collector
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.scrape.collector import Collector
+from atom_platform.metrics.storage.storage import STORAGE
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -22,11 +22,11 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 def _fresh_storage() -> Iterator[None]:
     """The process's storage is one per process: nothing of one test may be another's."""
     value_class = values.ValueClass
-    count_with()  # an application made by a test elsewhere had the log counted
-    STORAGE.use(None)
+    set_line_counters()  # an application made by a test elsewhere had the log counted
+    STORAGE.switch_to(None)
     caps.configure(max_ids=1000)
     yield
-    STORAGE.use(None)
+    STORAGE.switch_to(None)
     caps.configure(max_ids=1000)
     values.ValueClass = value_class
 
@@ -36,7 +36,7 @@ def _directory(tmp_path: Path) -> Path:
     """A metrics directory that this process counts in."""
     path = tmp_path / "metrics"
     path.mkdir()
-    STORAGE.use(path)
+    STORAGE.switch_to(path)
     return path
 
 

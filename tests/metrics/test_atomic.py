@@ -18,7 +18,7 @@ from types import FunctionType
 import pytest
 
 from atom_platform.metrics import instruments, requests
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.storage.storage import STORAGE
 from tests.metrics.conftest import Samples
 from tests.metrics.records import count_request
 

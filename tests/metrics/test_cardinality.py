@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 
 from atom_platform.metrics import caps, instruments
-from atom_platform.metrics.exposition import negotiated
-from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.scrape import Scrape
+from atom_platform.metrics.scrape.exposition import negotiate
+from atom_platform.metrics.scrape.page import SharedScrape
+from atom_platform.metrics.storage.storage import STORAGE
 from tests.metrics.conftest import Samples
 from tests.metrics.test_instruments import at
 
@@ -28,14 +28,14 @@ def run_agents(first: int, last: int) -> None:
 def test_a_flood_of_ids_is_bounded(directory: Path, collected: Collected) -> None:
     caps.configure(max_ids=200)
     run_agents(0, 1000)
-    scrape = Scrape()
-    scrape.answer(negotiated())
+    scrape = SharedScrape()
+    scrape.answer(negotiate())
     process = psutil.Process()
     resident, size = process.memory_info().rss, _size(directory)
 
     run_agents(1000, 100_000)
     started_at = time.perf_counter()
-    body = scrape.answer(negotiated()).body
+    body = scrape.answer(negotiate()).body
     took = time.perf_counter() - started_at
 
     assert process.memory_info().rss - resident < 20 * 1024**2

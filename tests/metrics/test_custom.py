@@ -12,8 +12,8 @@ import pytest
 from atom_platform.adoption.metrics import counter, gauge, histogram
 from atom_platform.metrics import caps
 from atom_platform.metrics.custom import custom_definitions
-from atom_platform.metrics.exposition import negotiated
-from atom_platform.metrics.scrape import Scrape
+from atom_platform.metrics.scrape.exposition import negotiate
+from atom_platform.metrics.scrape.page import SharedScrape
 from tests.metrics.conftest import Samples
 
 Collected = Callable[[], Samples]
@@ -77,7 +77,7 @@ def test_what_is_wrong_fails_nobody_and_is_counted(
 
     orders.inc(amount, **labels)
 
-    Scrape().answer(negotiated())  # it counts what went wrong
+    SharedScrape().answer(negotiate())  # it counts what went wrong
     found = collected()
     assert found["metric_errors_total", (("kind", "record"),)] == 1
     assert not [name for name, _ in found if name == "orders_total"]
@@ -105,7 +105,7 @@ def test_is_there_before_it_was_counted() -> None:
         gauge("jobs_queued", "Jobs.", mode="livemax"),
     )
 
-    text = Scrape().answer(negotiated()).body.decode()
+    text = SharedScrape().answer(negotiate()).body.decode()
 
     assert 'orders_total{kind="a"} 0.0\n' in text
     assert "# HELP orders_total Orders.\n# TYPE orders_total counter\n" in text

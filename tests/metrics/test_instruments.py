@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from atom_platform.metrics import caps, instruments
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.storage.storage import STORAGE
 from tests.metrics.conftest import Samples
 from tests.metrics.records import count_request
 
@@ -211,8 +211,8 @@ def test_a_log_handler_that_counts_cannot_deadlock_with_a_thread_that_counts(
     logger, handler = logging.getLogger("atom_platform.metrics"), Counting()
     logger.addHandler(handler)
     try:
-        STORAGE.use(tmp_path)
-        (tmp_path / "counter_slot0.tally").write_bytes(b"")
+        STORAGE.switch_to(tmp_path)
+        (tmp_path / "counter_slot0.columnar").write_bytes(b"")
         with handler.lock or threading.RLock():
             other = threading.Thread(
                 target=count_request, args=("GET", "/a", 200, 0.1), daemon=True

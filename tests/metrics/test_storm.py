@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from atom_platform.metrics import instruments
-from atom_platform.metrics.multiprocess.collector import Collector
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.scrape.collector import Collector
+from atom_platform.metrics.storage.storage import STORAGE
 from tests.metrics.conftest import Samples
 from tests.metrics.records import count_request
 from tests.metrics.test_instruments import at
@@ -119,7 +119,7 @@ def test_nothing_goes_back_while_workers_are_killed(directory: Path, collected: 
     # Each may have died between the counter and the bucket of its last observation.
     assert abs(found[OBSERVED] - found[COUNT]) <= kills
     assert decreases == 0
-    assert len(list(directory.glob("counter_*.tally"))) <= 5
+    assert len(list(directory.glob("counter_*.columnar"))) <= 5
     assert not list(directory.glob("*.corrupt"))
     assert not STORAGE.problems.uncounted()
 

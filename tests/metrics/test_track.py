@@ -11,7 +11,7 @@ import pytest
 
 from atom_platform.metrics import caps
 from atom_platform.metrics.instruments import track_agent, track_query, track_skill
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.storage.storage import STORAGE
 from atom_platform.skills.failure import SkillFailed
 from tests.metrics.conftest import Samples
 from tests.metrics.test_instruments import at
@@ -158,7 +158,7 @@ def test_a_process_forked_inside_leaves_the_counting_to_its_parent(
 ) -> None:
     from pathlib import Path
 
-    STORAGE.use(Path(tmp_path))
+    STORAGE.switch_to(Path(tmp_path))
     with track_agent("a"):
         pid = os.fork()
         if pid:

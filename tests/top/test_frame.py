@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from atom_platform.metrics.samples import Exposed
+from atom_platform.metrics.samples import ParsedExposition
 from atom_platform.top.frame import Picture, draw
 from atom_platform.top.view import Check, figures_of
 from atom_platform.top.window import Window
@@ -35,7 +35,7 @@ db_connections_waiting 3
 
 
 def picture(text: str = EXPOSITION) -> Picture:
-    exposed = Exposed(text)
+    exposed = ParsedExposition(text)
     figures = figures_of(exposed, Window(seconds=30).add(exposed, at=1100), at=1100)
     checks = (Check("database", False, "Database timeout after 5.0s"), Check("disk", True, "fine"))
     return Picture("http://10.0.0.7:8000", "not_ready", "12:00:00Z", (), checks, figures)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from atom_platform.metrics.samples import Samples
+from atom_platform.metrics.samples import SampleSet
 from atom_platform.top.window import Growth, Window
 
 
-def scrape(requests: float, *, started: float = 1000.0) -> Samples:
-    return Samples(
+def scrape(requests: float, *, started: float = 1000.0) -> SampleSet:
+    return SampleSet(
         {
             ("process_start_time_seconds", ()): started,
             ("http_requests_total", (("endpoint", "/a"),)): requests,
