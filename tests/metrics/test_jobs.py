@@ -63,11 +63,13 @@ def prepare():
 """
 
 
-def test_a_job_finds_the_one_service_that_runs_here(tmp_path: Path) -> None:
-    with running_script(SERVICE, memory=tmp_path) as one:
+@pytest.mark.parametrize("temporary", ["", "tmp"], ids=["in-memory", "on-disk"])
+def test_a_job_finds_the_one_service_that_runs_here(tmp_path: Path, temporary: str) -> None:
+    env = {"TMPDIR": str(tmp_path / temporary)}
+    with running_script(SERVICE, env=env, memory=tmp_path) as one:
         path = one.ask("prepare()")
 
-        with running_script(JOB, memory=tmp_path) as job:
+        with running_script(JOB, env=env, memory=tmp_path) as job:
             assert job.ask("run()") == path
         one.end()
 
