@@ -23,7 +23,7 @@ from atom_platform import __version__, checks  # noqa: E402 — likewise
 from atom_platform.agents.openapi import openapi_document  # noqa: E402 — likewise
 from atom_platform.agents.routes import ROUTES  # noqa: E402 — likewise
 from atom_platform.agents.views import AgentViews  # noqa: E402 — likewise
-from atom_platform.metrics.definitions import DEFINITIONS, Definition  # noqa: E402 — needs the path
+from atom_platform.metrics.catalog import DEFINITIONS, Definition  # noqa: E402 — needs the path
 from atom_platform.settings import Settings  # noqa: E402 — likewise
 
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from atom_platform.metrics.definitions import DEFINITIONS
+from atom_platform.metrics.catalog import DEFINITIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

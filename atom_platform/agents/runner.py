@@ -18,7 +18,7 @@ from atom_platform.agents.model import (
 )
 from atom_platform.agents.variables import EarlierStep, EarlierSteps
 from atom_platform.logs.context import RequestContext
-from atom_platform.metrics.instruments import track_agent, track_skill
+from atom_platform.metrics.track import track_agent, track_skill
 from atom_platform.skills.failure import SkillFailed
 from atom_platform.skills.inputs import InputRefused, checked_input
 from atom_platform.skills.output import bounded_output, clean_text

@@ -31,7 +31,8 @@ from sqlalchemy.engine import ExceptionContext, ExecutionContext
 
 from atom_platform.database._compat_sqlalchemy import count_waiting, limit_of
 from atom_platform.forking import at_fork
-from atom_platform.metrics.instruments import observe_query, set_db_pool
+from atom_platform.metrics.instruments import set_db_pool
+from atom_platform.metrics.track import observe_query
 
 __all__ = ["instrument_engine", "operation_of", "watch_pool"]
 

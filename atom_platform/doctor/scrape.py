@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from atom_platform.doctor.finding import Finding, note, ok, trouble, warning
-from atom_platform.metrics.definitions import DEFINITIONS
+from atom_platform.metrics.catalog import DEFINITIONS
 from atom_platform.metrics.samples import ParsedExposition
 
 __all__ = ["check_scrape"]

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from atom_platform.metrics.recording import count_problems
+from atom_platform.metrics.families import report_problems
 from atom_platform.metrics.storage import directory_lock
 from atom_platform.metrics.storage.directory import VARIABLE
 from atom_platform.metrics.storage.storage import STORAGE
@@ -42,7 +42,7 @@ def counting_with_service(directory: Path | None = None) -> Iterator[Path | None
     try:
         yield found
     finally:
-        count_problems()
+        report_problems()
         STORAGE.switch_to(before)
 
 

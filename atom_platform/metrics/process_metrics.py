@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from atom_platform.metrics.cells import family
-from atom_platform.metrics.definitions import (
+from atom_platform.metrics.catalog import (
     GUNICORN_BACKLOG,
     PROCESS_CPU,
     PROCESS_MAX_FDS,
@@ -30,6 +29,7 @@ from atom_platform.metrics.definitions import (
     PROCESS_START_TIME,
     PROCESS_VIRTUAL_MEMORY,
     Definition,
+    family_name,
 )
 from atom_platform.metrics.samples import FamilySamples, Sample
 from atom_platform.metrics.storage import directory as directories
@@ -285,7 +285,7 @@ def _max_fds(pid: int) -> int:
 
 def _family(definition: Definition, value: float) -> FamilySamples:
     samples = [Sample(definition.name, (), float(value))]
-    return FamilySamples(family(definition), definition.kind, definition.help, samples)
+    return FamilySamples(family_name(definition), definition.kind, definition.help, samples)
 
 
 def _backlog(listener: socket.socket) -> int | None:

@@ -27,7 +27,7 @@ class Counts:
         self.requests.append((record.method, record.endpoint, record.status))
         self.durations.append(record.seconds)
 
-    def requests_in_progress(self, delta: float) -> None:
+    def add_in_progress(self, delta: float) -> None:
         self.in_progress += delta
 
     def observe_queue(self, seconds: float) -> None:

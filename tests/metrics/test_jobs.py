@@ -17,13 +17,13 @@ from tests.metrics.test_instruments import at
 Collected = Callable[[], Samples]
 
 JOB = """
-from atom_platform.metrics import instruments
+from atom_platform.metrics import instruments, track
 from atom_platform.metrics.jobs import counting_with_service
 from pathlib import Path
 
 def run(path=None):
     with counting_with_service(Path(path) if path else None) as found:
-        with instruments.track_agent("nightly"):
+        with track.track_agent("nightly"):
             instruments.set_threads(3)
         return found and str(found)
 """

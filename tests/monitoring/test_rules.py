@@ -11,7 +11,7 @@ import pytest
 import yaml
 from promql_parser import BinaryExpr, Call, NumberLiteral
 
-from atom_platform.metrics.definitions import DEFINITIONS
+from atom_platform.metrics.catalog import DEFINITIONS
 from deploy.prometheus.render import THRESHOLDS, render_rules, thresholds
 from deploy.render import rendered
 from tests.monitoring.promql import parse, selections

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.metrics.definitions import DEFINITIONS
+from atom_platform.metrics.catalog import DEFINITIONS
 from tests.monitoring.promql import parse, selections
 from tests.monitoring.sources import alerts, recordings, routes
 from tests.service import ROOT

@@ -19,7 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 from prometheus_client.samples import Exemplar as ClientExemplar
 from prometheus_client.samples import Sample as ClientSample
 
-from atom_platform.metrics.recording import ERRORS
+from atom_platform.metrics.families import METRIC_ERROR_COUNT
 from atom_platform.metrics.samples import Exemplar, FamilySamples, Labels, Sample
 from atom_platform.metrics.scrape.collector import MetricsSnapshot
 from atom_platform.metrics.scrape.gzip_cache import GzipCache
@@ -226,7 +226,7 @@ def _chosen(accept: str) -> tuple[Callable[[Any], bytes], str]:
     try:
         return choose_encoder(accept)
     except Exception:  # it raises for version parameters that are no numbers
-        ERRORS.add(("negotiation",))
+        METRIC_ERROR_COUNT.add(("negotiation",))
         return generate_latest, CONTENT_TYPE_PLAIN_0_0_4
 
 

@@ -14,10 +14,10 @@ from time import perf_counter, perf_counter_ns, sleep
 from typing import Final
 
 from atom_platform.forking import at_fork
-from atom_platform.metrics.defaults import completed_gauges, seed
-from atom_platform.metrics.definitions import METRICS_COLLECT_DURATION
+from atom_platform.metrics.catalog import METRICS_COLLECT_DURATION
+from atom_platform.metrics.families import HistogramFamily, report_problems
+from atom_platform.metrics.initial_series import add_initial_series, with_missing_gauges
 from atom_platform.metrics.process_metrics import ProcessMetrics
-from atom_platform.metrics.recording import HistogramFamily, count_problems
 from atom_platform.metrics.samples import FamilySamples
 from atom_platform.metrics.scrape.collector import Collector, MetricsSnapshot
 from atom_platform.metrics.scrape.exposition import Exposition, ExpositionFormat, render
@@ -76,17 +76,17 @@ class SharedScrape:
                 if each not in self._answers:
                     self._answers[each] = render(self._collection, each, self._gzip)
             answers = self._answers.copy()
-        count_problems()
+        report_problems()
         return answers
 
     def _collected(self) -> MetricsSnapshot:
         """Collect, and add computed families and gauges that were never set."""
-        self._collector = self._collector or Collector(seed=seed)
+        self._collector = self._collector or Collector(seed=add_initial_series)
         collection = self._collector.collect()
         computed = list(self._computed())
         known = {each.name for each in computed}
         gauges = [each for each in collection.gauges if each.name not in known]
-        return replace(collection, gauges=completed_gauges([*computed, *gauges]))
+        return replace(collection, gauges=with_missing_gauges([*computed, *gauges]))
 
     def _restart(self) -> None:
         """Forget everything, and the lock, which a thread of the parent process may hold."""

@@ -42,7 +42,7 @@ class Storage:
         directory: The metrics directory. None: count in memory, for this process alone.
 
     Attributes:
-        lock: Held for every change of a cell (but see `metrics/http_metrics.py`). Re-entrant:
+        lock: Held for every change of a cell. Re-entrant:
             signal handlers and finalizers log, logging counts, and they may interrupt its holder.
         fork_generation: One more in a forked child. A child must not end what its parent began.
         generation: One more whenever cells that were returned earlier must not be used any more.

@@ -20,8 +20,8 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.samples import Exemplar, Sample
 
-from atom_platform.metrics import instruments
-from atom_platform.metrics.definitions import DEFINITIONS
+from atom_platform.metrics import instruments, track
+from atom_platform.metrics.catalog import DEFINITIONS
 from atom_platform.metrics.scrape.collector import Collector, MetricsSnapshot
 from atom_platform.metrics.scrape.exposition import Exposition, negotiate, render
 from atom_platform.metrics.scrape.page import SharedScrape
@@ -146,7 +146,7 @@ def test_known_label_sets_start_at_zero() -> None:
 def _busy(directory: Path) -> SharedScrape:
     count_request("GET", '/a"\\\n', 200, 0.01, trace_id="ab" * 16)
     count_request("GET", "/b", 500, 1e9)
-    with instruments.track_agent("\ud800"):
+    with track.track_agent("\ud800"):
         pass
     instruments.set_app_info("1", "3.11", "abc")
     instruments.record_check("database", True, 0.1)

@@ -1,9 +1,11 @@
 """
-Every metric of the service, in one table.
+The catalog: every metric of the service, in one table.
 
-Names, types, labels and buckets are the monitoring guide's, and the contract's where the guide is
-silent. Nothing here touches prometheus_client: documentation, dashboards and alert rules are
-checked against this table without starting anything.
+Names, types, labels and buckets are those of the monitoring guide. A new metric is a row here and a
+function in the module that counts it (`instruments.py` says which). `make tables` copies the table
+into `docs/metrics.md`; tests check docs, dashboards and alert rules against it.
+
+This module does not import prometheus_client, so that all of these can read it.
 """
 
 from __future__ import annotations
@@ -53,12 +55,14 @@ __all__ = [
     "SKILL_EXECUTIONS",
     "SKILL_EXECUTION_DURATION",
     "Definition",
+    "family_name",
+    "file_kind",
 ]
 
 Kind = Literal["counter", "gauge", "histogram"]
 GaugeMode = Literal["livesum", "livemin", "livemax", "livemostrecent"]
 
-#: RFC 9110 §9.3 and RFC 5789; whatever else a client sends is counted as OTHER.
+#: The methods of RFC 9110 §9.3 and RFC 5789; any other counts as `OTHER`.
 HTTP_METHODS: Final = (
     "GET",
     "HEAD",
@@ -80,15 +84,15 @@ class Definition:
     One metric family.
 
     Attributes:
-        name: As exposed; a counter's name ends in `_total`.
+        name: The name in the exposition; a counter's ends in `_total`.
         kind: The Prometheus type.
-        help: The text of its `# HELP` line.
-        labels: Label names, in order.
-        buckets: Upper bounds of a histogram, in seconds, without `+Inf`.
-        mode: How the values of several processes become one; every stored gauge states it.
-        values: Label name to its known values; a metric whose every label is known starts at 0.
-        ids: Labels that hold an identifier: any text, but a bounded number of distinct ones.
-        computed: Worked out at the scrape from the system rather than stored by the workers.
+        help: The text of the `# HELP` line.
+        labels: The label names, in order.
+        buckets: The upper bounds of a histogram in seconds, without `+Inf`.
+        mode: How the values of several processes are combined; required for a stored gauge.
+        values: The known values by label. A metric that has values for all its labels starts at 0.
+        ids: Labels whose values are ids: any text, but a limited number of different ones.
+        computed: Whether the scrape reads the value from the system, and no process stores it.
     """
 
     name: str
@@ -118,7 +122,7 @@ HTTP_REQUEST_DURATION: Final = Definition(
 HTTP_REQUESTS_IN_PROGRESS: Final = Definition(
     "http_requests_in_progress",
     "gauge",
-    "HTTP requests being answered right now.",
+    "HTTP requests being answered now.",
     mode="livesum",
 )
 HTTP_REQUEST_QUEUE: Final = Definition(
@@ -137,14 +141,14 @@ HTTP_EXCEPTIONS: Final = Definition(
 HTTP_RESPONSES_ABORTED: Final = Definition(
     "http_responses_aborted_total",
     "counter",
-    "Responses cut off before their end: the client hung up, or the body raised.",
+    "Responses that ended early: the client disconnected, or the body raised.",
     labels=("reason",),
     values={"reason": ("disconnect", "error")},
 )
 AGENT_EXECUTIONS: Final = Definition(
     "agent_executions_total",
     "counter",
-    "Agent executions finished, by outcome.",
+    "Agent executions finished, by status.",
     labels=("agent_id", "status"),
     values={"status": OUTCOMES},
     ids=("agent_id",),
@@ -152,18 +156,16 @@ AGENT_EXECUTIONS: Final = Definition(
 AGENT_EXECUTION_DURATION: Final = Definition(
     "agent_execution_duration_seconds",
     "histogram",
-    "Time that an agent execution took.",
+    "Duration of agent executions.",
     labels=("agent_id",),
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
     ids=("agent_id",),
 )
-ACTIVE_AGENTS: Final = Definition(
-    "active_agents", "gauge", "Agents running right now.", mode="livesum"
-)
+ACTIVE_AGENTS: Final = Definition("active_agents", "gauge", "Agents running now.", mode="livesum")
 SKILL_EXECUTIONS: Final = Definition(
     "skill_executions_total",
     "counter",
-    "Skill executions finished, by outcome.",
+    "Skill executions finished, by status.",
     labels=("skill_id", "status"),
     values={"status": OUTCOMES},
     ids=("skill_id",),
@@ -171,7 +173,7 @@ SKILL_EXECUTIONS: Final = Definition(
 SKILL_EXECUTION_DURATION: Final = Definition(
     "skill_execution_duration_seconds",
     "histogram",
-    "Time that a skill execution took.",
+    "Duration of skill executions.",
     labels=("skill_id",),
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
     ids=("skill_id",),
@@ -179,7 +181,7 @@ SKILL_EXECUTION_DURATION: Final = Definition(
 DB_QUERY_DURATION: Final = Definition(
     "db_query_duration_seconds",
     "histogram",
-    "Time that the database took to answer a statement of the application.",
+    "Time until the database answered a statement of the application.",
     labels=("operation",),
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
     values={"operation": ("select", "insert", "update", "delete", "other")},
@@ -193,7 +195,7 @@ DB_CONNECTIONS_ACTIVE: Final = Definition(
 DB_CONNECTIONS_IDLE: Final = Definition(
     "db_connections_idle",
     "gauge",
-    "Connections of the application's pools that are open and free.",
+    "Connections of the application's pools that are open and idle.",
     mode="livesum",
 )
 DB_CONNECTIONS_MAX: Final = Definition(
@@ -218,7 +220,7 @@ LOG_MESSAGES: Final = Definition(
 LOG_LINES_DROPPED: Final = Definition(
     "log_lines_dropped_total",
     "counter",
-    "Log lines lost: nobody read the output, or it could not be written.",
+    "Log lines lost: the queue was full, or the output could not be written.",
     labels=("reason",),
     values={"reason": ("queue_full", "write_error")},
 )
@@ -231,7 +233,15 @@ GUNICORN_WORKER_EXITS: Final = Definition(
     "Worker processes that ended, by reason.",
     labels=("reason",),
     values={
-        "reason": ("recycled", "timeout", "killed", "out_of_memory", "crashed", "terminated"),
+        "reason": (
+            "recycled",
+            "timeout",
+            "killed",
+            "out_of_memory",
+            "crashed",
+            "terminated",
+            "unknown",
+        ),
     },
 )
 GUNICORN_THREADS: Final = Definition(
@@ -243,26 +253,26 @@ GUNICORN_THREADS_BUSY: Final = Definition(
 GUNICORN_BACKLOG: Final = Definition(
     "gunicorn_backlog",
     "gauge",
-    "Connections that the kernel has accepted and no worker has taken yet.",
+    "Connections in the accept queue of the listening sockets.",
     computed=True,
 )
 METRICS_COLLECT_DURATION: Final = Definition(
     "metrics_collect_duration_seconds",
     "histogram",
-    "Time that a scrape took to read and write out the metrics.",
+    "Time that a scrape took to read and render the metrics.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 METRIC_ERRORS: Final = Definition(
     "metric_errors_total",
     "counter",
-    "What metrics could not read, write or compute, and skipped.",
+    "Failures to read, write or compute a metric; what failed is left out.",
     labels=("kind",),
     values={"kind": ("directory", "read", "write", "hook", "negotiation", "record")},
 )
 METRIC_LABEL_OVERFLOWS: Final = Definition(
     "metric_label_overflows_total",
     "counter",
-    "Observations counted under `other` because their metric holds its fill of identifiers.",
+    "Observations counted as `other` because their label has the most values allowed.",
     labels=("metric",),
     values={
         "metric": (
@@ -284,14 +294,14 @@ HEALTH_CHECK_HEALTHY: Final = Definition(
 HEALTH_CHECK_DURATION: Final = Definition(
     "health_check_duration_seconds",
     "histogram",
-    "Time that a run of a readiness check took.",
+    "Duration of the runs of a readiness check.",
     labels=("check",),
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 DISK_FREE: Final = Definition(
     "disk_free_bytes",
     "gauge",
-    "Free space on the file system that readiness watches, when it last looked.",
+    "Free space on the file system that the disk check reads, at its last run.",
     labels=("path",),
     mode="livemin",
 )
@@ -305,31 +315,31 @@ APP_INFO: Final = Definition(
 PROCESS_CPU: Final = Definition(
     "process_cpu_seconds_total",
     "counter",
-    "User and system CPU time spent, arbiter and all workers together.",
+    "User and system CPU time of the arbiter and all workers together.",
     computed=True,
 )
 PROCESS_RESIDENT_MEMORY: Final = Definition(
     "process_resident_memory_bytes",
     "gauge",
-    "Resident memory, arbiter and all workers together.",
+    "Resident memory of the arbiter and all workers together.",
     computed=True,
 )
 PROCESS_VIRTUAL_MEMORY: Final = Definition(
     "process_virtual_memory_bytes",
     "gauge",
-    "Virtual memory, arbiter and all workers together.",
+    "Virtual memory of the arbiter and all workers together.",
     computed=True,
 )
 PROCESS_MAX_FDS: Final = Definition(
     "process_max_fds",
     "gauge",
-    "Most file descriptors that may be open, arbiter and all workers together.",
+    "Limit of open file descriptors of the arbiter and all workers together.",
     computed=True,
 )
 PROCESS_OPEN_FDS: Final = Definition(
     "process_open_fds",
     "gauge",
-    "Open file descriptors, arbiter and all workers together.",
+    "Open file descriptors of the arbiter and all workers together.",
     computed=True,
 )
 PROCESS_START_TIME: Final = Definition(
@@ -342,3 +352,14 @@ PROCESS_START_TIME: Final = Definition(
 DEFINITIONS: Final[tuple[Definition, ...]] = tuple(
     value for value in list(globals().values()) if isinstance(value, Definition)
 )
+
+
+def family_name(definition: Definition) -> str:
+    """Return prometheus_client's name of the family: a counter's without its `_total`."""
+    name = definition.name
+    return name.removesuffix("_total") if definition.kind == "counter" else name
+
+
+def file_kind(definition: Definition) -> str:
+    """Return the kind of value file that holds *definition*: `counter`, `gauge_livesum` …"""
+    return f"gauge_{definition.mode}" if definition.kind == "gauge" else definition.kind

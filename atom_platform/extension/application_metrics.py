@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from atom_platform.metrics.custom import Counter, Gauge, Histogram, shared
-from atom_platform.metrics.definitions import HTTP_REQUEST_DURATION, Definition, GaugeMode
+from atom_platform.metrics.catalog import HTTP_REQUEST_DURATION, Definition, GaugeMode
+from atom_platform.metrics.custom import Counter, Gauge, Histogram, get_or_create
 
 __all__ = ["counter", "gauge", "histogram", "requests_by"]
 
@@ -27,7 +27,9 @@ def counter(
     Raises:
         ValueError: The name or a label cannot be had.
     """
-    return shared(Counter, Definition(name, "counter", help, tuple(labels), values=_all(values)))
+    return get_or_create(
+        Counter, Definition(name, "counter", help, tuple(labels), values=_all(values))
+    )
 
 
 def gauge(
@@ -48,7 +50,7 @@ def gauge(
     Raises:
         ValueError: The name or a label cannot be had.
     """
-    return shared(
+    return get_or_create(
         Gauge, Definition(name, "gauge", help, tuple(labels), mode=mode, values=_all(values))
     )
 
@@ -75,7 +77,7 @@ def histogram(
     definition = Definition(
         name, "histogram", help, tuple(labels), buckets=bounds, values=_all(values)
     )
-    return shared(Histogram, definition)
+    return get_or_create(Histogram, definition)
 
 
 def requests_by(label: str, values: Collection[str]) -> Counter:
