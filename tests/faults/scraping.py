@@ -13,9 +13,9 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.polling import wait_until
-from tests.server.load import Load
-from tests.service import Service
+from tests.support.load import Load
+from tests.support.polling import wait_until
+from tests.support.service import Service
 
 __all__ = ["OPENMETRICS", "Scrapes", "families", "lost", "scraping"]
 

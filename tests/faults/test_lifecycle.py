@@ -27,10 +27,10 @@ from tests.faults.counting import (
     until_workers_are,
 )
 from tests.faults.scraping import families, scraping
-from tests.faults.upgrade import is_running, upgradable, upgraded
-from tests.polling import wait_until
-from tests.server.load import under_load
-from tests.service import Service
+from tests.support.load import under_load
+from tests.support.polling import wait_until
+from tests.support.service import Service
+from tests.support.upgrade import is_running, upgradable, upgraded
 
 Start = Callable[..., Service]
 

@@ -16,13 +16,13 @@ import psutil
 import psycopg
 import pytest
 
-from tests.database.relay import Relay
 from tests.faults.counting import until_workers_are
-from tests.faults.watch import watching
-from tests.polling import wait_until
-from tests.postgres import PostgreSQL, running_postgresql
-from tests.server.load import occupied
-from tests.service import Service, migrate
+from tests.support.load import occupied
+from tests.support.polling import wait_until
+from tests.support.postgres import PostgreSQL, running_postgresql
+from tests.support.relay import Relay
+from tests.support.service import Service, migrate
+from tests.support.watch import watching
 
 #: For what the contract bounds at 2 s; five times that, as this runs beside other things.
 SOON = 10.0
