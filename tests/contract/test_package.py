@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
@@ -58,7 +59,7 @@ def test_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
         [Path(sys.executable).parent / "uv", "build", "-q", "--wheel", "--out-dir", "dist"],
         cwd=tmp_path,
         check=True,
-        timeout=200,
+        timeout=scaled(200),
     )
 
     (path,) = (tmp_path / "dist").glob("*.whl")

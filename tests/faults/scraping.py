@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.load import Load
 from tests.support.polling import wait_until
 from tests.support.service import Service
+from tests.support.stalls import scaled
 
 __all__ = ["OPENMETRICS", "Scrapes", "families", "lost", "scraping"]
 
@@ -124,4 +125,4 @@ def scraping(service: Service, *, scrapers: int = 2) -> Iterator[Scrapes]:
     finally:
         over.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(scaled(30))

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 __all__ = ["installed", "renumbered"]
 
@@ -38,7 +39,7 @@ def installed(version: str) -> Path:
             cwd=ROOT,
             check=True,
             capture_output=True,
-            timeout=120,
+            timeout=scaled(120),
         )
         try:
             partial.rename(target)

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from tests.support.client import Client, get
 from tests.support.polling import wait_until
 from tests.support.service import Service
+from tests.support.stalls import scaled
 
 __all__ = ["Load", "all_busy", "connected", "occupied", "slow_readers", "under_load", "workers_of"]
 
@@ -29,7 +30,7 @@ def connected(service: Service, count: int, data: bytes = b"") -> Iterator[list[
         clients = []
         for _ in range(count):
             sock = stack.enter_context(
-                socket.create_connection(("127.0.0.1", service.port), timeout=20)
+                socket.create_connection(("127.0.0.1", service.port), timeout=scaled(20))
             )
             clients.append(Client(sock))
             sock.sendall(data)
@@ -44,7 +45,7 @@ def slow_readers(service: Service, count: int) -> Iterator[list[socket.socket]]:
         for _ in range(count):
             sock = stack.enter_context(socket.socket())
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            sock.settimeout(20)
+            sock.settimeout(scaled(20))
             sock.connect(("127.0.0.1", service.port))
             sock.sendall(get("/health/metrics", "Connection: close"))
             socks.append(sock)
@@ -113,7 +114,9 @@ class Load:
             try:
                 if client is None:
                     client = Client(
-                        socket.create_connection(("127.0.0.1", self._service.port), timeout=20)
+                        socket.create_connection(
+                            ("127.0.0.1", self._service.port), timeout=scaled(20)
+                        )
                     )
             except OSError:
                 self._note(failure="refused")
@@ -137,7 +140,7 @@ class Load:
         """Have no client ask again, and wait until each has noted its last answer."""
         self._over.set()
         for client in self._clients:
-            client.join(30)
+            client.join(scaled(30))
 
     def _note(self, *, status: int | None = None, failure: str | None = None) -> None:
         with self._lock:

@@ -13,6 +13,7 @@ import yaml
 
 from tests.support.programs import needs
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 __all__ = ["KUBERNETES", "Objects", "rendered", "rendered_with", "settings_of", "written"]
 
@@ -70,7 +71,11 @@ def rendered_with(folder: str, *components: str) -> Objects:
 def _build(folder: Path) -> str:
     kubectl = needs("kubectl", package="kubectl")
     built = subprocess.run(
-        [kubectl, "kustomize", str(folder)], capture_output=True, text=True, timeout=60, check=False
+        [kubectl, "kustomize", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=scaled(60),
+        check=False,
     )
     assert built.returncode == 0, built.stderr
     return built.stdout

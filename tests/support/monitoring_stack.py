@@ -26,6 +26,7 @@ from tests.support.polling import wait_until
 from tests.support.ports import free_port
 from tests.support.programs import needs
 from tests.support.sources import DEPLOY
+from tests.support.stalls import scaled
 
 __all__ = ["SPEED", "Stack", "quick", "running_stack"]
 
@@ -82,14 +83,14 @@ class Stack:
             process.terminate()
         for process in reversed(self._processes):
             try:
-                process.wait(15)
+                process.wait(scaled(15))
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(10)
+                process.wait(scaled(10))
             if process.stdout:
                 process.stdout.close()
         for reader in self._readers:
-            reader.join(10)
+            reader.join(scaled(10))
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return what Prometheus holds for pending or firing."""
@@ -116,7 +117,7 @@ class Stack:
             data=json.dumps(alerts).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=scaled(10)) as answer:
             assert answer.status == 200
 
     def _webhook(self) -> str:
@@ -212,13 +213,13 @@ class Stack:
         ended = [process.args for process in self._processes if process.poll() is not None]
         assert not ended, (ended, [log.read_text() for log in self._directory.glob("*.log")])
         try:
-            with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{address}{path}", timeout=scaled(5)) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
 
     def _ask(self, address: str, path: str) -> Any:
-        with urllib.request.urlopen(f"http://{address}{path}", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=scaled(20)) as answer:
             return json.load(answer)
 
 

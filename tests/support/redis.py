@@ -11,6 +11,7 @@ import redis
 from tests.support.polling import wait_until
 from tests.support.ports import free_port
 from tests.support.programs import needs
+from tests.support.stalls import scaled
 
 __all__ = ["RedisServer"]
 
@@ -47,7 +48,7 @@ class RedisServer:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
-        self.process.wait(30)
+        self.process.wait(scaled(30))
 
     def _answers(self) -> bool:
         try:

@@ -7,6 +7,8 @@ import select
 import socket
 import threading
 
+from tests.support.stalls import scaled
+
 __all__ = ["Relay"]
 
 
@@ -62,7 +64,7 @@ class Relay:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(5)
+        self._thread.join(scaled(5))
         with self._lock:
             pairs = list(self._pairs)
         for pair in pairs:
@@ -94,7 +96,7 @@ class _Pair:
 
     def stop(self) -> None:
         self._stopped = True
-        self._thread.join(5)
+        self._thread.join(scaled(5))
 
     def _run(self, target_port: int) -> None:
         server: socket.socket | None = None

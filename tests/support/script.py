@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support.stalls import scaled
+
 __all__ = ["Script", "running_script"]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,13 +83,13 @@ class Script:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        self._process.wait(20)
+        self._process.wait(scaled(20))
         self._close()
 
     def kill(self) -> None:
         """End it with SIGKILL."""
         self._process.send_signal(signal.SIGKILL)
-        self._process.wait(20)
+        self._process.wait(scaled(20))
         self._close()
 
     def _close(self) -> None:

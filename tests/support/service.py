@@ -201,7 +201,7 @@ class Service:
 
     def _started(self) -> bool:
         if self.process.poll() is not None:
-            self._reader.join(5)
+            self._reader.join(scaled(5))
             raise RuntimeError("it did not start:\n" + b"".join(self.output).decode())
         with contextlib.suppress(OSError, http.client.HTTPException):
             return self.get("/health/startup", timeout=20).status == 200

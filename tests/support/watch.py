@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.support.polling import wait_until
 from tests.support.service import Service
+from tests.support.stalls import scaled
 
 __all__ = ["Probe", "Watch", "watching"]
 
@@ -112,4 +113,4 @@ def watching(service: Service, *, pollers: int = 8, every: float = 0.1) -> Itera
         over.set()
         for thread in threads:
             with contextlib.suppress(RuntimeError):
-                thread.join(25)
+                thread.join(scaled(25))

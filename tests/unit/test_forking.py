@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from atom_platform.forking import PARTS, at_fork
+from tests.support.stalls import scaled
 
 PACKAGE = Path(__file__).resolve().parents[2] / "atom_platform"
 
@@ -60,7 +61,7 @@ print(*sorted(set(PARTS) - set(registered_parts())))
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=scaled(60), check=True
     )
 
 

@@ -17,6 +17,7 @@ from tests.contract.deploy.tools import check
 from tests.support.manifests import Objects, rendered, rendered_with, settings_of
 from tests.support.programs import needs
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 DOCUMENT = (ROOT / "docs" / "deployment.md").read_text()
 MANAGEMENT_PORT = 9100
@@ -129,7 +130,11 @@ def test_prometheus_takes_what_the_document_shows(name: str, tmp_path: Path) -> 
 
     promtool = needs("promtool", package="prometheus")
     checked = subprocess.run(
-        [promtool, "check", "config", file], capture_output=True, text=True, timeout=60, check=False
+        [promtool, "check", "config", file],
+        capture_output=True,
+        text=True,
+        timeout=scaled(60),
+        check=False,
     )
 
     assert checked.returncode == 0, checked.stderr

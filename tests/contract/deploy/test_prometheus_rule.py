@@ -11,6 +11,7 @@ import yaml
 from deploy.kubernetes.render import PROMETHEUS_RULE, render_prometheus_rule
 from tests.support.programs import needs
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 RULES = ROOT / "deploy" / "prometheus" / "rules"
 
@@ -40,7 +41,7 @@ def test_prometheus_takes_what_the_operator_would_hand_it(tmp_path: Path) -> Non
     spec.write_text(yaml.safe_dump(yaml.safe_load(PROMETHEUS_RULE.read_text())["spec"]))
 
     checked = subprocess.run(
-        [promtool, "check", "rules", str(spec)], capture_output=True, text=True, timeout=60
+        [promtool, "check", "rules", str(spec)], capture_output=True, text=True, timeout=scaled(60)
     )
 
     assert checked.returncode == 0, checked.stderr

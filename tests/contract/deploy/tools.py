@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 __all__ = ["check", "needs_script", "run"]
 
@@ -36,7 +37,7 @@ def run(*command: str | Path, given: str = "") -> subprocess.CompletedProcess[st
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=scaled(110),
         check=False,
     )
 

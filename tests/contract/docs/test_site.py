@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 SPHINX = ROOT / ".venv" / "docs" / "bin" / "sphinx-build"
 PAGES = [path.relative_to(ROOT / "docs") for path in sorted((ROOT / "docs").rglob("*.md"))]
@@ -30,7 +31,7 @@ def _site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [SPHINX, *options, "-d", target / ".doctrees", ROOT / "docs", target],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=scaled(200),
         check=False,
     )
     assert done.returncode == 0, done.stderr

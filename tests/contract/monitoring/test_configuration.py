@@ -14,6 +14,7 @@ from deploy.prometheus.render import thresholds
 from tests.support.programs import needs
 from tests.support.service import ROOT
 from tests.support.sources import DEPLOY, dashboards
+from tests.support.stalls import scaled
 
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -21,7 +22,9 @@ PROMETHEUS: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=scaled(60)
+    )
 
 
 def test_prometheus_takes_its_configuration() -> None:

@@ -18,6 +18,7 @@ from tests.contract.monitoring.promql import parse, selections
 from tests.support.programs import needs
 from tests.support.service import ROOT
 from tests.support.sources import DEPLOY, alerts, dashboards, recordings, stories
+from tests.support.stalls import scaled
 
 RULES = DEPLOY / "prometheus/rules"
 GUIDE_STORIES = DEPLOY / "prometheus/rules_test/guide/stories.yaml"
@@ -34,7 +35,7 @@ GUIDE = {
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     program = needs("promtool", package="prometheus")
     return subprocess.run(
-        [program, *map(str, arguments)], capture_output=True, text=True, timeout=100
+        [program, *map(str, arguments)], capture_output=True, text=True, timeout=scaled(100)
     )
 
 

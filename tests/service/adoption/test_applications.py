@@ -22,6 +22,7 @@ from tests.service.adoption.adopted import Adopted, python_of_others
 from tests.support.polling import wait_until
 from tests.support.redis import RedisServer
 from tests.support.service import Answer
+from tests.support.stalls import scaled
 
 HTTPBIN = "from httpbin import app\n"
 RQ_DASHBOARD = """
@@ -145,7 +146,10 @@ def bare_and_monitored(
 
 
 def accepts(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection(("127.0.0.1", port), timeout=scaled(5)),
+    ):
         return True
     return False
 

@@ -6,6 +6,7 @@ import subprocess
 
 from tests.service.adoption.adopted import python_of_others
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 ALL_OF_IT = """
 import sys
@@ -29,7 +30,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=scaled(100),
         check=False,
     )
 

@@ -14,6 +14,7 @@ from playwright.sync_api import Locator, Page
 from werkzeug.serving import make_server
 
 from tests.support.browser import launched, visiting
+from tests.support.stalls import scaled
 
 
 @pytest.fixture(scope="module", name="database_url")
@@ -58,7 +59,7 @@ def _url(app: Flask) -> Iterator[str]:
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
-    thread.join(10)
+    thread.join(scaled(10))
     server.server_close()
 
 

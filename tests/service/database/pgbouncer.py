@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.support.polling import wait_until
 from tests.support.ports import free_port
+from tests.support.stalls import scaled
 
 __all__ = ["PGBOUNCER", "running_pgbouncer"]
 
@@ -53,7 +54,7 @@ def running_pgbouncer(server_port: int, **settings: str) -> Iterator[int]:
         yield port
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(scaled(10))
         shutil.rmtree(directory, ignore_errors=True)
 
 

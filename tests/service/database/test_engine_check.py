@@ -14,6 +14,7 @@ from atom_platform.health.check import CheckFailed
 from tests.support.polling import wait_until
 from tests.support.postgres import PostgreSQL
 from tests.support.relay import Relay
+from tests.support.stalls import scaled
 
 
 @pytest.fixture(name="engine")
@@ -109,7 +110,7 @@ def test_cancel_ends_the_wait_for_a_silent_server(engine: Engine, server: Postgr
         wait_until(cancelled, seconds=60)
     finally:
         server.resume()
-    thread.join(60)
+    thread.join(scaled(60))
 
     assert check().healthy
     check.close()

@@ -20,6 +20,7 @@ from atom_platform.database.migrate import MIGRATIONS, known_revisions, schema_s
 from atom_platform.database.schema import metadata
 from atom_platform.health.check import CheckFailed
 from tests.support.postgres import PostgreSQL
+from tests.support.stalls import scaled
 
 Open = Callable[..., Database]
 
@@ -95,7 +96,7 @@ database.dispose()
         for _ in range(4)
     ]
 
-    said = [process.communicate(timeout=60)[0].strip() for process in processes]
+    said = [process.communicate(timeout=scaled(60))[0].strip() for process in processes]
 
     assert said == ["current"] * 4
     assert [process.returncode for process in processes] == [0] * 4

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.stalls import scaled
+
 TOOLS = ("unshare", "ip", "iptables", "mount")
 
 
@@ -25,7 +27,7 @@ def in_a_network_of_its_own(scenario: str) -> dict[str, Any]:
         [*own, sys.executable, "-m", "tests.service.database.network", scenario],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=scaled(90),
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -39,9 +41,9 @@ def test_dropped_packets() -> None:
     assert all(2 <= each["seconds"] < 4 for each in found["pings"])
     assert found["query"]["said"] == "OperationalError"
     assert found["query"]["seconds"] < 15  # tcp_user_timeout; the deadline of the query is 30
-    assert found["recovery"] < 2
+    assert found["recovery"] < scaled(2)
     assert found["work"]["said"] == "1"
-    assert found["work"]["seconds"] < 2
+    assert found["work"]["seconds"] < scaled(2)
 
 
 def test_a_silent_name_server() -> None:
@@ -51,4 +53,4 @@ def test_a_silent_name_server() -> None:
     assert found["ping"]["said"] == "Database timeout after 5.0s"
     assert 1.2 <= found["ping"]["seconds"] < 2.5  # cut short
     assert found["threads"] == 1
-    assert found["recovery"] < 2
+    assert found["recovery"] < scaled(2)

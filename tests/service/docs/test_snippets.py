@@ -27,6 +27,7 @@ from tests.support.postgres import PostgreSQL
 from tests.support.programs import needs
 from tests.support.service import ROOT, Service, running_service
 from tests.support.snippets import PAGES, Command, Snippet, commands_of, parses, snippets_of
+from tests.support.stalls import scaled
 
 SNIPPETS = [snippet for page in PAGES for snippet in snippets_of(page)]
 
@@ -83,7 +84,7 @@ def test_queries_parse(tmp_path: Path) -> None:
         [promtool, "check", "rules", "--lint=none", str(file)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
 
@@ -139,7 +140,7 @@ def test_python_runs(page: Path, folder: Path) -> None:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=scaled(120),
         check=False,
     )
 
@@ -234,13 +235,13 @@ def end(server: subprocess.Popen[bytes]) -> None:
         family = psutil.Process(server.pid).children(recursive=True)
     server.send_signal(signal.SIGTERM)
     try:
-        server.wait(30)
+        server.wait(scaled(30))
     finally:
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         server.kill()
-        server.wait(10)
+        server.wait(scaled(10))
 
 
 def run(
@@ -256,7 +257,7 @@ def run(
             stdin=lines,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=scaled(120),
             check=False,
         )
 

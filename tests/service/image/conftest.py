@@ -12,6 +12,7 @@ import pytest
 
 from tests.service.image.podman import Container, container, run_once
 from tests.support.postgres import PostgreSQL
+from tests.support.stalls import scaled
 
 
 @pytest.fixture(scope="session", name="image")
@@ -41,7 +42,7 @@ def working_container(image: str) -> Iterator[str]:
 
 def buildah(*arguments: str) -> str:
     return subprocess.run(
-        ["buildah", *arguments], check=True, capture_output=True, text=True, timeout=100
+        ["buildah", *arguments], check=True, capture_output=True, text=True, timeout=scaled(100)
     ).stdout.strip()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from tests.support.manifests import rendered, settings_of
 from tests.support.polling import wait_until
 from tests.support.ports import free_port
+from tests.support.stalls import scaled
 
 __all__ = ["Container", "container", "engine", "inspect_image", "run_once"]
 
@@ -96,7 +97,7 @@ class Container:
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         """Send one request from outside the container, and return status and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=scaled(20))
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
             connection.request(method, path, body and json.dumps(body), headers)

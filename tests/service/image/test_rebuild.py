@@ -12,6 +12,7 @@ import pytest
 from tests.service.image.conftest import buildah
 from tests.service.image.podman import inspect_image
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 LITTER = {
     ".env": "DATABASE_URL=postgresql://atom:hunter2@db/atom\n",
@@ -46,7 +47,7 @@ def test_a_littered_checkout_makes_the_same_image(image: str, tmp_path: Path) ->
             env={**os.environ, "BUILDER": "buildah"},
             capture_output=True,
             text=True,
-            timeout=400,
+            timeout=scaled(400),
             check=False,
         )
 

@@ -14,6 +14,7 @@ import pytest
 from tests.service.image.podman import Container, container
 from tests.support.manifests import rendered
 from tests.support.polling import wait_until
+from tests.support.stalls import scaled
 
 CLIENTS = 8
 BALANCER_ASKS_EVERY_SECONDS = 1.0
@@ -53,7 +54,7 @@ class Balancer:
     def stop(self) -> None:
         self.noticed.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(scaled(30))
 
     def _watch(self) -> None:
         while not self.noticed.is_set():
@@ -66,7 +67,7 @@ class Balancer:
             self.noticed.wait(BALANCER_ASKS_EVERY_SECONDS)
 
     def _send(self, keep: bool) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=scaled(20))
         sent = 0
         while not self.noticed.is_set():
             sent += 1
@@ -87,7 +88,7 @@ class Balancer:
     def _ask(
         self, method: str, path: str, connection: http.client.HTTPConnection | None = None
     ) -> int:
-        kept = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        kept = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=scaled(20))
         body, headers = (
             ("{}", {"Content-Type": "application/json"}) if method == "POST" else ("", {})
         )

@@ -20,6 +20,7 @@ import pytest
 
 from tests.support.polling import wait_until
 from tests.support.service import ROOT, Service
+from tests.support.stalls import scaled
 
 APPLICATION = """
 import os, sys, time
@@ -149,7 +150,7 @@ def test_a_worker_that_hangs_is_logged(serve: Callable[..., Service]) -> None:
 @pytest.mark.parametrize("module", BROKEN)
 def test_a_failed_boot_is_logged_as_json(serve: Callable[..., Service], module: str) -> None:
     service = serve(app=f"{module}:app")
-    assert service.process.wait(20) != 0
+    assert service.process.wait(scaled(20)) != 0
     service.kill()
 
     assert any(line["level"] == "ERROR" for line in service.log())
@@ -159,7 +160,7 @@ def test_a_failed_boot_is_logged_as_json(serve: Callable[..., Service], module: 
 def test_a_port_in_use_is_logged_as_json(serve: Callable[..., Service]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         service = serve(port=taken.getsockname()[1])
-        assert service.process.wait(30) != 0
+        assert service.process.wait(scaled(30)) != 0
         service.kill()
 
     assert any("in use" in event for event in events(service, "gunicorn.error"))
@@ -204,7 +205,7 @@ def test_the_error_log_may_be_a_file(
 
 def send(service: Service, request: bytes) -> int:
     """Send raw bytes, and return the status of the answer."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=scaled(10)) as client:
         client.sendall(request)
         return int(client.recv(1000).split()[1])
 
@@ -254,7 +255,7 @@ def test_an_unread_log_blocks_no_request(tmp_path: Path) -> None:
             assert probe.get("/health/live").status == 200
             slowest = max(slowest, time.monotonic() - before)
         process.terminate()
-        process.wait(30)
+        process.wait(scaled(30))
     finally:
         family = (
             psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
@@ -262,10 +263,10 @@ def test_an_unread_log_blocks_no_request(tmp_path: Path) -> None:
         for each in family:
             each.kill()
         process.kill()
-        process.wait(10)
+        process.wait(scaled(10))
 
     assert process.returncode == 0
-    assert slowest < 5
+    assert slowest < scaled(5)
     assert process.stdout is not None
     text = process.stdout.read()
     process.stdout.close()

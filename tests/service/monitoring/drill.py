@@ -29,6 +29,7 @@ from tests.support.polling import wait_until
 from tests.support.postgres import PostgreSQL, running_postgresql
 from tests.support.service import ROOT, Service
 from tests.support.sources import dashboards
+from tests.support.stalls import scaled
 
 __all__ = ["EXPECTED", "Drill", "Expected", "drilled"]
 
@@ -133,7 +134,7 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join(30)
+        self._thread.join(scaled(30))
 
     def all_arrived(self) -> bool:
         return all(course.arrived is not None for course in self.courses.values())
@@ -181,7 +182,7 @@ def services(directory: Path, ours: PostgreSQL, shared: PostgreSQL) -> Iterator[
             env={"PATH": os.environ["PATH"], "DATABASE_URL": url},
             check=True,
             capture_output=True,
-            timeout=60,
+            timeout=scaled(60),
         )
     env = {
         "unready": {"DATABASE_URL": urls["unready"], "WEB_CONCURRENCY": "1"},
@@ -295,7 +296,7 @@ def _browse(service: Service) -> None:
     service.get(
         "/api/v1/agents",
         headers={"traceparent": f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01"},
-        timeout=30,
+        timeout=scaled(30),
     )
     service.get("/health/live")
     service.get("/health/ready")

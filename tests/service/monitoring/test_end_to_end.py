@@ -15,6 +15,7 @@ from tests.support.monitoring_stack import SPEED
 from tests.support.postgres import PostgreSQL
 from tests.support.programs import needs
 from tests.support.sources import dashboards
+from tests.support.stalls import scaled
 
 pytestmark = pytest.mark.timeout(400)  # the drill is the set-up of whichever test comes first
 
@@ -86,7 +87,7 @@ def test_prometheus_reads_the_text_format_too(drill: Drill) -> None:
         input=drill.text,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=scaled(30),
     )
 
     assert "error while linting" not in checked.stdout + checked.stderr

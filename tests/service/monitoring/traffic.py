@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from tests.support.service import Service
+from tests.support.stalls import scaled
 
 __all__ = ["Traffic", "Visit"]
 
@@ -39,7 +40,7 @@ class Traffic:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(scaled(30))
 
     def _run(self) -> None:
         while not self._over.wait(self._pause_seconds):

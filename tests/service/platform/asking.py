@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 
 from tests.support.service import ROOT, Answer, Service
+from tests.support.stalls import scaled
 
 __all__ = ["ask", "command"]
 
@@ -16,7 +17,7 @@ def ask(
     port: int, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
 ) -> Answer:
     """Send one request to *port* of loopback."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=40)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=scaled(40))
     try:
         connection.request(method, path, headers=dict(headers or {}))
         response = connection.getresponse()
@@ -33,6 +34,6 @@ def command(service: Service, *arguments: str) -> subprocess.CompletedProcess[st
         env=service.env,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=scaled(120),
         check=False,
     )

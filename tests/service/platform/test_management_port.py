@@ -17,6 +17,7 @@ from tests.service.platform.asking import ask, command
 from tests.support.polling import wait_until
 from tests.support.ports import free_port
 from tests.support.service import ROOT, Service
+from tests.support.stalls import scaled
 from tests.support.upgrade import upgradable, upgraded
 
 
@@ -133,7 +134,7 @@ def test_one_port_for_both_stops_the_start_with_one_line(tmp_path: Path) -> None
         env={"PATH": os.environ["PATH"], "PORT": port, "ATOM_MANAGEMENT_PORT": port},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
 

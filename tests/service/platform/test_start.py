@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.service import ROOT, Service
+from tests.support.stalls import scaled
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_a_wrong_setting_stops_the_start_with_one_line(variable: str, value: str
         env={"PATH": os.environ["PATH"], variable: value},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=scaled(30),
         check=False,
     )
 

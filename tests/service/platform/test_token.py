@@ -21,6 +21,7 @@ from tests.support.polling import wait_until
 from tests.support.ports import free_port
 from tests.support.programs import needs
 from tests.support.service import Service, running_service
+from tests.support.stalls import scaled
 
 TOKEN = "4f1d-hush-hush-4f1d"
 NEW_TOKEN = "e2c7-whisper-e2c7"
@@ -39,7 +40,9 @@ def running_prometheus(directory: Path, config: Mapping[str, Any]) -> Iterator[C
 
     def targets(*jobs: str) -> list[Any]:
         try:
-            with urllib.request.urlopen(f"http://{address}/api/v1/targets", timeout=20) as answer:
+            with urllib.request.urlopen(
+                f"http://{address}/api/v1/targets", timeout=scaled(20)
+            ) as answer:
                 active = json.load(answer)["data"]["activeTargets"]
         except OSError:
             return []
@@ -63,10 +66,10 @@ def running_prometheus(directory: Path, config: Mapping[str, Any]) -> Iterator[C
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(scaled(20))
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(20)
+            process.wait(scaled(20))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.client import Client
 from tests.support.service import Service, running_service
+from tests.support.stalls import scaled
 
 APPLICATION = "tests.support.application:app"
 
@@ -42,7 +43,7 @@ def connect() -> Iterator[Callable[[Service], Client]]:
     with ExitStack() as stack:
 
         def connect(service: Service) -> Client:
-            sock = socket.create_connection(("127.0.0.1", service.port), timeout=20)
+            sock = socket.create_connection(("127.0.0.1", service.port), timeout=scaled(20))
             return Client(stack.enter_context(sock))
 
         yield connect

@@ -17,6 +17,7 @@ from tests.service.server.conftest import APPLICATION
 from tests.support.load import connected, under_load
 from tests.support.polling import wait_until
 from tests.support.service import ROOT, Service, clean_environment
+from tests.support.stalls import scaled
 
 Serve = Callable[..., Service]
 
@@ -33,7 +34,7 @@ def is_draining(service: Service) -> bool:
 
 
 def seconds_to_end(service: Service, since: float) -> float:
-    assert service.process.wait(30) == 0
+    assert service.process.wait(scaled(30)) == 0
     return time.monotonic() - since
 
 
@@ -59,7 +60,7 @@ def test_sigterm_drains_and_no_request_fails(serve: Serve, args: list[str]) -> N
         noticed = time.monotonic() - began
         wait_until(lambda: time.monotonic() - began > 1.2)
 
-    assert noticed < 1.2
+    assert noticed < scaled(1.2)
     assert seconds_to_end(service, began) >= 2
     assert set(load.answers) == {200}
     assert not load.failures
@@ -93,7 +94,7 @@ def test_a_connection_made_before_the_end_of_the_drain_is_answered(serve: Serve)
 
         assert [client.ask("/pid").status for client in clients] == [200] * 6
 
-    assert seconds_to_end(service, began) < 2 + 3
+    assert seconds_to_end(service, began) < scaled(2 + 3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -105,7 +106,7 @@ def test_a_second_signal_stops_at_once(serve: Serve, number: signal.Signals) -> 
     began = time.monotonic()
     os.kill(service.arbiter, number)
 
-    assert seconds_to_end(service, began) < 10
+    assert seconds_to_end(service, began) < scaled(10)
 
 
 def test_probe_drain_waits_and_the_sigterm_after_it_does_not(serve: Serve) -> None:
@@ -116,7 +117,7 @@ def test_probe_drain_waits_and_the_sigterm_after_it_does_not(serve: Serve) -> No
 
     wait_until(lambda: is_draining(service))
     assert service.get("/pid").status == 200
-    assert probe.communicate(timeout=30)[0] == "drain: over\n"
+    assert probe.communicate(timeout=scaled(30))[0] == "drain: over\n"
     waited = time.monotonic() - began
     assert probe.returncode == 0
     assert waited >= 6
@@ -124,7 +125,7 @@ def test_probe_drain_waits_and_the_sigterm_after_it_does_not(serve: Serve) -> No
     began = time.monotonic()
     os.kill(service.arbiter, signal.SIGTERM)
 
-    assert seconds_to_end(service, began) < 5.9
+    assert seconds_to_end(service, began) < scaled(5.9)
 
 
 def test_a_sigterm_during_probe_drain_waits_for_the_rest(serve: Serve) -> None:
@@ -137,8 +138,11 @@ def test_a_sigterm_during_probe_drain_waits_for_the_rest(serve: Serve) -> None:
 
     taken = seconds_to_end(service, began)
 
-    assert 3 <= taken < 12
-    assert probe.communicate(timeout=20)[0] in ("drain: over\n", "drain: the service has ended\n")
+    assert 3 <= taken < scaled(12)
+    assert probe.communicate(timeout=scaled(20))[0] in (
+        "drain: over\n",
+        "drain: the service has ended\n",
+    )
     assert probe.returncode == 0
 
 
@@ -146,7 +150,7 @@ def test_probe_drain_without_a_drain_time_returns_at_once(serve: Serve) -> None:
     service = serve()
     probe = probe_drain(service)
 
-    assert probe.wait(10) == 0
+    assert probe.wait(scaled(10)) == 0
     wait_until(lambda: is_draining(service))
     probe.communicate()
 
@@ -196,7 +200,7 @@ def test_an_arbiter_that_is_being_replaced_does_not_drain(reexecutable: Service)
     began = time.monotonic()
     os.kill(service.arbiter, signal.SIGTERM)
 
-    assert seconds_to_end(service, began) < 20
+    assert seconds_to_end(service, began) < scaled(20)
     assert service.get("/health/ready").status == 200
     assert announced_pid(service) not in (None, service.arbiter)
     assert service.total("http_requests_total", endpoint="/health/startup") == answered

@@ -17,6 +17,7 @@ from atom_platform.metrics.storage import directory_lock
 from atom_platform.server import hooks
 from tests.support.load import occupied
 from tests.support.service import ROOT, Service
+from tests.support.stalls import scaled
 
 Serve = Callable[..., Service]
 
@@ -41,7 +42,7 @@ def gunicorn(
         env={"PATH": os.environ["PATH"], **(env or {})},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
 
@@ -190,7 +191,7 @@ def test_check_config_leaves_no_directory_behind(tmp_path: Path) -> None:
         env={"PATH": os.environ["PATH"]},
     )
 
-    assert process.wait(60) == 0
+    assert process.wait(scaled(60)) == 0
     owners = map(directory_lock.read_owner, Path("/dev/shm").glob("atom-metrics-*"))
     assert not [owner for owner in owners if owner and process.pid in owner.arbiters]
 

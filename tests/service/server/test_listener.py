@@ -19,6 +19,7 @@ from tests.support.client import Client
 from tests.support.load import workers_of
 from tests.support.polling import wait_until
 from tests.support.service import Service
+from tests.support.stalls import scaled
 
 REQUEST = b"GET / HTTP/1.1\r\n\r\n"
 
@@ -37,7 +38,9 @@ def _listener(sockets: ExitStack) -> socket.socket:
 
 
 def client_of(listener: socket.socket, sockets: ExitStack) -> socket.socket:
-    return sockets.enter_context(socket.create_connection(listener.getsockname(), timeout=20))
+    return sockets.enter_context(
+        socket.create_connection(listener.getsockname(), timeout=scaled(20))
+    )
 
 
 def is_readable(listener: socket.socket) -> bool:
@@ -133,7 +136,7 @@ def test_a_silent_client_delays_no_probe_whatever_the_default_timeout(
         slowest = max(slowest, time.monotonic() - asked)
         time.sleep(0.05)
 
-    assert slowest < 2
+    assert slowest < scaled(2)
     assert [client.ask("/health/live").status for client in silent] == [200] * 3
 
 
@@ -157,7 +160,7 @@ def test_a_worker_that_stops_does_not_leave_defer_accept_off(serve: Callable[...
     workers_of(service, 1)
 
     def is_accepted_with_its_request() -> bool:
-        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=scaled(20)) as client:
             return is_hidden(client)
 
     wait_until(is_accepted_with_its_request)

@@ -17,6 +17,7 @@ from tests.support.client import Client, get
 from tests.support.load import connected
 from tests.support.polling import wait_until
 from tests.support.service import Service
+from tests.support.stalls import scaled
 
 Serve = Callable[..., Service]
 
@@ -56,7 +57,7 @@ def _certificate(tmp_path: Path) -> tuple[str, str]:
         ],
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=scaled(60),
     )
     return str(key), str(certificate)
 
@@ -72,7 +73,9 @@ def test_tls(tmp_path: Path, certificate: tuple[str, str]) -> None:
     context = ssl.create_default_context(cafile=certificate_file)
 
     def connect() -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection("localhost", service.port, timeout=10, context=context)
+        return http.client.HTTPSConnection(
+            "localhost", service.port, timeout=scaled(10), context=context
+        )
 
     def started() -> bool:
         try:
@@ -113,7 +116,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
         service.start(wait=False)
         wait_until(path.exists, seconds=40)
         sock = stack.enter_context(socket.socket(socket.AF_UNIX))
-        sock.settimeout(20)
+        sock.settimeout(scaled(20))
         sock.connect(str(path))
         client = Client(sock)
 

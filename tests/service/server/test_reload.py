@@ -14,6 +14,7 @@ from tests.support.load import under_load, workers_of
 from tests.support.polling import wait_until
 from tests.support.service import Service
 from tests.support.slow_application import LOADING_SECONDS
+from tests.support.stalls import scaled
 from tests.support.upgrade import upgraded
 
 Serve = Callable[..., Service]
@@ -37,7 +38,7 @@ def test_old_workers_serve_until_the_new_ones_have_loaded(
             assert service.get("/health/live").status == 200
             slowest = max(slowest, time.monotonic() - started)
 
-    assert slowest < LOADING_SECONDS / 2
+    assert slowest < scaled(LOADING_SECONDS) / 2
     assert set(load.answers) == {200}
     assert not load.failures
     assert len(workers_of(service, 2)) == 2

@@ -33,6 +33,7 @@ from atom_platform.settings import Settings
 from tests.support.client import Client, get
 from tests.support.polling import wait_until
 from tests.support.service import Service
+from tests.support.stalls import scaled
 
 Connect = Callable[[Service], Client]
 
@@ -160,7 +161,7 @@ class Desk:
             self._sockets.enter_context(each)
         if small:
             here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-        there.settimeout(20)
+        there.settimeout(scaled(20))
         head = get(PATH, *headers)
         request = probe_request(head)
         assert isinstance(request, ProbeRequest)
@@ -173,7 +174,7 @@ class Desk:
             self.reported.put(each)
 
     def outcomes(self, count: int) -> list[ScrapeResult]:
-        return [self.reported.get(timeout=20)[1] for _ in range(count)]
+        return [self.reported.get(timeout=scaled(20))[1] for _ in range(count)]
 
     def close(self) -> None:
         self.scrapes.close()
@@ -201,7 +202,7 @@ class Gate:
 
     def __call__(self) -> None:
         self.entered += 1
-        assert self.open.acquire(timeout=20)
+        assert self.open.acquire(timeout=scaled(20))
 
 
 def read_all(sock: socket.socket, *, until: bytes) -> bytes:

@@ -14,6 +14,7 @@ from tests.support.client import Client, Reply, get
 from tests.support.load import connected, occupied, under_load, workers_of
 from tests.support.polling import wait_until
 from tests.support.service import Service
+from tests.support.stalls import scaled
 
 Serve = Callable[..., Service]
 Connect = Callable[[Service], Client]
@@ -38,8 +39,8 @@ def test_sigterm_answers_what_was_accepted(
     with under_load(service, "/sleep/0.01", clients=12, keep_alive=keep_alive) as load:
         wait_until(lambda: load.answers[200] > 50)
         os.kill(service.arbiter, signal.SIGTERM)
-        service.process.wait(20)
-    thread.join(10)
+        service.process.wait(scaled(20))
+    thread.join(scaled(10))
 
     assert set(load.answers) == {200}
     assert set(load.failures) <= {"refused"}
@@ -93,7 +94,7 @@ def test_idle_connections_do_not_delay_a_stop(serve: Serve) -> None:
 
         assert service.stop() == 0
 
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < scaled(10)
         assert all(client.is_closed() for client in kept)
 
 
@@ -108,7 +109,7 @@ def test_a_connection_made_before_the_stop_is_answered_after_it(
         time.sleep(seconds)
 
         assert [client.ask("/pid").status for client in clients] == [200] * 6
-    assert service.process.wait(20) == 0
+    assert service.process.wait(scaled(20)) == 0
 
 
 def test_a_silent_connection_does_not_outlast_the_graceful_timeout(serve: Serve) -> None:
@@ -119,9 +120,9 @@ def test_a_silent_connection_does_not_outlast_the_graceful_timeout(serve: Serve)
         time.sleep(0.3)
         assert clients[0].ask("/pid").status == 200
 
-        assert service.process.wait(20) == 0
+        assert service.process.wait(scaled(20)) == 0
 
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < scaled(3)
 
 
 def test_a_stopping_worker_closes_after_its_answer(serve: Serve, connect: Connect) -> None:
@@ -137,7 +138,7 @@ def test_a_stopping_worker_closes_after_its_answer(serve: Serve, connect: Connec
 
     assert reply.headers["connection"] == "close"
     assert probing.is_closed()
-    thread.join(10)
+    thread.join(scaled(10))
     assert replies[0].status == 200
 
 
@@ -150,9 +151,9 @@ def test_sigint_and_sigquit_wait_for_no_request(serve: Serve, number: signal.Sig
         started = time.monotonic()
         os.kill(service.arbiter, number)
 
-        assert service.process.wait(20) == 0
+        assert service.process.wait(scaled(20)) == 0
 
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < scaled(8)
 
 
 def test_a_request_longer_than_the_graceful_timeout_is_cut_off(serve: Serve) -> None:
@@ -163,5 +164,5 @@ def test_a_request_longer_than_the_graceful_timeout_is_cut_off(serve: Serve) -> 
 
         assert service.stop() == 0
 
-        assert 1.9 < time.monotonic() - started < 10
+        assert 1.9 < time.monotonic() - started < scaled(10)
     assert service.logged("requests_cut_off")

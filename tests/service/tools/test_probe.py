@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.ports import free_port
 from tests.support.service import ROOT, Service, clean_environment
+from tests.support.stalls import scaled
 
 
 def probe(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -21,7 +22,7 @@ def probe(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
         env={**clean_environment(), **env},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=scaled(30),
         check=False,
     )
 
@@ -72,11 +73,11 @@ def test_other_answers_are_status_1(answer: bytes | None, line: str) -> None:
         started = time.monotonic()
         done = probe("ready", "--timeout", "1", PORT=str(listener.getsockname()[1]))
         over.set()
-        thread.join(10)
+        thread.join(scaled(10))
 
     assert done.returncode == 1
     assert done.stdout.startswith(line)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < scaled(10)
 
 
 def test_an_invalid_port_is_reported() -> None:

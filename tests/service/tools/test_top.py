@@ -28,6 +28,7 @@ from atom_platform.tools.top import Observation, draw
 from tests.support.polling import wait_until
 from tests.support.ports import free_port
 from tests.support.service import ROOT, Service
+from tests.support.stalls import scaled
 
 COMMAND = [sys.executable, "-m", "atom_platform", "top"]
 SHOW_CURSOR, LEAVE_SCREEN = "\x1b[?25h", "\x1b[?1049l"
@@ -192,9 +193,9 @@ class Terminal:
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(scaled(10))
         os.close(self.slave)  # the reader's next read fails, once all is read
-        self._reader.join(10)
+        self._reader.join(scaled(10))
         os.close(self.master)
 
 
@@ -218,7 +219,7 @@ def test_once_prints_one_frame(service: Service) -> None:
         env={"PATH": os.environ["PATH"], "PORT": str(service.port)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=True,
     )
 
@@ -253,7 +254,7 @@ def test_the_terminal_is_restored(watch: Terminal, number: int, status: int) -> 
 
     watch.process.send_signal(number)
 
-    assert watch.process.wait(30) == status
+    assert watch.process.wait(scaled(30)) == status
     assert termios.tcgetattr(watch.slave) == watch.before
     wait_until(
         lambda: {SHOW_CURSOR, LEAVE_SCREEN} <= set(re.findall(r"\x1b\[\?\d+[hl]", watch.text()))
@@ -267,7 +268,7 @@ def test_a_closed_pipe_is_no_traceback(service: Service) -> None:
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=True,
     )
 
@@ -329,7 +330,7 @@ def guarded() -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-        thread.join(10)
+        thread.join(scaled(10))
 
 
 def test_the_token_opens_guarded_metrics(

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from tests.support.api import Api, body, step
+from tests.support.examples import examples
 
 #: The fixtures' rows may stay between examples: what is asked is only whether anything breaks.
 NO_BREAK = settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

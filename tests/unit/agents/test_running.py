@@ -14,6 +14,7 @@ from atom_platform.agents.service import AgentService
 from atom_platform.skills.registry import Skill, SkillRegistry
 from tests.support.api import Api, step
 from tests.support.skills import Anything, Gate
+from tests.support.stalls import scaled
 
 TIMESTAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -199,7 +200,7 @@ def test_an_agent_may_run_twice_at_once_and_be_deleted_meanwhile(
         runs = [pool.submit(service.run, "once", {}) for _ in range(2)]
         try:
             for _ in runs:
-                assert gate.arrived.acquire(timeout=10)
+                assert gate.arrived.acquire(timeout=scaled(10))
             assert api.client.delete("/api/v1/agents/once").status_code == 204
         finally:
             gate.open.set()

@@ -21,6 +21,7 @@ from atom_platform.database.pool import DatabasePool
 from atom_platform.database.sqlite import path_of
 from atom_platform.health.check import CheckFailed
 from tests.support.forked import in_child
+from tests.support.stalls import scaled
 
 Open = Callable[..., Database]
 
@@ -108,7 +109,7 @@ with ThreadPoolExecutor(4) as threads:
 """
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
 
-    assert [process.wait(60) for process in processes] == [0] * 3
+    assert [process.wait(scaled(60)) for process in processes] == [0] * 3
     assert count(database) == 150
 
 
@@ -119,7 +120,7 @@ def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
 
         assert count(database) == 0
 
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < scaled(2)
     assert count(database) == 1
 
 
@@ -134,7 +135,7 @@ def test_a_writer_does_not_wait_for_readers(open_url: Open, database: Database) 
 
         database.run(add)
 
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < scaled(5)
         half_read.close()
 
 
@@ -177,7 +178,7 @@ def test_an_overdue_query_is_interrupted(
     with pytest.raises(exc.OperationalError, match="interrupted"):
         hurried.run(lambda connection: connection.execute(endless).scalar(), read_only=True)
 
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < scaled(3)
     assert count(hurried) == 0
 
 

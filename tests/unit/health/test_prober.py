@@ -17,6 +17,7 @@ from atom_platform.health.check import CheckReport, CheckResult, Registration
 from atom_platform.health.registry import HealthRegistry
 from atom_platform.health.runner import CheckRunner
 from tests.support.polling import wait_until
+from tests.support.stalls import scaled
 from tests.unit.health.parts import Changing, Hanging, health_threads
 
 
@@ -35,7 +36,7 @@ def test_a_late_check_is_unhealthy_at_its_deadline(
     hanging.hold()
     wait_until(lambda: not registry.report().ready, every=0.005)
 
-    assert 0.3 < time.monotonic() - start < 1.5
+    assert 0.3 < time.monotonic() - start < scaled(1.5)
     result = report_on(registry, "database").result
     assert result.message == "Database timeout after 0.5s"
     assert 500.0 <= (result.details["latency_ms"] or 0) < 1500
@@ -134,7 +135,7 @@ def test_a_blocked_check_costs_one_thread_for_any_number_of_probes(
     with ThreadPoolExecutor(askers) as pool:
         longest = max(pool.map(lambda _: ask(), range(askers)))
 
-    assert longest < 0.5
+    assert longest < scaled(0.5)
     assert hanging.most_inside == 1
     assert hanging.entered == entered
     assert health_threads() == ["health-database", "health-prober"]
@@ -150,7 +151,7 @@ def test_64_first_probes_wait_no_longer_than_one(
     with ThreadPoolExecutor(4) as pool:
         reports = list(pool.map(lambda _: registry.report(), range(64)))
 
-    assert time.monotonic() - start < 1.2
+    assert time.monotonic() - start < scaled(1.2)
     assert {check.result.message for report in reports for check in report.checks} == {
         "Database check pending"
     }
@@ -260,7 +261,7 @@ class TestCancel:
         hanging.release()
         wait_until(lambda: hanging.entered >= 2)
 
-        assert 0.5 < time.monotonic() - start < 3
+        assert 0.5 < time.monotonic() - start < scaled(3)
 
     def test_a_run_after_a_timeout_has_a_shorter_deadline(
         self, registry: HealthRegistry, monkeypatch: pytest.MonkeyPatch
@@ -277,7 +278,7 @@ class TestCancel:
         start = time.monotonic()
         wait_until(lambda: registry.report().ready)
 
-        assert time.monotonic() - start < 1.2
+        assert time.monotonic() - start < scaled(1.2)
 
         check.takes_seconds = 0.5  # slower than the short deadline, faster than the whole one
         confirmed_at = report_on(registry, "database").confirmed_at
@@ -384,7 +385,7 @@ def stop_watching(registry: HealthRegistry) -> None:
         watched._stopped = True
         watched._condition.notify_all()
     assert watched._thread is not None
-    watched._thread.join(5)
+    watched._thread.join(scaled(5))
 
 
 STOPPED = """

@@ -16,6 +16,7 @@ from atom_platform.health import prober
 from atom_platform.health.check import CheckFailed, CheckReport, CheckResult
 from atom_platform.health.registry import HealthRegistry, ReadinessReport
 from tests.support.polling import wait_until
+from tests.support.stalls import scaled
 from tests.unit.health.parts import Changing, Hanging, health_threads
 
 
@@ -54,7 +55,8 @@ def test_first_answer_waits_no_longer_than_the_initial_wait(
 
     report = registry.report()
 
-    assert 0.3 < time.monotonic() - start < 1.5  # the promise is 0.5, the check's own deadline 30
+    # The promise is 0.5, the check's own deadline 30.
+    assert 0.3 < time.monotonic() - start < scaled(1.5)
     assert not report.ready
     assert only(report).result.message == "Database check pending"
     assert 300 < (only(report).result.details["latency_ms"] or 0) < 5000
@@ -69,7 +71,7 @@ def test_the_initial_wait_is_shared_by_all_probes(
 
     reports = [registry.report() for _ in range(64)]
 
-    assert time.monotonic() - start < 4  # one initial wait is 0.4, sixteen would be 6.4
+    assert time.monotonic() - start < scaled(4)  # one initial wait is 0.4, sixteen would be 6.4
     assert not any(report.ready for report in reports)
 
 
@@ -201,7 +203,7 @@ class TestExclude:
 
         assert registry.report(["database"]).ready
 
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < scaled(5)
 
     def test_unknown_names_are_reported(self, registry: HealthRegistry) -> None:
         registry.register("disk", Changing(), timeout_seconds=5)
@@ -432,7 +434,7 @@ class TestIdle:
 
         registry.start()
 
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < scaled(1)
         wait_until(lambda: hanging.entered > entered)
 
     def test_checks_go_on_while_probes_ask(
@@ -572,7 +574,11 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 def test_a_forked_process_has_a_prober_of_its_own() -> None:
     """Even when the parent has started its prober, and a lock was held at the fork."""
     done = subprocess.run(
-        [sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=30, env=os.environ
+        [sys.executable, "-c", FORKING],
+        capture_output=True,
+        text=True,
+        timeout=scaled(30),
+        env=os.environ,
     )
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -18,6 +18,7 @@ import structlog
 from atom_platform.logs import RequestContext, configure_structlog, get_logger
 from atom_platform.logs.config import reset_logging, set_line_counters
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 from tests.unit.logs.conftest import Log
 
 at_the_top = get_logger("made.before")
@@ -315,7 +316,7 @@ def run(code: str) -> tuple[list[dict[str, Any]], int]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
     return [json.loads(line) for line in done.stdout.splitlines()], done.returncode

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atom_platform.logs.encode import encode_line
+from tests.support.examples import examples
 
 HEAD = {"timestamp": "t", "level": "INFO", "logger": "l", "event": "e"}
 MIB = 1024 * 1024
@@ -209,7 +210,7 @@ def strange(value: Any) -> Any:
 
 
 @given(st.dictionaries(st.text(st.characters(codec=None)), anything, max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_fields_make_one_valid_line(fields: dict[str, Any]) -> None:
     line = encode_line({**HEAD, **{key: strange(value) for key, value in fields.items()}})
 

@@ -19,6 +19,7 @@ from atom_platform.logs import get_logger
 from atom_platform.logs.levels import Levels, LevelsFile, watch_levels
 from tests.support.polling import wait_until
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 from tests.unit.logs.conftest import Log
 
 
@@ -134,7 +135,7 @@ def test_a_pipe_without_a_writer_blocks_nothing(file: LevelsFile, tmp_path: Path
     os.mkfifo(path)
     thread = threading.Thread(target=file.poll, daemon=True)
     thread.start()
-    thread.join(30)
+    thread.join(scaled(30))
     hangs = thread.is_alive()
     if hangs:
         os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
@@ -196,7 +197,7 @@ def test_forked_processes_poll_the_file_too(tmp_path: Path) -> None:
         [sys.executable, "-c", textwrap.dedent(code)],
         cwd=ROOT,
         capture_output=True,
-        timeout=60,
+        timeout=scaled(60),
         check=True,
     )
 

@@ -27,6 +27,7 @@ from atom_platform.logs.writer import Writer
 from tests.support.polling import wait_until
 from tests.support.records import record_of
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 PRELUDE = """
 import json, os, signal, sys, time
@@ -61,7 +62,7 @@ def _run() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     yield run
     for process in started:
         process.kill()
-        process.wait(10)
+        process.wait(scaled(10))
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
@@ -71,7 +72,7 @@ def result_of(process: subprocess.Popen[bytes]) -> dict[str, Any]:
     """Return the report of the process, which must have ended by itself."""
     assert process.stderr is not None
     report = process.stderr.read()
-    assert process.wait(30) == 0, report
+    assert process.wait(scaled(30)) == 0, report
     decoded: dict[str, Any] = json.loads(report)
     return decoded
 
@@ -135,7 +136,7 @@ def test_a_stopped_reader_blocks_no_writer(run: Callable[..., subprocess.Popen[b
     rest = [json.loads(each) for each in reader]
     numbers = [each["number"] for each in first + rest if "number" in each]
 
-    assert process.wait(10) == 0
+    assert process.wait(scaled(10)) == 0
     assert numbers[-1] == "after"
     assert numbers[:-1] == list(range(30_000 - report["drops"]["queue_full"]))
     assert sum(each.get("lost", 0) for each in first + rest) == report["drops"]["queue_full"]
@@ -153,9 +154,10 @@ def test_exit_does_not_wait_for_a_stopped_reader(
     )
 
     started = time.monotonic()
-    assert process.wait(30) == 0
+    assert process.wait(scaled(30)) == 0
 
-    assert time.monotonic() - started < 15  # the timeout is 2 s; a busy machine needs the rest
+    # The timeout is 2 s; a busy machine needs the rest.
+    assert time.monotonic() - started < scaled(15)
 
 
 def test_a_closed_reader_costs_lines_only(

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 
+from tests.support.stalls import scaled
+
 BORN = """
 import os, signal
 from atom_platform.server import hooks
@@ -36,7 +38,7 @@ def test_a_signal_right_after_the_fork_is_not_lost() -> None:
         env={"PATH": os.environ["PATH"], "DATABASE_URL": "sqlite://"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=True,
     )
 

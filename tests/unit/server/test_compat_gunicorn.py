@@ -13,6 +13,7 @@ from atom_platform.server import _compat_gunicorn as compat
 from atom_platform.server.worker import ProbeThreadWorker
 from tests.support.gunicorns import installed
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 BASE = compat._find("gunicorn.workers.base", "Worker", None)
 ARBITER = compat._find("gunicorn.arbiter", "Arbiter", None)
@@ -162,7 +163,7 @@ def test_versions_that_differ_are_caught_by_the_proof_alone(version: str) -> Non
         env={"PYTHONPATH": f"{installed(version)}:{ROOT}"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=True,
     )
 

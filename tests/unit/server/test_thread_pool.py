@@ -9,6 +9,7 @@ import pytest
 
 from atom_platform.server.thread_pool import ThreadPool
 from tests.support.polling import wait_until
+from tests.support.stalls import scaled
 
 
 def test_runs_as_many_at_once_as_it_has_threads() -> None:
@@ -24,7 +25,7 @@ def test_runs_as_many_at_once_as_it_has_threads() -> None:
     for number in range(5):
         pool.submit(task, number)
     for _ in range(3):
-        assert inside.acquire(timeout=10)
+        assert inside.acquire(timeout=scaled(10))
 
     assert sorted(order) == [0, 1, 2]
     leave.set()
@@ -37,7 +38,7 @@ def test_starts_no_more_threads_than_are_needed() -> None:
     for _ in range(5):
         done = threading.Event()
         pool.submit(done.set)
-        assert done.wait(10)
+        assert done.wait(scaled(10))
         wait_until(lambda: pool._pending == 0)
 
     assert [t.name for t in threading.enumerate() if t.name.startswith("needed")] == ["needed-1"]
@@ -51,7 +52,7 @@ def test_a_task_that_exits_takes_no_thread_with_it(caplog: pytest.LogCaptureFixt
         done = threading.Event()
         pool.submit(done.set)
 
-        assert done.wait(10)
+        assert done.wait(scaled(10))
     assert caplog.messages == ["request_thread_failed"]
     pool.shutdown()
 
@@ -75,7 +76,7 @@ def test_a_thread_that_cannot_be_started_is_not_counted(monkeypatch: pytest.Monk
 
     assert (pool._started, pool._pending) == (1, 2)
     leave.set()
-    assert done.wait(10)
+    assert done.wait(scaled(10))
     pool.shutdown()
 
 

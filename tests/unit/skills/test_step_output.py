@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atom_platform.skills.step_data import bounded_output, clean_text
+from tests.support.examples import examples
 
 LIMIT = 65_536
 
@@ -77,7 +78,7 @@ def test_what_contains_itself_becomes_text() -> None:
     assert bounded_output(loop) == "[[...]]"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atom_platform.skills.templates import TemplateFailed, Templates
+from tests.support.examples import examples
 
 VARIABLES = {
     "input": {
@@ -174,7 +175,7 @@ def test_faults_are_found_without_rendering(templates: Templates) -> None:
     assert all(message.startswith("line 1: ") for message in faults.values())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.lists(
         st.sampled_from(

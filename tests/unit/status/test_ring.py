@@ -12,6 +12,7 @@ import pytest
 from atom_platform.status import ring as ring_module
 from atom_platform.status.ring import FileRing, MemoryRing
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 
 @pytest.fixture(name="path")
@@ -92,7 +93,7 @@ def test_processes_and_threads_lose_nothing(path: Path, monkeypatch: pytest.Monk
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(scaled(60))
         assert [writer.wait(60) for writer in writers] == [0, 0]
     finally:
         for writer in writers:
@@ -142,6 +143,8 @@ with ring._locked():
     os.write(locked, b"!")
     os.waitpid(pid, 0)
 """
-    subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT, check=True, timeout=scaled(60)
+    )
 
     assert numbers(FileRing(path, "one", slots=5)) == [1]

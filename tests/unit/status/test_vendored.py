@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 VENDOR = ROOT / "atom_platform" / "status" / "static" / "vendor"
 BUILD = ROOT / "deploy" / "assets"
@@ -33,7 +34,10 @@ def test_a_rebuild_changes_nothing(tmp_path: Path) -> None:
     if shutil.which("npm") is None:
         pytest.skip("npm is missing: install the system package npm")
     done = subprocess.run(
-        [BUILD / "build.sh", tmp_path / "vendor"], capture_output=True, text=True, timeout=120
+        [BUILD / "build.sh", tmp_path / "vendor"],
+        capture_output=True,
+        text=True,
+        timeout=scaled(120),
     )
     if any(sign in done.stderr for sign in ("ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "ECONNREFUSED")):
         pytest.skip("the npm registry cannot be reached")

@@ -88,7 +88,7 @@ def test_two_runs_never_get_the_same_port() -> None:
         assert other.stdout is not None
         theirs = set(map(int, other.stdout.readline().split()))
         mine |= {free_port() for _ in range(300)}
-        other.communicate(timeout=60)
+        other.communicate(timeout=scaled(60))
 
     assert len(theirs) == 300
     assert len(mine) == 600

@@ -14,6 +14,7 @@ import pytest
 from atom_platform.cli import COMMANDS, main
 from tests.support.ports import free_port
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 
 def test_settings_are_shown_without_their_secrets(
@@ -56,7 +57,7 @@ def test_a_failed_migration_is_one_line_without_secrets() -> None:
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "DATABASE_URL": address},
         capture_output=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
 

@@ -13,6 +13,7 @@ import pytest
 from atom_platform.metrics.samples import SampleSet
 from atom_platform.tools.service_client import Growth, Window, quantile
 from tests.support.programs import needs
+from tests.support.stalls import scaled
 
 BOUNDS = (0.001, 0.0025, 0.1, 1.0, 10.0, math.inf)
 SHARES = (0.5, 0.95, 0.99)
@@ -67,7 +68,7 @@ def test_quantiles_equal_those_of_prometheus(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
 

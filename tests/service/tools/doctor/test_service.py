@@ -19,6 +19,7 @@ from atom_platform.tools.doctor.service import check_service
 from tests.support.doctor_parts import codes, one
 from tests.support.ports import free_port
 from tests.support.service import Service, running_service
+from tests.support.stalls import scaled
 
 LIVE = json.dumps({"status": "alive"})
 READY = json.dumps({"status": "ready", "checks": {}})
@@ -60,7 +61,7 @@ def _serve() -> Iterator[Callable[..., str]]:
 
     yield serve
     server.shutdown()
-    thread.join(10)
+    thread.join(scaled(10))
     server.server_close()
 
 

@@ -14,6 +14,7 @@ from atom_platform.health.check import CheckFailed, CheckResult
 from atom_platform.health.checks.http import HttpCheck, http_check
 from tests.support.polling import wait_until
 from tests.support.ports import free_port
+from tests.support.stalls import scaled
 
 Serve = Callable[[bytes], str]
 
@@ -25,7 +26,7 @@ def _serve() -> Iterator[Serve]:
 
         def serve(answer: bytes) -> str:
             server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            server.settimeout(30)
+            server.settimeout(scaled(30))
 
             def handle() -> None:
                 try:
@@ -36,7 +37,7 @@ def _serve() -> Iterator[Serve]:
                     asked.append(connection.recv(65536))
                     connection.sendall(answer)
                     if not answer.endswith(b"\r\n\r\n"):
-                        connection.settimeout(30)
+                        connection.settimeout(scaled(30))
                         connection.recv(1)  # wait until the other side closes
 
             thread = threading.Thread(target=handle)
@@ -105,7 +106,7 @@ def test_cancel_ends_a_run_that_waits(serve: Serve) -> None:
 
     thread.start()
     wait_until(cancelled, seconds=60)
-    thread.join(60)
+    thread.join(scaled(60))
 
     assert len(ended) == 1
 

@@ -14,6 +14,7 @@ from atom_platform.health.check import CheckFailed
 from atom_platform.health.checks.redis import redis_check
 from tests.support.polling import wait_until
 from tests.support.redis import RedisServer
+from tests.support.stalls import scaled
 
 
 @pytest.fixture(name="server", scope="module")
@@ -84,7 +85,7 @@ def test_a_silent_server_is_a_timeout_and_cancel_ends_the_wait(server: RedisServ
         wait_until(cancelled, seconds=60)
     finally:
         server.process.send_signal(signal.SIGCONT)
-    thread.join(60)
+    thread.join(scaled(60))
 
     assert patient().healthy
     patient.close()

@@ -24,6 +24,7 @@ from atom_platform.metrics.storage.columnar_files import ColumnarFile
 from atom_platform.metrics.storage.storage import STORAGE
 from atom_platform.metrics.storage.value_class import SlotValue
 from atom_platform.metrics.storage.value_files import Cell, ValueFile
+from tests.support.examples import examples
 
 MODES = ("all", "liveall", "min", "livemin", "max", "livemax", "sum", "livesum")
 RECENT = ("mostrecent", "livemostrecent")
@@ -152,7 +153,7 @@ def ours(collector: Collector) -> dict[Any, Any]:
 
 @pytest.mark.parametrize("fresh", [False, True], ids=["kept-tables", "cold"])
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -185,7 +186,7 @@ def test_same_samples_as_the_stock_collector(fresh: bool, history: list[list[Any
 
 @pytest.mark.parametrize("fresh", [False, True], ids=["kept-tables", "cold"])
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -27,7 +27,9 @@ from atom_platform.metrics.scrape.exposition import Exposition, negotiate, rende
 from atom_platform.metrics.scrape.page import SharedScrape
 from atom_platform.metrics.storage.storage import STORAGE
 from atom_platform.metrics.storage.value_class import install_value_class
+from tests.support.examples import examples
 from tests.support.records import count_request
+from tests.support.stalls import scaled
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 #: What a Prometheus 3 sends.
@@ -77,7 +79,9 @@ numbers = st.floats() | st.integers(-(10**17), 10**17).map(float) | st.sampled_f
     ],
 )
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     rounds=st.lists(st.lists(st.tuples(texts, numbers), max_size=4), min_size=1, max_size=3),
@@ -174,7 +178,7 @@ def test_promtool_accepts_it(busy: SharedScrape) -> None:
         [promtool, "check", "metrics"],
         input=busy.answer(negotiate()).body,
         capture_output=True,
-        timeout=60,
+        timeout=scaled(60),
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
@@ -240,7 +244,7 @@ def test_a_negotiation_that_failed_is_counted(busy: SharedScrape) -> None:
     assert 'metric_errors_total{kind="negotiation"} 1.0\n' in text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(
         st.sampled_from(

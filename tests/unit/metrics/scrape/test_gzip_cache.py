@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from atom_platform.metrics.scrape import gzip_cache
 from atom_platform.metrics.scrape.gzip_cache import GzipCache
+from tests.support.examples import examples
 
 BIG = [bytes([number]) * 40_000 for number in range(97, 101)]
 chunks = st.lists(
@@ -21,7 +22,7 @@ chunks = st.lists(
 
 
 @given(texts=st.lists(chunks, min_size=1, max_size=5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_every_text_comes_out_as_it_went_in(texts: list[list[bytes]]) -> None:
     packer = GzipCache()
 

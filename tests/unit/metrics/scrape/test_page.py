@@ -10,6 +10,7 @@ from atom_platform.metrics.samples import FamilySamples
 from atom_platform.metrics.scrape.exposition import negotiate
 from atom_platform.metrics.scrape.page import SharedScrape
 from tests.support.polling import wait_until
+from tests.support.stalls import scaled
 
 WANTED = negotiate(names=["log_messages_total"])
 
@@ -64,7 +65,7 @@ def test_who_arrives_during_a_collection_gets_a_newer_one_and_shares_it() -> Non
     wait_until(lambda: clock.readings == 2 + 5)
     gate.release(10)
     for thread in [first, *late]:
-        thread.join(10)
+        thread.join(scaled(10))
 
     assert answers == {0: 0, 1: 1, 2: 1, 3: 1, 4: 1, 5: 1}
     assert gate.entered == 2

@@ -9,6 +9,7 @@ from prometheus_client.mmap_dict import mmap_key
 from atom_platform.metrics.scrape.series import SampleId
 from atom_platform.metrics.scrape.series_table import SeriesTable
 from atom_platform.metrics.storage.columnar_format import format_line
+from tests.support.examples import examples
 
 Values = dict[tuple[str, SampleId], float]
 
@@ -64,7 +65,7 @@ numbers = st.integers(0, 9).map(float) | st.sampled_from([1e6, float("nan"), flo
 steps = st.dictionaries(st.tuples(labels, sample_ids), numbers, min_size=1, max_size=90)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(history=st.lists(st.tuples(steps, st.booleans()), min_size=1, max_size=6))
 def test_kept_text_is_as_text_made_anew(history: list[tuple[Values, bool]]) -> None:
     """Few changes and many, new series between others, and cells that come later."""

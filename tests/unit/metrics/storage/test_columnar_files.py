@@ -26,6 +26,7 @@ from atom_platform.metrics.storage.columnar_format import (
     parse_series_keys,
 )
 from atom_platform.metrics.storage.storage import STORAGE
+from tests.support.examples import examples
 
 NAME = "histogram_slot3.columnar"
 HEAD_BYTES = 32
@@ -93,7 +94,9 @@ steps = st.lists(
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=steps)
 def test_what_is_counted_is_read(steps: list[str | tuple[str, str]]) -> None:
@@ -302,7 +305,7 @@ series_keys = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(lines=st.lists(series_keys, max_size=6))
 @example(lines=[b'["f"],0,["g"]', b'["f', b'g"]'])
 @example(lines=[b'["f"], ["g"]', b'["f"', b'"g"]'])

@@ -15,6 +15,7 @@ from prometheus_client.mmap_dict import mmap_key
 from atom_platform.metrics.scrape.collector import Collector
 from atom_platform.metrics.storage.storage import STORAGE
 from tests.support.script import ROOT, running_script
+from tests.support.stalls import scaled
 from tests.unit.metrics.conftest import Samples
 
 Collected = Callable[[], Samples]
@@ -427,7 +428,7 @@ def test_a_full_file_system_stops_nobody(tmp_path: Path, spill: bool) -> None:
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
     )
 
     if "must be superuser" in done.stderr or "unshare failed" in done.stderr:

@@ -28,6 +28,7 @@ from atom_platform.metrics.scrape.collector import Collector
 from atom_platform.metrics.scrape.exposition import negotiate, render
 from atom_platform.metrics.storage.storage import STORAGE
 from atom_platform.metrics.storage.value_class import SlotValue, install_value_class
+from tests.support.examples import examples
 from tests.unit.metrics.conftest import Samples
 
 Collected = Callable[[], Samples]
@@ -189,7 +190,9 @@ steps = st.lists(
 
 
 @settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(50),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=steps)
 def test_the_same_calls_give_the_same_exposition(steps: list[tuple[str, str, float]]) -> None:

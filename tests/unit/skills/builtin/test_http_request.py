@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from atom_platform.skills import SkillFailed
 from atom_platform.skills.builtin import http_request
 from tests.support.ports import free_port
+from tests.support.stalls import scaled
 
 MEGABYTE = 1024 * 1024
 
@@ -65,7 +66,7 @@ class Server(ThreadingHTTPServer):
     def close(self) -> None:
         self.shutdown()
         self.server_close()
-        self.thread.join(10)
+        self.thread.join(scaled(10))
 
 
 @pytest.fixture(name="server")
@@ -220,7 +221,7 @@ def test_dripping_is_an_error() -> None:
                 )
         finally:
             stop.set()
-            thread.join(10)
+            thread.join(scaled(10))
 
 
 class TestRedirects:

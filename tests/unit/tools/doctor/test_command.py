@@ -14,6 +14,7 @@ from atom_platform.cli import main
 from atom_platform.tools.doctor import command as doctor
 from tests.support.ports import free_port
 from tests.support.service import ROOT
+from tests.support.stalls import scaled
 
 DEPLOYMENT = """\
 apiVersion: v1
@@ -151,7 +152,7 @@ def test_an_ascii_terminal_gets_escapes(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
     )
 
     assert (done.returncode, done.stderr) == (1, "")
