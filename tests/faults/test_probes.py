@@ -58,7 +58,7 @@ def test_stopped_database(
 
         stopped_at = time.monotonic()
         victim.stop("immediate")
-        refused = watch.until(503, stopped_at, seconds=SOON)
+        refused = watch.until(503, stopped_at, seconds=SOON, unhealthy="database")
         victim.start()
         started_at = time.monotonic()
         watch.until(200, started_at, seconds=SOON)
@@ -84,7 +84,7 @@ def test_frozen_database(
         frozen_at = time.monotonic()
         victim.freeze()
         try:
-            silent = watch.until(503, frozen_at, seconds=5 + 1.5 + SOON)
+            silent = watch.until(503, frozen_at, seconds=5 + 1.5 + SOON, unhealthy="database")
             during = [psutil.Process(pid).num_threads() for pid in service.workers()]
             scrape = service.get("/health/metrics")
         finally:
@@ -117,7 +117,7 @@ def test_half_open_connections(
             watch.until_all_ready()
             silent_at = time.monotonic()
             relay.fall_silent()
-            silent = watch.until(503, silent_at, seconds=1 + 1.5 + SOON)
+            silent = watch.until(503, silent_at, seconds=1 + 1.5 + SOON, unhealthy="database")
             relay.speak()
             watch.until(200, time.monotonic(), seconds=SOON)
 

@@ -43,15 +43,30 @@ class Watch:
     live: list[Probe] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
-    def until(self, status: int, since: float, *, seconds: float) -> Probe:
-        """Wait until readiness, asked after *since*, says *status*, and return that answer."""
+    def until(
+        self, status: int, since: float, *, seconds: float, unhealthy: str | None = None
+    ) -> Probe:
+        """
+        Wait for an answer to a readiness probe sent after *since*, and return it.
 
-        def found() -> Probe | None:
-            return next(
-                (p for p in list(self.ready) if p.sent_at >= since and p.status == status), None
+        Args:
+            status: What it must have.
+            since: On the monotonic clock.
+            seconds: How long to wait, on a quiet machine.
+            unhealthy: A check that it must call unhealthy: on a busy machine another one may be
+                overdue first.
+        """
+
+        def fits(probe: Probe) -> bool:
+            return (
+                probe.sent_at >= since
+                and probe.status == status
+                and (unhealthy is None or not probe.body["checks"][unhealthy]["healthy"])
             )
 
-        probe = wait_until(lambda: found() or False, seconds=seconds)
+        probe = wait_until(
+            lambda: next((each for each in list(self.ready) if fits(each)), False), seconds=seconds
+        )
         assert isinstance(probe, Probe)
         return probe
 
