@@ -27,14 +27,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", nargs="*", choices=SECTIONS, help="leave the rest out")
     parser.add_argument("--rounds", type=int, default=0, help="readings of each contender")
     parser.add_argument(
-        "--patience", type=float, help="seconds to wait for quiet and to repeat, all in all"
+        "--wait-budget", type=float, help="seconds for waiting and repeating, in total"
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     given = parser.parse_args(arguments)
     # An exception, so that every server started here is ended on the way out.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    patience = given.patience if given.patience is not None else (5.0 if given.quick else 60.0)
-    quiet = Quiet(budget_seconds=patience, look_seconds=0.1 if given.quick else 0.25)
+    default = 5.0 if given.quick else 60.0
+    budget = given.wait_budget if given.wait_budget is not None else default
+    quiet = Quiet(budget_seconds=budget, look_seconds=0.1 if given.quick else 0.25)
     makers = {name: make for name, make in SECTIONS.items() if name in (given.only or SECTIONS)}
     with Fleet() as fleet:
         plan = Plan(

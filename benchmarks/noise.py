@@ -93,7 +93,7 @@ class Quiet:
     waited_seconds: float = field(default=0.0, init=False)
 
     def wait(self) -> None:
-        """Return when the machine is quiet, or when patience or budget are spent."""
+        """Return when the machine is idle, or when the limit or the budget is used up."""
         deadline = time.monotonic() + min(self.each_seconds, self.budget_seconds)
         started = time.monotonic()
         while time.monotonic() < deadline:
