@@ -58,7 +58,7 @@ def watch_database(monitoring: Monitoring, database: Database) -> None:
             upgrade(database)
         except Exception:  # readiness tells the operator; a restart would mend nothing
             log.exception("database_not_migrated")
-    database.when_wedged(lambda: surrender("database_pool_wedged"))
+    database.on_pool_broken(lambda: surrender("database_pool_wedged"))
     monitoring.health.register(
         "database",
         database_check(database.ping),
@@ -66,7 +66,7 @@ def watch_database(monitoring: Monitoring, database: Database) -> None:
         cancel=database.ping.cancel,
         measures_latency=True,
     )
-    monitoring.health.register_gate(
+    monitoring.health.register_startup_check(
         "schema",
         schema_check(lambda: schema_state(database)),
         timeout_seconds=monitoring.settings.database_check_timeout_seconds,

@@ -6,14 +6,14 @@ The readiness checks that come with the platform, for `Monitoring.check`.
 
 from __future__ import annotations
 
+from atom_platform.health.check import Check, CheckFailed, CheckResult
 from atom_platform.health.checks.disk import disk_check
-from atom_platform.health.checks.lately import Heartbeat
+from atom_platform.health.checks.heartbeat import Heartbeat
+from atom_platform.health.checks.http import http_check
 from atom_platform.health.checks.memory import memory_check
 from atom_platform.health.checks.redis import redis_check
 from atom_platform.health.checks.tcp import tcp_check
-from atom_platform.health.checks.web import http_check
 from atom_platform.health.checks.writable import writable_check
-from atom_platform.health.result import Check, CheckFailed, CheckResult
 
 __all__ = [
     "Check",

@@ -1,7 +1,4 @@
-"""
-W3C trace context: taken from a request if it is valid to the letter, and handed on to the next
-service.
-"""
+"""W3C trace context: read from a request if it is valid, and passed on to the next service."""
 
 from __future__ import annotations
 
@@ -25,13 +22,13 @@ _STATE_MEMBER: Final = re.compile(
 @dataclass(frozen=True, slots=True)
 class TraceContext:
     """
-    Where a request stands in a trace.
+    The position of a request in a trace.
 
     Attributes:
         trace_id: 32 hexadecimal digits, the same in every service.
         span_id: 16 hexadecimal digits, the caller's.
         flags: Two hexadecimal digits; the last bit says whether the caller records the trace.
-        state: `tracestate` as it came, empty if there was none or it was not valid.
+        state: The header `tracestate`; empty if it was missing or not valid.
     """
 
     trace_id: str
@@ -40,9 +37,9 @@ class TraceContext:
     state: str = ""
 
     def outgoing_headers(self) -> dict[str, str]:
-        """Return the headers for a call of another service: the same trace, a new parent."""
+        """Return the headers for a call of another service: the same trace, a new span id."""
         span_id = f"{random.getrandbits(64) or 1:016x}"
-        # Of the flags only those are handed on whose meaning version 00 fixes.
+        # Only the flags that version 00 defines are passed on.
         headers = {"traceparent": f"00-{self.trace_id}-{span_id}-{int(self.flags, 16) & 3:02x}"}
         if self.state:
             headers["tracestate"] = self.state
@@ -51,10 +48,9 @@ class TraceContext:
 
 def parse_trace_context(traceparent: str, tracestate: str = "") -> TraceContext | None:
     """
-    Return what the two headers say, or None when *traceparent* is not valid.
+    Return the trace context of the two headers; None if *traceparent* is not valid.
 
-    An invalid *tracestate* is dropped alone. A version later than 00 counts if its beginning is
-    that of 00.
+    An invalid *tracestate* is ignored. A version later than 00 is accepted if it starts like 00.
     """
     found = _TRACEPARENT.fullmatch(traceparent.strip(" \t"))
     if found is None:
@@ -71,17 +67,14 @@ def _valid_state(tracestate: str) -> str:
     members = [member.strip(" \t") for member in tracestate.split(",")]
     found = [_STATE_MEMBER.fullmatch(member) for member in members if member]
     keys = {match.group(1) for match in found if match is not None}
-    # A repeated key, a broken member or a thirty-third makes the whole header invalid.
+    # A repeated key, an invalid member or more than 32 members make the whole header invalid.
     if not 0 < len(keys) == len(found) <= 32:
         return ""
     return ",".join(member for member in members if member)
 
 
 def active_span() -> TraceContext | None:
-    """
-    Return the ids of OpenTelemetry's active span, if somebody loaded OpenTelemetry and there is
-    one.
-    """
+    """Return the ids of OpenTelemetry's active span; None without one, or without OpenTelemetry."""
     opentelemetry: Any = sys.modules.get("opentelemetry.trace")
     if opentelemetry is None:
         return None
@@ -96,7 +89,5 @@ def active_span() -> TraceContext | None:
             f"{int(context.trace_flags):02x}",
             state,
         )
-    except (
-        Exception
-    ):  # a half-imported or foreign module under that name is no reason to lose a line
+    except Exception:  # a partly imported or unknown module must not cost a log line
         return None

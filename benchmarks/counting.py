@@ -51,7 +51,7 @@ def counting_figures(sets: int) -> dict[str, float]:
 def main(sets: int) -> None:
     # Imported here: prometheus_client looks for its directory when it is imported.
     from atom_platform.extension.request_record import RequestRecord
-    from atom_platform.metrics.instruments import record_request
+    from atom_platform.metrics.http_metrics import record_request
 
     def record(method: str, endpoint: str, status: int, seconds: float) -> None:
         record_request(RequestRecord(method, endpoint, endpoint, status, seconds, 0, ""))

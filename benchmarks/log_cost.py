@@ -23,9 +23,9 @@ import structlog
 
 from atom_platform.extension.request_record import RequestRecord
 from atom_platform.logs import RequestContext, configure_structlog, get_logger
-from atom_platform.logs.config import reset
-from atom_platform.logs.exchange import Exchange
-from atom_platform.logs.http import AccessLog
+from atom_platform.logs.access_log import AccessLog
+from atom_platform.logs.config import reset_logging
+from atom_platform.logs.context import RequestScope
 from atom_platform.logs.writer import Writer
 
 PORTION = 200
@@ -143,7 +143,7 @@ def ours_stdlib(stream: TextIO) -> Contender:
 
 
 def ours_access(stream: TextIO) -> Contender:
-    access, exchange = AccessLog(), Exchange()
+    access, exchange = AccessLog(), RequestScope()
     access.begin(exchange, {})
 
     def line() -> None:
@@ -196,7 +196,7 @@ def main() -> None:
                 call()
             taken[name].append((time.thread_time_ns() - before) / 1000 / (times * lines))
             writer.flush(10)
-    reset()
+    reset_logging()
     print(f"{'µs of the logging thread per line':42} {'least':>7} {'median':>7} {'9 in 10':>8}")
     for name, values in taken.items():
         values.sort()

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, values
 
-from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.multiprocess.values import install
+from atom_platform.metrics.storage.storage import STORAGE
+from atom_platform.metrics.storage.value_class import install_value_class
 
 __all__ = ["LINES_PER_SET", "Population", "populated"]
 
@@ -46,9 +46,9 @@ class _Counters:
         self._histograms = [duration.labels(*each) for each in labels]
         # Seeded: measurements of two days read the same numbers.
         self._random = random.Random(os.getpid() % 97)
-        if stock is not None and STORAGE.place is not None:
+        if stock is not None and STORAGE.slot_files is not None:
             # Padded: the order of names is then that of slots, and sums are added up in it.
-            name = f"{STORAGE.place.slot:04}"
+            name = f"{STORAGE.slot_files.slot:04}"
             made: Callable[..., Any] = values.MultiProcessValue
             values.ValueClass = made(lambda: name)
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(stock)
@@ -122,8 +122,8 @@ def populated(
     directory: Path, *, workers: int, sets: int, stock: Path | None = None
 ) -> Iterator[Population]:
     """Have *workers* processes count *sets* label sets each in *directory*, and in *stock* too."""
-    STORAGE.use(directory)
-    install()
+    STORAGE.switch_to(directory)
+    install_value_class()
     population = Population(sets, workers, stock)
     try:
         yield population

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from atom_platform.metrics.exposition import negotiated
+from atom_platform.metrics.scrape.exposition import negotiate
 from benchmarks.clock import timed_ms
 from benchmarks.population import recycle
 from benchmarks.stock import directory_kib
 
 if TYPE_CHECKING:
-    from atom_platform.metrics.scrape import Scrape
+    from atom_platform.metrics.scrape.page import SharedScrape
     from benchmarks.population import Population
 
 __all__ = ["recycling_figures"]
@@ -28,7 +28,7 @@ _TURN_MS: Final = 1500.0
 
 def recycling_figures(
     directory: Path,
-    fresh: Callable[[], Scrape],
+    fresh: Callable[[], SharedScrape],
     population: Population,
     *,
     sets: int,
@@ -41,7 +41,7 @@ def recycling_figures(
     it has more label sets than a recycled worker may have, they take a slot of their own, and the
     directory is compared with that after the first of them.
     """
-    fresh().answer(negotiated())  # who scrapes takes a slot: now, not between before and after
+    fresh().answer(negotiate())  # who scrapes takes a slot: now, not between before and after
     in_the_last_ones_slot = sets <= _OF_A_LIFE
     if not in_the_last_ones_slot:
         recycle(_OF_A_LIFE, lives=1, counts=[0])
@@ -61,8 +61,8 @@ def recycling_figures(
 _RATIOS: Final = ("cold", "warm", "directory")
 
 
-def _state(directory: Path, fresh: Callable[[], Scrape]) -> dict[str, float]:
-    text = negotiated()
+def _state(directory: Path, fresh: Callable[[], SharedScrape]) -> dict[str, float]:
+    text = negotiate()
     cold = min(timed_ms(lambda: fresh().answer(text)) for _ in range(5))
     scrape = fresh()
     answer = scrape.answer(text)

@@ -26,8 +26,8 @@ from benchmarks.servers import ROOT
 from benchmarks.stock import bury, directory_kib, stock_answer
 
 if TYPE_CHECKING:
-    from atom_platform.metrics.exposition import Format
-    from atom_platform.metrics.scrape import Scrape
+    from atom_platform.metrics.scrape.exposition import ExpositionFormat
+    from atom_platform.metrics.scrape.page import SharedScrape
     from benchmarks.population import Population
 
 __all__ = ["scrape_figures"]
@@ -72,31 +72,31 @@ class _Case:
 
     def __init__(self, population: Population, sets: int, workers: int, stock: Path | None) -> None:
         # Imported here: prometheus_client looks for its directory when it is imported.
-        from atom_platform.metrics.exposition import negotiated
+        from atom_platform.metrics.scrape.exposition import negotiate
 
         self._population = population
         self._sets = sets
         self._stock = stock
         self._large = sets * workers >= _LARGE
         self._formats = {
-            "": negotiated(),
-            "_openmetrics_gzip": negotiated(accept=_OPENMETRICS, accept_encoding="gzip"),
+            "": negotiate(),
+            "_openmetrics_gzip": negotiate(accept=_OPENMETRICS, accept_encoding="gzip"),
         }
 
     @staticmethod
-    def fresh() -> Scrape:
+    def fresh() -> SharedScrape:
         """Return a scrape that has read nothing."""
-        from atom_platform.metrics.processes import Processes
-        from atom_platform.metrics.scrape import Scrape
+        from atom_platform.metrics.process_metrics import ProcessMetrics
+        from atom_platform.metrics.scrape.page import SharedScrape
 
-        return Scrape(Processes().families)
+        return SharedScrape(ProcessMetrics().families)
 
     def first(self) -> dict[str, float]:
         """Return what a first scrape takes, and what the process then keeps."""
         figures = {"kept_kib": _in_fork(self._kept_kib, 1)}
         for suffix, wanted in self._formats.items():
 
-            def cold(wanted: Format = wanted) -> float:
+            def cold(wanted: ExpositionFormat = wanted) -> float:
                 return timed_ms(partial(self.fresh().answer, wanted))
 
             figures[f"cold{suffix}_ms"] = _in_fork(cold, 2 if self._large else 3)

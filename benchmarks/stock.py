@@ -48,5 +48,5 @@ def bury(directory: Path, workers: int) -> None:
 
 def directory_kib(directory: Path) -> float:
     """Return the size of the files with numbers in *directory*, ours or stock's."""
-    files = [each for each in directory.iterdir() if each.suffix in (".db", ".tally")]
+    files = [each for each in directory.iterdir() if each.suffix in (".db", ".columnar")]
     return sum(each.stat().st_size for each in files) / 1024

@@ -15,20 +15,20 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import create_engine, text
 from werkzeug.test import TestResponse
 
-from atom_platform.health.result import CheckResult
-from atom_platform.logs.config import reset
-from atom_platform.logs.output import OUTPUT
-from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.multiprocess.table import SeriesTable
+from atom_platform.health.check import CheckResult
+from atom_platform.logs.config import reset_logging
+from atom_platform.logs.records import LOG_OUTPUT
+from atom_platform.metrics.scrape.series_table import SeriesTable
+from atom_platform.metrics.storage.storage import STORAGE
 from atom_platform.monitoring import Monitoring, label_request
 from tests.polling import wait_until
 
 
 @pytest.fixture(autouse=True)
 def _fresh_storage() -> Iterator[None]:
-    STORAGE.use(None)
+    STORAGE.switch_to(None)
     yield
-    STORAGE.use(None)
+    STORAGE.switch_to(None)
 
 
 def shop() -> Flask:
@@ -310,7 +310,7 @@ class TestTwoApplications:
 
 class TestClosing:
     def test_leaves_nothing_behind(self) -> None:
-        reset()  # another test's application may not have been closed
+        reset_logging()  # another test's application may not have been closed
         threads = set(threading.enumerate())
         root = logging.getLogger()
         handlers, level = list(root.handlers), root.level
@@ -320,12 +320,12 @@ class TestClosing:
         ready(one)
         ready(two)
         first.close()
-        between = OUTPUT.writer
+        between = LOG_OUTPUT.writer
         second.close()
         second.close()
 
         assert between is not None
-        assert OUTPUT.writer is None
+        assert LOG_OUTPUT.writer is None
         assert (list(root.handlers), root.level) == (handlers, level)
         wait_until(lambda: not set(threading.enumerate()) - threads, seconds=60)
 

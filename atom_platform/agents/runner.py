@@ -18,7 +18,7 @@ from atom_platform.agents.model import (
     new_execution_id,
 )
 from atom_platform.logs.context import RequestContext
-from atom_platform.metrics.instruments import track_agent, track_skill
+from atom_platform.metrics.track import track_agent, track_skill
 from atom_platform.skills import SkillFailed
 from atom_platform.skills.registry import SkillRegistry, UnknownSkill
 from atom_platform.skills.step_data import InvalidInput, bounded_output, clean_text, validate_input

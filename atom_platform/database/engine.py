@@ -1,4 +1,4 @@
-"""The application's way to its database: one code path, whichever of the two it is."""
+"""The application's database: one interface to PostgreSQL and SQLite."""
 
 from __future__ import annotations
 
@@ -11,20 +11,14 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, exc
 
-from atom_platform.database.blame import Verdict
-from atom_platform.database.failure import ConnectionLost
+from atom_platform.database.errors import ConnectionLost
 from atom_platform.database.ping import Ping, PostgresPing, SqlitePing
-from atom_platform.database.pool import Pool, migration_engine
-from atom_platform.database.resolver import ask_often
-from atom_platform.database.server import server_of
+from atom_platform.database.pool import DatabasePool, migration_engine
+from atom_platform.database.pool_health import PoolAction
+from atom_platform.database.postgres.addresses import parse_url, shorten_resolver_timeout
 from atom_platform.database.sqlite import READ_ONLY, path_of
 from atom_platform.forking import at_fork
-from atom_platform.settings import (
-    BAD_DATABASE_OPTION,
-    DEFAULT_DATABASE_URL,
-    Settings,
-    SettingsError,
-)
+from atom_platform.settings import BAD_DATABASE_OPTION, Settings, SettingsError
 
 __all__ = ["Database", "open_database"]
 
@@ -32,7 +26,7 @@ log = logging.getLogger("atom_platform.database")
 
 T = TypeVar("T")
 
-#: What a child got from its parent: kept, because to collect it is to close it.
+#: Pools inherited from the parent; kept, because collecting them would close their connections.
 _INHERITED: Final[list[object]] = []
 
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
@@ -40,12 +34,12 @@ _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 
 def open_database(settings: Settings) -> Database:
     """
-    Return the database the settings name; nothing is connected yet.
+    Return the database of *settings*; nothing is connected yet.
 
     Raises:
-        SettingsError: DATABASE_URL is one that the driver does not take.
+        SettingsError: The driver does not accept DATABASE_URL.
     """
-    ask_often()
+    shorten_resolver_timeout()
     try:
         return Database(settings)
     except ValueError:
@@ -54,59 +48,56 @@ def open_database(settings: Settings) -> Database:
 
 class Database:
     """
-    A pool and a ping, both opened at first use and in the process that uses them.
+    A pool and a ping, both opened at first use, in the process that uses them.
 
-    A forked child never touches its parent's connections: it opens its own, and the parent's stay
-    as they are.
+    A forked child opens connections of its own and leaves its parent's as they are.
 
     Attributes:
-        ping: What the readiness check asks.
-        url_is_embedded: Whether it is the default, which migrates itself.
-        is_sqlite: Whether it is a file of this machine.
+        ping: The round trip of the readiness check.
+        is_sqlite: Whether it is a file or in memory, and not a server.
     """
 
     def __init__(self, settings: Settings) -> None:
         url = settings.database_url
-        self.url_is_embedded = url == DEFAULT_DATABASE_URL
         self.is_sqlite = url.startswith("sqlite")
         self._path = path_of(url) if self.is_sqlite else None
         self._settings = settings
         self._lock = threading.RLock()
-        self._pool: Pool | None = None
+        self._pool: DatabasePool | None = None
         self._on_open: list[Callable[[Engine], None]] = []
         self._ping_works = True
-        self._end_worker: Callable[[], None] = lambda: None
+        self._restart_worker: Callable[[], None] = lambda: None
         seconds = settings.database_check_timeout_seconds
         self.ping: Ping
         if self.is_sqlite:
-            self.ping = SqlitePing(self._path, timeout_seconds=seconds, told=self._ping_told)
+            self.ping = SqlitePing(self._path, timeout_seconds=seconds, on_result=self._on_ping)
         else:
-            server = server_of(url, statement_timeout_seconds=seconds)
-            self.ping = PostgresPing(server, timeout_seconds=seconds, told=self._ping_told)
+            server = parse_url(url, statement_timeout_seconds=seconds)
+            self.ping = PostgresPing(server, timeout_seconds=seconds, on_result=self._on_ping)
         _databases.add(self)
 
     @property
     def engine(self) -> Engine:
-        """The engine of this process; its connections are made when work needs them."""
+        """The engine of this process; it connects when a connection is needed."""
         return self._open_pool().engine
 
     def on_open(self, prepare: Callable[[Engine], None]) -> None:
-        """Have *prepare* called with each process's engine when it is opened."""
+        """Call *prepare* with the engine of each process when it is opened."""
         with self._lock:
             self._on_open.append(prepare)
             if self._pool is not None:
                 prepare(self._pool.engine)
 
-    def when_wedged(self, end_worker: Callable[[], None]) -> None:
-        """Have *end_worker* called, in the ping's thread, when the pool is beyond repair."""
-        self._end_worker = end_worker
+    def on_pool_broken(self, restart_worker: Callable[[], None]) -> None:
+        """Call *restart_worker*, in the ping's thread, when the pool does not recover."""
+        self._restart_worker = restart_worker
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """
-        Yield a connection to read from, which never waits for a writer.
+        Yield a connection for reading; on SQLite it never waits for a writer.
 
-        Each statement is a transaction of its own, which on PostgreSQL saves two round trips.
+        Each statement is its own transaction, which saves two round trips on PostgreSQL.
         """
         with self._connect() as connection:
             options: dict[str, Any] = {READ_ONLY: True}
@@ -116,16 +107,16 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Yield a connection in a transaction, committed at the end unless there is an error."""
+        """Yield a connection in a transaction, which is committed unless an error is raised."""
         with self._connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
         """
-        Yield a connection in a transaction, for statements that may take long.
+        Yield a connection in a transaction, for statements that may take up to an hour.
 
-        It is not one of the pool's. SQLite's file is made, with its directory, if it is missing.
+        It is not part of the pool. SQLite's file and its directory are created when missing.
         """
         if self.is_sqlite and self._path is None:  # in memory, there is no second connection
             with self.write() as connection:
@@ -142,13 +133,13 @@ class Database:
         self, work: Callable[[Connection], T], *, read_only: bool = False, idempotent: bool = False
     ) -> T:
         """
-        Return what *work* makes of a connection, in one transaction.
+        Call *work* with a connection, in one transaction, and return its result.
 
         Args:
-            work: May be called twice if idempotent, each time with a connection of its own.
-            read_only: Whether it only reads; if so it is idempotent.
-            idempotent: Whether doing it twice does no harm: if the connection is lost on the way,
-                nobody knows whether the first one was done.
+            work: Called again with a new connection if the first one is lost and it is idempotent.
+            read_only: Whether it only reads, and so is idempotent.
+            idempotent: Whether it may run twice. When the connection is lost, it is unknown whether
+                the first transaction was committed.
         """
         begin = self.read if read_only else self.write
         try:
@@ -162,7 +153,7 @@ class Database:
             return work(connection)
 
     def dispose(self) -> None:
-        """Close what this process has opened; the next use opens it anew."""
+        """Close the connections of this process; the next use opens new ones."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
@@ -170,59 +161,61 @@ class Database:
         self.ping.cancel()
         self.ping.close()
 
-    def _open_pool(self) -> Pool:
+    def _open_pool(self) -> DatabasePool:
         pool = self._pool
         if pool is None:
             with self._lock:
                 pool = self._pool
                 if pool is None:
-                    pool = Pool(self._settings, path=self._path)
+                    pool = DatabasePool(self._settings, path=self._path)
                     for prepare in self._on_open:
                         prepare(pool.engine)
                     self._pool = pool
         return pool
 
     def _connect(self) -> Connection:
+        """Return a connection of the pool; report a failure to the pool's health."""
         pool = self._open_pool()
         try:
             return pool.engine.connect()
         except exc.TimeoutError:
-            pool.blame.pool_exhausted()
+            pool.health.record_exhausted()
             raise
-        except exc.InvalidRequestError as error:  # each connection was dead, also the newest ones
-            pool.blame.pool_failed()
+        except exc.InvalidRequestError as error:  # every connection was dead, new ones too
+            pool.health.record_failure()
             lost = ConnectionLost("connections are lost as soon as they are made")
             raise exc.OperationalError(None, None, lost, connection_invalidated=True) from error
 
-    def _ping_told(self, works: bool) -> None:
-        """Mend the pool by what a ping has found; runs in the ping's thread."""
+    def _on_ping(self, works: bool) -> None:
+        """Repair the pool after a ping; runs in the ping's thread."""
         worked, self._ping_works = self._ping_works, works
         pool = self._pool
         if pool is None:
             return
         if not works:
-            pool.blame.ping_failed()
+            pool.health.record_ping_failure()
             return
         try:
             if not worked:
-                pool.renew(self.ping)
-            if pool.weigh(self.ping) is Verdict.END_WORKER:
-                log.critical("database_pool_beyond_repair")
-                self._end_worker()
-        except Exception:  # what is wrong with the pool must not be held against the database
-            log.exception("database_pool_not_mended")
+                pool.abandon_hung(self.ping)
+            if pool.evaluate(self.ping) is PoolAction.RESTART_WORKER:
+                log.critical("database_pool_not_recovered")
+                self._restart_worker()
+        except Exception:  # a defect of the pool must not fail the database check
+            log.exception("database_pool_repair_failed")
 
-    def _forget_parent(self) -> None:
+    def _after_fork(self) -> None:
+        """Begin without connections in a child, and leave the parent's open."""
         _INHERITED.append((self._pool, self._lock))
         self._lock = threading.RLock()
         self._pool = None
         self._ping_works = True
-        self.ping.forget_parent()
+        self.ping.after_fork()
 
 
-def _forget_parents() -> None:
+def _after_fork_in_child() -> None:
     for database in list(_databases):
-        database._forget_parent()
+        database._after_fork()
 
 
-at_fork("database_engine", after_in_child=_forget_parents)
+at_fork("database_engine", after_in_child=_after_fork_in_child)

@@ -1,36 +1,35 @@
-"""Bring the tables to the form this version of the code knows, once, whoever else tries to."""
+"""Migrates the database to the schema of this version; one process does it, the others wait."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from sqlalchemy import Connection, exc
 
 from atom_platform.database.engine import Database
-from atom_platform.database.failure import sentence_for
-from atom_platform.health.result import CheckFailed
+from atom_platform.database.errors import failure_for
+from atom_platform.health.check import CheckFailed
+from atom_platform.health.checks.schema import SchemaState
 
-__all__ = ["SchemaState", "known_revisions", "schema_state", "upgrade"]
+__all__ = ["known_revisions", "schema_state", "upgrade"]
 
 log = logging.getLogger("atom_platform.database")
 
-SchemaState: TypeAlias = Literal["current", "behind", "ahead"]
-
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
-#: Any number, as long as nobody else in the database locks it: "atom" in ASCII.
+#: Any number that no other program locks in the same database: "atom" in ASCII.
 ADVISORY_LOCK: Final = 0x61746F6D
 
 
 def upgrade(database: Database) -> SchemaState:
     """
-    Apply what is missing, and return the state found afterwards.
+    Apply the missing migrations, and return the state afterwards.
 
-    Workers and replicas may call it at the same time: one works, the others wait and find it done.
-    All migrations are one transaction, so that a failing one leaves nothing half done. A schema
-    newer than the code is left alone.
+    Workers and replicas may call it at the same time: one migrates, the others wait for it. All
+    migrations are one transaction, so a failing one changes nothing. A schema newer than the code
+    is left alone.
 
     Raises:
         sqlalchemy.exc.DBAPIError: The database cannot be used, or refuses a migration.
@@ -51,27 +50,28 @@ def upgrade(database: Database) -> SchemaState:
 
 def schema_state(database: Database) -> SchemaState:
     """
-    Compare the database's schema with the code's; reads one row, and never loads Alembic.
+    Compare the database's schema with the code's; reads one row and does not load Alembic.
 
     Raises:
-        CheckFailed: The database cannot be asked.
+        CheckFailed: The database cannot be read.
     """
     try:
         return database.run(_state_of, read_only=True)
     except exc.DBAPIError as error:
-        raise CheckFailed(sentence_for(error.orig or error)) from error
+        raise failure_for(error.orig or error) from error
     except exc.SQLAlchemyError as error:
-        raise CheckFailed("Database connection pool exhausted") from error
+        raise CheckFailed("Database connection pool exhausted", code="pool_exhausted") from error
 
 
 def known_revisions() -> list[str]:
-    """Return the revisions this code knows, oldest first: each file's name begins with its own."""
+    """Return the revisions of this code, oldest first, from the names of the migration files."""
     return sorted(
         path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")
     )
 
 
 def _state_of(connection: Connection) -> SchemaState:
+    """Compare the revision in the database with those of this code."""
     if connection.dialect.name == "postgresql":
         table = "SELECT to_regclass('alembic_version')"
     else:
@@ -86,9 +86,9 @@ def _state_of(connection: Connection) -> SchemaState:
 
 
 def _run_alembic(connection: Connection) -> None:
-    # It reports each of its own plugins as news.
+    # Alembic logs each of its plugins at INFO.
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
-    # Imported here: it is large, and a database that is up to date does not need it.
+    # Imported here because it is large, and a current database does not need it.
     from alembic import command
     from alembic.config import Config
 

@@ -1,4 +1,4 @@
-"""This process's pool of connections, and what keeps it usable through the database's troubles."""
+"""This process's connection pool, and its repair after an outage of the database."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from typing import Any, Final
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from atom_platform.database.blame import Blame, Verdict
 from atom_platform.database.ping import Ping
-from atom_platform.database.server import server_of
-from atom_platform.database.source import PostgresSource
+from atom_platform.database.pool_health import PoolAction, PoolHealth
+from atom_platform.database.postgres.addresses import parse_url
+from atom_platform.database.postgres.factory import ConnectionFactory
 from atom_platform.database.sqlite import sqlite_engine
 from atom_platform.settings import Settings
 
-__all__ = ["Pool", "migration_engine"]
+__all__ = ["DatabasePool", "migration_engine"]
 
 log = logging.getLogger("atom_platform.database")
 
-#: Longest the application waits for a new connection; beyond it the request is lost anyway.
+#: Longest the application waits for a new connection; a later one would not save the request.
 CONNECT_SECONDS: Final = 5.0
 
-#: The client ends an overdue query a little after the server should have.
+#: How long after the server's own `statement_timeout` the client ends an overdue query.
 AFTER_SERVER_SECONDS: Final = 0.5
 
-#: Longest a migration may take, the wait for another one included.
+#: Longest a migration may take, including the wait for another one.
 MIGRATION_SECONDS: Final = 3600.0
 
 
-class Pool:
+class DatabasePool:
     """
     An engine, and its health.
 
     Args:
         settings: Sizes, timeouts, and the server if there is one.
-        path: SQLite's file; None for a database in memory. Not looked at for PostgreSQL.
+        path: SQLite's file; None for a database in memory. Ignored for PostgreSQL.
 
     Attributes:
-        engine: What SQLAlchemy makes of it.
-        blame: What has happened in it lately.
+        engine: The SQLAlchemy engine.
+        health: Decides from recent results what the pool needs.
     """
 
     def __init__(self, settings: Settings, *, path: Path | None) -> None:
         seconds = settings.database_query_timeout_seconds
-        self._source: PostgresSource | None = None
+        self._factory: ConnectionFactory | None = None
         if settings.database_url.startswith("sqlite"):
             self.engine = sqlite_engine(
                 path,
@@ -54,58 +54,59 @@ class Pool:
                 statement_seconds=seconds,
             )
         else:
-            self._source = _source(settings, seconds)
-            self.engine = self._source.engine(
+            self._factory = _factory(settings, seconds)
+            self.engine = self._factory.engine(
                 pool_size=settings.database_pool_size,
                 pool_timeout_seconds=settings.database_pool_timeout_seconds,
             )
-        self._in_memory = self._source is None and path is None
-        self.blame = Blame(statement_seconds=seconds)
-        event.listen(self.engine, "after_cursor_execute", self._worked)
-        event.listen(self.engine, "handle_error", self._erred)
+        self._in_memory = self._factory is None and path is None
+        self.health = PoolHealth(statement_seconds=seconds)
+        event.listen(self.engine, "after_cursor_execute", self._on_success)
+        event.listen(self.engine, "handle_error", self._on_error)
 
-    def renew(self, ping: Ping) -> None:
-        """Free what still waits for answers that an outage has swallowed."""
-        if self._source is None:
-            self.reset()  # the file may be another one now
+    def abandon_hung(self, ping: Ping) -> None:
+        """Break connections that still wait for answers lost in an outage."""
+        if self._factory is None:
+            self.reset()  # another file may be there now
             return
-        busy = self._source.busy()
-        at_work = ping.active(busy)
-        self._source.give_up(but=at_work)
-        log.info("database_pool_renewed", extra={"given_up": len(busy - at_work)})
+        busy = self._factory.busy()
+        active = ping.active_backends(busy)
+        self._factory.abandon(except_pids=active)
+        log.info("database_pool_renewed", extra={"abandoned": len(busy - active)})
 
     def reset(self) -> None:
-        """Start with new connections; who waits for an answer on an old one gets an error."""
+        """Replace all connections; a thread that waits on an old one gets an error."""
         if self._in_memory:
             return
-        if self._source is not None:
-            self._source.give_up()
+        if self._factory is not None:
+            self._factory.abandon()
         self.engine.dispose()
 
-    def weigh(self, ping: Ping) -> Verdict:
-        """Do what follows from the database being there, short of ending the worker."""
-        verdict = self.blame.ping_worked()
-        if verdict is Verdict.RENEW_PING:
+    def evaluate(self, ping: Ping) -> PoolAction:
+        """Return what the pool needs while the database answers; do all but the restart."""
+        action = self.health.evaluate()
+        if action is PoolAction.RECONNECT_PING:
             ping.close()
-        elif verdict is Verdict.RESET_POOL:
+        elif action is PoolAction.RESET_POOL:
             log.error("database_pool_wedged")
             self.reset()
-        return verdict
+        return action
 
-    def _worked(self, *_: Any) -> None:
-        self.blame.pool_worked()
+    def _on_success(self, *_: Any) -> None:
+        self.health.record_success()
 
-    def _erred(self, error: ExceptionContext) -> None:
+    def _on_error(self, error: ExceptionContext) -> None:
+        """Record a lost connection as a failure, and an error of a statement as a success."""
         if error.is_disconnect or error.connection is None:
-            self.blame.pool_failed()
+            self.health.record_failure()
         else:
-            self.blame.pool_worked()
+            self.health.record_success()
 
 
 def migration_engine(settings: Settings, *, path: Path | None) -> Engine:
-    """Return an engine for one patient connection; it makes SQLite's file, and its directory."""
+    """Return an engine for one connection with long deadlines; creates SQLite's file."""
     if not settings.database_url.startswith("sqlite"):
-        return _source(settings, MIGRATION_SECONDS).engine(pool_size=1, pool_timeout_seconds=1)
+        return _factory(settings, MIGRATION_SECONDS).engine(pool_size=1, pool_timeout_seconds=1)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     return sqlite_engine(
@@ -117,9 +118,9 @@ def migration_engine(settings: Settings, *, path: Path | None) -> Engine:
     )
 
 
-def _source(settings: Settings, statement_seconds: float) -> PostgresSource:
-    return PostgresSource(
-        server_of(settings.database_url, statement_timeout_seconds=statement_seconds),
+def _factory(settings: Settings, statement_seconds: float) -> ConnectionFactory:
+    return ConnectionFactory(
+        parse_url(settings.database_url, statement_timeout_seconds=statement_seconds),
         connect_seconds=CONNECT_SECONDS,
         statement_seconds=statement_seconds + AFTER_SERVER_SECONDS,
     )

@@ -1,4 +1,4 @@
-"""The tables, once, for SQLite and PostgreSQL alike."""
+"""The tables, for SQLite and PostgreSQL alike."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class UtcDateTime(TypeDecorator[datetime]):
     """
     A moment, in UTC on both sides.
 
-    SQLite keeps no time zone: without this it would take an aware time and give back a naive one.
+    SQLite stores no time zone; without this type it would return an aware time as a naive one.
 
     Raises:
-        ValueError: A naive time is to be stored; whose clock it shows nobody could tell later.
+        ValueError: The time to store is naive, so its time zone is unknown.
     """
 
     impl = DateTime(timezone=True)
@@ -50,7 +50,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-#: Constraints get names, so that a later migration can find them on either database.
+#: Constraints have names, so that a later migration finds them in both databases.
 metadata: Final = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -71,9 +71,9 @@ agents: Final = Table(
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
-# No foreign key to agents: what an agent did stays on record when the agent is deleted, also while
-# it runs. An execution's id begins with the time of its start, so that one index serves "newest
-# first per agent" and is its own cursor.
+# No foreign key to agents: executions stay on record when their agent is deleted, even while it
+# runs. An execution's id begins with its start time, so one index serves "newest first per agent"
+# and the cursor of its pages.
 executions: Final = Table(
     "executions",
     metadata,

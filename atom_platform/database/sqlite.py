@@ -1,4 +1,4 @@
-"""SQLite: a file that several workers write at once, and never find locked."""
+"""SQLite engines and connections, for a file that several workers write at once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MEMORY: Final = ":memory:"
 #: The execution option of a transaction that writes nothing.
 READ_ONLY: Final = "atom_read_only"
 
-#: Instructions of SQLite's machine between two looks at the clock: below a millisecond of work.
-STEPS_PER_GLANCE: Final = 20_000
+#: Instructions of SQLite's machine between two checks of the time: below a millisecond of work.
+STEPS_PER_CHECK: Final = 20_000
 
 
 class TimedConnection(sqlite3.Connection):
@@ -33,7 +33,7 @@ class TimedConnection(sqlite3.Connection):
     until: float | None = None
 
     def is_overdue(self) -> bool:
-        """Tell SQLite whether to interrupt the statement."""
+        """Return whether SQLite must interrupt the statement."""
         return self.until is not None and time.monotonic() > self.until
 
 
@@ -51,14 +51,14 @@ def connect(
     """
     Open the database at *path*.
 
-    Transactions begin where the caller says; a writer waits for the others.
+    The caller begins transactions; a writer waits for the other writers.
 
     Args:
         path: The file; None for a database in memory.
         lock_seconds: Longest a writer waits.
-        create: Whether a file that is missing is made. Only a migration should: an empty file in
-            place of a deleted one looks well, and holds nothing.
-        write_ahead: Whether to switch the file to write-ahead logging, where readers and the one
+        create: Whether a missing file is created. Only a migration should: an empty file in place
+            of a deleted one would look healthy.
+        write_ahead: Whether to switch the file to write-ahead logging, so that readers and the one
             writer do not wait for each other.
 
     Raises:
@@ -73,11 +73,11 @@ def connect(
         uri=path is not None,
     )
     try:
-        connection.set_progress_handler(connection.is_overdue, STEPS_PER_GLANCE)
+        connection.set_progress_handler(connection.is_overdue, STEPS_PER_CHECK)
         connection.execute("PRAGMA foreign_keys = ON")
         if path is not None and write_ahead:
             connection.execute("PRAGMA journal_mode = WAL")
-            # With the log, NORMAL loses nothing but the last commits, and only in a power cut.
+            # With write-ahead logging, NORMAL loses only the last commits, and only in a power cut.
             connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         connection.close()
@@ -93,7 +93,7 @@ def sqlite_engine(
     statement_seconds: float,
     create: bool = False,
 ) -> Engine:
-    """Return an engine whose statements end in time; a writer may wait that long for its turn."""
+    """Return an engine whose statements, and waits for a lock, end after *statement_seconds*."""
 
     def time_statement(connection: Connection, *_: Any) -> None:
         driver: Any = connection.connection.driver_connection
@@ -114,11 +114,11 @@ def sqlite_engine(
 
 def _begin(connection: Connection) -> None:
     """
-    Take the write lock at the start of whatever may write.
+    Take the write lock at the start of a transaction that may write.
 
     A transaction that reads first and writes later fails at once when another one wrote in
-    between, whatever the busy timeout. What only reads needs no transaction: each of its statements
-    sees one state of the file.
+    between, whatever the busy timeout. Reading needs no transaction: each statement sees one state
+    of the file.
     """
     if not connection.get_execution_options().get(READ_ONLY):
         connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,1 +1,1 @@
-"""Health probes: what a check is, who runs it, and what the probes answer."""
+"""Health probes: the checks, the prober that runs them, and the responses of the probes."""

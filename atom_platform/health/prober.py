@@ -1,8 +1,8 @@
 """
-The prober: one watchdog thread per process that keeps the outcomes of all checks fresh.
+The prober: one watchdog thread per process that keeps the status of all checks fresh.
 
-It works while somebody asks and rests when nobody does. It never runs a check itself and never
-waits for one, so a check that hangs holds up neither the others nor their deadlines.
+It runs while probes ask and is idle otherwise. It never runs a check itself and never waits for a
+run, so a blocked check delays neither the other checks nor their deadlines.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from atom_platform.health.guard import GuardedCheck
-from atom_platform.health.news import OnResult
-from atom_platform.health.registration import Registration
-from atom_platform.health.report import CheckReport
+from atom_platform.health.check import CheckReport, Registration
+from atom_platform.health.runner import CheckRunner, OnResult
 
 __all__ = ["Prober"]
 
 log = logging.getLogger("atom_platform.health")
 
-TRUST_SECONDS: Final = 3.0
-"""How far beyond deadline and period an outcome may be believed. The watchdog keeps well inside of
-it; an older one means that the watchdog itself is gone or gets no time."""
+MAX_DELAY_SECONDS: Final = 3.0
+"""How far beyond deadline and period a status is still reported. The watchdog stays well below it;
+an older status means that the watchdog has died or gets no CPU time."""
 
-REVIVE_SECONDS: Final = 10.0
-"""How rarely a new grace is granted when outcomes have become too old on their own."""
+RESUME_SECONDS: Final = 10.0
+"""The least time between two waits for statuses that became too old while probes were asking."""
 
 
 class Prober:
@@ -37,9 +35,9 @@ class Prober:
 
     Args:
         period_seconds: From the start of a run to the start of the next.
-        rest_after_seconds: How long it goes on when nobody asks.
-        grace_seconds: How long an answer waits for the first runs after the start or a rest. One
-            span shared by everyone who asks, or a crowd would wait in turns.
+        idle_after_seconds: How long the checks go on without a probe.
+        initial_wait_seconds: How long an answer waits for the first runs after the start or an
+            idle time. One span is shared by all probes; otherwise many probes would wait in turn.
     """
 
     def __init__(
@@ -48,32 +46,34 @@ class Prober:
         *,
         on_result: OnResult | None,
         period_seconds: float,
-        rest_after_seconds: float,
-        grace_seconds: float,
+        idle_after_seconds: float,
+        initial_wait_seconds: float,
     ) -> None:
-        self.guards = {
-            registration.name: GuardedCheck(
+        self.runners = {
+            registration.name: CheckRunner(
                 registration,
                 period_seconds=period_seconds,
-                changed=self._poke,
+                on_change=self._wake,
                 on_result=on_result,
             )
             for registration in registrations
         }
-        self.gates = tuple(guard for guard in self.guards.values() if guard.registration.gate)
+        self.startup_runners = tuple(
+            runner for runner in self.runners.values() if runner.registration.at_startup
+        )
         self._period_seconds = period_seconds
-        self._rest_after_seconds = rest_after_seconds
-        self._grace_seconds = grace_seconds
+        self._idle_after_seconds = idle_after_seconds
+        self._initial_wait_seconds = initial_wait_seconds
         self._condition = threading.Condition()
-        self._poked = False
+        self._woken = False
         self._stopped = False
-        self._resting = False
-        self._asked_at = self._woke_at = time.monotonic()
+        self._idle = False
+        self._asked_at = self._active_since = time.monotonic()
         self._stale: set[str] = set()
         self._thread: threading.Thread | None = None
 
     def start(self) -> bool:
-        """Make sure that the watchdog lives; return False when no thread is to be had for it."""
+        """Start the watchdog if it does not run; return False when there is no thread for it."""
         with self._condition:
             if self._stopped or (self._thread is not None and self._thread.is_alive()):
                 return True
@@ -91,9 +91,9 @@ class Prober:
         return self._thread is not None and self._thread.is_alive()
 
     @property
-    def resting(self) -> bool:
-        """Whether nobody has asked for so long that the next question has to wake it."""
-        return self._resting
+    def idle(self) -> bool:
+        """Whether no probe has asked for so long that the next one has to resume the checks."""
+        return self._idle
 
     def stop(self, timeout_seconds: float = 1.0) -> None:
         """End the watchdog, and each check's thread once its run has ended."""
@@ -102,113 +102,118 @@ class Prober:
             self._condition.notify_all()
         if self._thread is not None:
             self._thread.join(timeout_seconds)
-        for guard in self.guards.values():
-            guard.stop()
+        for runner in self.runners.values():
+            runner.stop()
 
-    def ask(self) -> None:
-        """Say that somebody wants to know; waits for nothing."""
+    def note_probe(self) -> None:
+        """Record that a probe asks, which keeps or resumes the checks; waits for nothing."""
         self._asked_at = time.monotonic()
-        if self._resting:
+        if self._idle:
             with self._condition:
-                if self._resting:
-                    self._resting = False
-                    self._woke_at = self._asked_at
-                    self._poked = True
+                if self._idle:
+                    self._idle = False
+                    self._active_since = self._asked_at
+                    self._woken = True
                     self._condition.notify_all()
 
-    def settle(self, guards: Sequence[GuardedCheck]) -> None:
-        """Wait until *guards* know something since the last start or rest, or the grace is over."""
-        self._wait(guards)
+    def wait_for_results(self, runners: Sequence[CheckRunner]) -> None:
+        """Wait until *runners* have results, at most until the initial wait is over."""
+        self._wait(runners)
         now = time.monotonic()
-        if any(now > self.trusted_until(each) and not self._held_back(each) for each in guards):
-            # Nobody let the prober rest, and yet it is behind: so it looks to a process that was
-            # stopped and goes on. Granted rarely, for when the watchdog is gone waiting is no use.
+        if any(now > self.fresh_until(each) and not self._is_blocked(each) for each in runners):
+            # Probes were asking, and yet a status is too old: the process was stopped and resumed,
+            # as by SIGSTOP. Waiting again is allowed rarely: a dead watchdog gives no results.
             with self._condition:
-                if now - self._woke_at > REVIVE_SECONDS:
-                    self._woke_at = now
-                    self._poked = True
+                if now - self._active_since > RESUME_SECONDS:
+                    self._active_since = now
+                    self._woken = True
                     self._condition.notify_all()
-            self._wait(guards)
+            self._wait(runners)
 
-    def settled(self, guards: Sequence[GuardedCheck]) -> bool:
-        """Whether waiting for *guards* would bring nothing."""
+    def has_results(self, runners: Sequence[CheckRunner]) -> bool:
+        """Whether all *runners* have a result since the last start or idle time, or cannot run."""
         return all(
-            guard.passed or guard.confirmed_at >= self._woke_at or self._held_back(guard)
-            for guard in guards
+            runner.passed or runner.confirmed_at >= self._active_since or self._is_blocked(runner)
+            for runner in runners
         )
 
-    def report_on(self, guard: GuardedCheck, now: float) -> CheckReport:
-        """Return what to say of *guard* at the moment *now*."""
-        trusted = now <= self.trusted_until(guard)
-        report = CheckReport.of(guard, trusted=trusted, now=now)
-        if trusted or report.outcome is None:
+    def report_on(self, runner: CheckRunner, now: float) -> CheckReport:
+        """Return what to show of *runner* at the moment *now*; logs a status that became stale."""
+        fresh = now <= self.fresh_until(runner)
+        report = runner.report(now, fresh=fresh)
+        if fresh or report.status is None:
             self._stale.discard(report.name)
         elif report.name not in self._stale:
             self._stale.add(report.name)
             log.error("health_check_stale", extra={"check": report.name})
         return report
 
-    def trusted_until(self, guard: GuardedCheck) -> float:
-        """Return until when the outcome of *guard* may be reported, on the monotonic clock."""
-        if guard.passed:
+    def fresh_until(self, runner: CheckRunner) -> float:
+        """Return until when the status of *runner* may be reported, on the monotonic clock."""
+        if runner.passed:
             return math.inf
-        seconds = guard.registration.timeout_seconds + self._period_seconds + TRUST_SECONDS
-        return guard.confirmed_at + seconds
+        seconds = runner.registration.timeout_seconds + self._period_seconds + MAX_DELAY_SECONDS
+        return runner.confirmed_at + seconds
 
-    def knowledge(self) -> tuple[object, ...]:
-        """Return what changes when a report would: for comparing, nothing else."""
-        known: list[object] = [self._woke_at]
-        for guard in self.guards.values():
-            known += (guard.outcome, guard.confirmed_at)
+    def version(self) -> tuple[object, ...]:
+        """Return a value that changes when a report would; only for comparing."""
+        known: list[object] = [self._active_since]
+        for runner in self.runners.values():
+            known += (runner.status, runner.confirmed_at)
         return tuple(known)
 
-    def _wait(self, guards: Sequence[GuardedCheck]) -> None:
-        seconds = self._woke_at + self._grace_seconds - time.monotonic()
-        if seconds > 0 and not self.settled(guards):
+    def _wait(self, runners: Sequence[CheckRunner]) -> None:
+        """Wait until *runners* have results, at most for the rest of the shared initial wait."""
+        seconds = self._active_since + self._initial_wait_seconds - time.monotonic()
+        if seconds > 0 and not self.has_results(runners):
             with self._condition:
-                self._condition.wait_for(lambda: self.settled(guards), seconds)
+                self._condition.wait_for(lambda: self.has_results(runners), seconds)
 
-    def _held_back(self, guard: GuardedCheck) -> bool:
-        """Whether *guard* waits for a check that is known to be unhealthy."""
-        first = self.guards.get(guard.registration.after or "")
+    def _is_blocked(self, runner: CheckRunner) -> bool:
+        """Whether *runner* waits for another check that is known to be unhealthy."""
+        first = self.runners.get(runner.registration.after or "")
         return (
             first is not None
-            and first.outcome is not None
-            and first.confirmed_at >= self._woke_at
-            and not first.outcome.result.healthy
+            and first.status is not None
+            and first.confirmed_at >= self._active_since
+            and not first.status.result.healthy
         )
 
-    def _may_start(self, guard: GuardedCheck) -> bool:
-        first = self.guards.get(guard.registration.after or "")
-        return first is None or (first.outcome is not None and first.outcome.result.healthy)
+    def _may_start(self, runner: CheckRunner) -> bool:
+        """Whether the check that must be healthy before *runner*, if any, is healthy."""
+        first = self.runners.get(runner.registration.after or "")
+        return first is None or (first.status is not None and first.status.result.healthy)
 
-    def _poke(self) -> None:
+    def _wake(self) -> None:
+        """Wake the watchdog and all threads that wait for results."""
         with self._condition:
-            self._poked = True
+            self._woken = True
             self._condition.notify_all()
 
     def _watch(self) -> None:
+        """Call `tick` of every runner whenever one is due or has changed; the watchdog's thread."""
         while not self._stopped:
             try:
-                again = self._round(time.monotonic())
-            except Exception:  # a defect of ours must not end the only thread that keeps deadlines
+                again = self._tick_all(time.monotonic())
+            except Exception:  # our own defect must not end the thread that keeps the deadlines
                 log.exception("health_prober_failed")
                 again = time.monotonic() + self._period_seconds
             with self._condition:
-                if not self._poked and not self._stopped:
+                if not self._woken and not self._stopped:
                     seconds = None if again == math.inf else max(0.0, again - time.monotonic())
                     self._condition.wait(seconds)
-                self._poked = False
+                self._woken = False
 
-    def _round(self, now: float) -> float:
-        if now - self._asked_at > self._rest_after_seconds and not self._resting:
-            self._resting = True
-            if now - self._asked_at <= self._rest_after_seconds:  # asked between the two lines
-                self._resting = False
+    def _tick_all(self, now: float) -> float:
+        """Tick every runner, and become idle without probes; return when to call again."""
+        if now - self._asked_at > self._idle_after_seconds and not self._idle:
+            self._idle = True
+            if now - self._asked_at <= self._idle_after_seconds:  # asked between the two lines
+                self._idle = False
         return min(
             (
-                guard.tick(now, may_start=not self._resting and self._may_start(guard))
-                for guard in self.guards.values()
+                runner.tick(now, may_start=not self._idle and self._may_start(runner))
+                for runner in self.runners.values()
             ),
             default=math.inf,
         )

@@ -8,10 +8,10 @@ from typing import Any
 from flask import Blueprint, Response, request
 from flask.blueprints import BlueprintSetupState
 
-from atom_platform.health.answers import Answer, HealthAnswers, live_body
 from atom_platform.health.registry import HealthRegistry
+from atom_platform.health.responses import HealthResponder, HealthResponse
 
-__all__ = ["create_blueprint", "live_body"]
+__all__ = ["create_blueprint"]
 
 
 def create_blueprint(
@@ -22,15 +22,15 @@ def create_blueprint(
     shows_checks: Callable[[Mapping[str, Any]], bool] = lambda environ: True,
 ) -> Blueprint:
     """
-    Return the routes, answering from *registry*.
+    Return the routes, which answer from *registry*.
 
     Args:
-        is_draining: Whether the service is on its way out.
-        startup: Whether this worker has loaded; the registry's gates come on top.
-        shows_checks: Says by its WSGI environment whether a request may see why readiness is as it
-            is; the others get the status.
+        is_draining: Whether the service is about to stop.
+        startup: Whether this worker has loaded; the registry's startup checks come on top.
+        shows_checks: Whether the request with this WSGI environment may see the checks; otherwise
+            it gets the status only.
     """
-    answers = HealthAnswers(registry, is_draining=is_draining, startup=startup)
+    responder = HealthResponder(registry, is_draining=is_draining, startup=startup)
     blueprint = Blueprint("health", __name__)
     rule: dict[str, Any] = {
         "methods": ["GET"],
@@ -41,28 +41,28 @@ def create_blueprint(
 
     @blueprint.route("/health/live", **rule)
     def live() -> Response:
-        return _respond(answers.live())
+        return _respond(responder.live())
 
     @blueprint.route("/health/ready", **rule)
     def ready() -> Response:
         if not shows_checks(request.environ):
-            return _respond(answers.readiness_alone(exclude=request.args.getlist("exclude")))
+            return _respond(responder.ready_without_checks(exclude=request.args.getlist("exclude")))
         if not request.query_string:
-            return _respond(answers.ready())
+            return _respond(responder.ready())
         return _respond(
-            answers.ready(
+            responder.ready(
                 exclude=request.args.getlist("exclude"), verbose="verbose" in request.args
             )
         )
 
     @blueprint.route("/health/startup", **rule)
     def started() -> Response:
-        return _respond(answers.startup())
+        return _respond(responder.startup())
 
     @blueprint.record
     def forbid_caching_of_refusals(state: BlueprintSetupState) -> None:
-        # A hook costs each request of the application more than a microsecond, so one whose
-        # probes are answered in front of it registers the routes alone.
+        # A hook costs each request of the application more than a microsecond. So an application
+        # whose probes are answered in front of it registers the routes only.
         if not state.options.get("routes_only"):
             state.app.after_request(_forbid_caching_of_refusals)
 
@@ -70,16 +70,16 @@ def create_blueprint(
 
 
 def _forbid_caching_of_refusals(response: Response) -> Response:
-    """A 405 is the router's answer, not this blueprint's, and may be cached by default."""
+    """Forbid the caching of a 405, which comes from the router and not from this blueprint."""
     if response.status_code == 405 and request.path.startswith("/health/"):
         response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def _respond(answer: Answer) -> Response:
+def _respond(response: HealthResponse) -> Response:
     return Response(
-        answer.body,
-        status=answer.status,
+        response.body,
+        status=response.status,
         mimetype="application/json",
         headers={"Cache-Control": "no-store"},
     )

@@ -1,4 +1,4 @@
-"""One pipeline for everything that a process of the service has to say."""
+"""Configures the log of a process: structlog, standard logging, warnings, uncaught exceptions."""
 
 from __future__ import annotations
 
@@ -8,30 +8,44 @@ from collections.abc import Callable, Mapping, Set
 
 import structlog
 
-from atom_platform.logs.bound import PROCESSORS, BoundLogger, make_stdlib_logger
+from atom_platform.logs.capture import (
+    capture_streams,
+    install_exception_hooks,
+    release_streams,
+    remove_exception_hooks,
+)
 from atom_platform.logs.console import render_for_terminal
 from atom_platform.logs.encode import encode_line
-from atom_platform.logs.hooks import install_hooks, remove_hooks
-from atom_platform.logs.output import OUTPUT
-from atom_platform.logs.records import HANDLER
-from atom_platform.logs.streams import capture_streams, release_streams
+from atom_platform.logs.logger import PROCESSORS, BoundLogger, make_stdlib_logger
+from atom_platform.logs.records import HANDLER, LOG_OUTPUT
 from atom_platform.logs.writer import Writer
 
-__all__ = ["capture_output", "configure_structlog", "count_with", "override_levels", "reset"]
+__all__ = [
+    "capture_output",
+    "configure_structlog",
+    "override_levels",
+    "reset_logging",
+    "set_line_counters",
+]
 
 
-class _State:
+class _Configuration:
     """
-    What is configured, and what `reset` puts back; `root_level` is None before the first time.
+    What is configured, and what `reset_logging` restores.
+
+    Attributes:
+        root_level: The previous level of the root logger; None if nothing is configured.
+        removed_handlers: The handlers that were taken off the root logger.
+        configured_levels: The level of the root logger, and of others by name.
+        level_override: The same, as set by `override_levels`.
+        previous_levels: The previous levels of loggers that got one here.
     """
 
     root_level: int | None = None
-    replaced: list[logging.Handler] = []
-    #: What the service was started with, and what is laid over it.
-    started: tuple[str, Mapping[str, str]] = ("INFO", {})
-    override: tuple[str | None, Mapping[str, str]] = (None, {})
-    #: The levels that the loggers touched by us had before.
-    before: dict[str, int] = {}
+    removed_handlers: list[logging.Handler] = []
+    configured_levels: tuple[str, Mapping[str, str]] = ("INFO", {})
+    level_override: tuple[str | None, Mapping[str, str]] = (None, {})
+    previous_levels: dict[str, int] = {}
 
 
 def configure_structlog(
@@ -42,33 +56,33 @@ def configure_structlog(
     writer: Writer | None = None,
 ) -> None:
     """
-    Send structlog, standard library loggers, warnings and uncaught exceptions to standard output as
-    lines.
+    Write structlog, standard loggers, warnings and uncaught exceptions as lines to standard output.
 
-    Call it once at the start; again, it changes what differs. Other handlers on the root logger
-    stay, apart from plain ones to the terminal, whose lines would come twice.
+    Call it once at the start; a second call changes the configuration. The handlers of the root
+    logger stay, except for `StreamHandler`s to the standard streams, which would write every line a
+    second time.
 
     Args:
-        level: The least severe level that is written.
+        level: The lowest level that is written.
         levels: Levels of single loggers, by name.
         format: `json`, or `console` for a terminal.
         writer: Where lines go, instead of standard output.
     """
     root = logging.getLogger()
-    if _State.root_level is None:
-        _State.root_level = root.level
-    OUTPUT.render = render_for_terminal if format == "console" else encode_line
+    if _Configuration.root_level is None:
+        _Configuration.root_level = root.level
+    LOG_OUTPUT.render = render_for_terminal if format == "console" else encode_line
     if writer is not None:
         _replace_writer(writer)
-    elif OUTPUT.writer is None:
+    elif LOG_OUTPUT.writer is None:
         _replace_writer(Writer(1))
     for handler in list(root.handlers):
         if type(handler) is logging.StreamHandler and handler.stream in (sys.stdout, sys.stderr):
             root.removeHandler(handler)
-            _State.replaced.append(handler)
+            _Configuration.removed_handlers.append(handler)
     if HANDLER not in root.handlers:
         root.addHandler(HANDLER)
-    _State.started = (level, levels or {})
+    _Configuration.configured_levels = (level, levels or {})
     _apply_levels()
     structlog.configure(
         processors=PROCESSORS,
@@ -77,79 +91,80 @@ def configure_structlog(
         logger_factory=make_stdlib_logger,
         cache_logger_on_first_use=False,
     )
-    install_hooks()
+    install_exception_hooks()
 
 
 def capture_output() -> None:
     """
-    Turn what this process prints into lines too: loggers `stdout` and `stderr`.
+    Log what this process prints, as the loggers `stdout` and `stderr`.
 
-    For the processes of the service; a script or a test keeps its standard output. What native code
-    and child processes write to the descriptors passes by.
+    It is for the processes of the service; a script or a test keeps its standard output. What
+    native code and child processes write to the descriptors is not captured.
     """
     capture_streams()
 
 
-def count_with(
+def set_line_counters(
     *,
     message: Callable[[str, int], None] | None = None,
     dropped: Callable[[str, int], None] | None = None,
 ) -> None:
     """
-    Call *message* with a level and a number of lines, *dropped* with a reason and a number.
+    Count lines: call *message* with a level and a number, *dropped* with a reason and a number.
 
-    From the thread that writes them, a moment after they were logged.
+    The calls come from the thread that writes the lines, shortly after they were logged.
     """
-    if OUTPUT.writer is not None:
-        OUTPUT.writer.on_lines = message
-        OUTPUT.writer.on_drop = dropped
+    if LOG_OUTPUT.writer is not None:
+        LOG_OUTPUT.writer.on_lines = message
+        LOG_OUTPUT.writer.on_drop = dropped
 
 
 def override_levels(level: str | None, levels: Mapping[str, str]) -> None:
-    """Lay *level* and *levels* over those configured; None and nothing take them away again."""
-    _State.override = (level, levels)
+    """Replace the configured levels by *level* and *levels*, until called with None and `{}`."""
+    _Configuration.level_override = (level, levels)
     _apply_levels()
 
 
-def reset() -> None:
-    """
-    Undo `configure_structlog`, so that the next test, or an embedding program, finds what it left.
-    """
+def reset_logging() -> None:
+    """Undo `configure_structlog` and `capture_output`."""
     release_streams()
-    remove_hooks()
+    remove_exception_hooks()
     root = logging.getLogger()
     root.removeHandler(HANDLER)
-    for handler in _State.replaced:
+    for handler in _Configuration.removed_handlers:
         root.addHandler(handler)
-    _State.replaced = []
-    _State.override = (None, {})
+    _Configuration.removed_handlers = []
+    _Configuration.level_override = (None, {})
     _restore_levels(set())
-    if _State.root_level is not None:
-        root.setLevel(_State.root_level)
-        _State.root_level = None
+    if _Configuration.root_level is not None:
+        root.setLevel(_Configuration.root_level)
+        _Configuration.root_level = None
     structlog.reset_defaults()
-    OUTPUT.render = encode_line
-    OUTPUT.on_error = None
+    LOG_OUTPUT.render = encode_line
+    LOG_OUTPUT.on_error = None
     _replace_writer(None)
 
 
 def _replace_writer(writer: Writer | None) -> None:
-    previous, OUTPUT.writer = OUTPUT.writer, writer
+    previous, LOG_OUTPUT.writer = LOG_OUTPUT.writer, writer
     if previous is not None and previous is not writer:
         previous.close()
 
 
 def _apply_levels() -> None:
-    (level, levels), (over, others) = _State.started, _State.override
+    (level, levels), (over, others) = (
+        _Configuration.configured_levels,
+        _Configuration.level_override,
+    )
     logging.getLogger().setLevel(over or level)
     wanted = {**levels, **others}
     _restore_levels(wanted.keys())
     for name, each in wanted.items():
         logger = logging.getLogger(name)
-        _State.before.setdefault(name, logger.level)
+        _Configuration.previous_levels.setdefault(name, logger.level)
         logger.setLevel(each)
 
 
 def _restore_levels(keep: Set[str]) -> None:
-    for name in _State.before.keys() - keep:
-        logging.getLogger(name).setLevel(_State.before.pop(name))
+    for name in _Configuration.previous_levels.keys() - keep:
+        logging.getLogger(name).setLevel(_Configuration.previous_levels.pop(name))

@@ -1,4 +1,4 @@
-"""Lines for a terminal: one glance says when, how bad, who and what."""
+"""Log lines for people who read them in a terminal."""
 
 from __future__ import annotations
 
@@ -21,29 +21,34 @@ _DIM: Final = "\x1b[2m"
 _BOLD: Final = "\x1b[1m"
 _KEY: Final = "\x1b[36m"
 _OFF: Final = "\x1b[0m"
-#: Control characters of a value must not steer the terminal of whoever reads it.
+#: Control characters in a value must not control the terminal.
 _VISIBLE: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != 10}
 
 
 def render_for_terminal(line: dict[str, Any]) -> bytes:
-    """Return *line* coloured, its traceback below it; values and secrets are treated as in JSON."""
+    """
+    Return *line* coloured: time, level, event, fields, logger, and its traceback below.
+
+    Values are shortened and secrets removed as in the JSON form. Never raises.
+    """
     encoded = encode_line(line)
     try:
         fields: dict[str, Any] = orjson.loads(encoded)
     except ValueError:
         return encoded
-    stamp, level = str(fields.pop("timestamp", "")), str(fields.pop("level", ""))
+    timestamp, level = str(fields.pop("timestamp", "")), str(fields.pop("level", ""))
     logger, event = str(fields.pop("logger", "")), str(fields.pop("event", ""))
     below = [str(fields.pop(key)) for key in ("exception", "stack") if key in fields]
-    pairs = " ".join(f"{_KEY}{_shown(key)}{_OFF}={_shown(value)}" for key, value in fields.items())
-    text = (
-        f"{_DIM}{stamp[11:23]}{_OFF} {_COLOURS.get(level, '')}{level:<8}{_OFF} "
-        f"{_BOLD}{_shown(event)}{_OFF} {pairs}{' ' if pairs else ''}{_DIM}{_shown(logger)}{_OFF}"
+    pairs = " ".join(
+        f"{_KEY}{_printable(key)}{_OFF}={_printable(value)}" for key, value in fields.items()
     )
+    head = f"{_DIM}{timestamp[11:23]}{_OFF} {_COLOURS.get(level, '')}{level:<8}{_OFF} "
+    what = f"{_BOLD}{_printable(event)}{_OFF} {pairs}{' ' if pairs else ''}"
+    text = f"{head}{what}{_DIM}{_printable(logger)}{_OFF}"
     return "\n".join([text, *(_indented(part) for part in below)]).encode() + b"\n"
 
 
-def _shown(value: object) -> str:
+def _printable(value: object) -> str:
     if isinstance(value, str):
         return value.replace("\n", "\\n").translate(_VISIBLE)
     return orjson.dumps(value).decode()

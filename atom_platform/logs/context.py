@@ -1,9 +1,9 @@
 """
-What every line of a request says without being told: the fields bound around it.
+The fields that log lines carry: those of the request, and those that `RequestContext` binds.
 
-Fields live in one context variable, so threads, greenlets and tasks do not see each other's. A
-scope remembers the one around it and needs no token to leave: it can be left in any order, and in
-another context than it was entered in, without taking anybody else's fields along.
+The innermost scope is kept in one context variable, so threads, greenlets and tasks do not see each
+other's fields. A scope refers to the scope around it and needs no token. It can therefore be left
+in any order, or in another context, without removing other fields.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from types import TracebackType
+from dataclasses import dataclass
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from atom_platform.logs.exchange import NOTHING, Exchange, Scope
-from atom_platform.trace_context import active_span
+from atom_platform.trace_context import TraceContext, active_span
 
 __all__ = [
     "CURRENT_SCOPE",
+    "NO_FIELDS",
+    "LogScope",
     "RequestContext",
+    "RequestExtras",
+    "RequestScope",
     "bound_fields",
-    "current_exchange",
+    "current_request_scope",
     "log_request",
     "note_exception",
     "note_query",
@@ -31,33 +35,116 @@ __all__ = [
     "propagate",
 ]
 
+NO_FIELDS: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class LogScope:
+    """
+    The fields of the lines logged inside of one scope.
+
+    Attributes:
+        fields: Those of this scope and of all scopes around it.
+        parent: The scope around it; None for the outermost.
+        owner: The `RequestContext` that was entered; it leaves no other scope than its own.
+    """
+
+    __slots__ = ("fields", "owner", "parent")
+
+    def __init__(self, fields: Mapping[str, Any], parent: LogScope | None, owner: object) -> None:
+        self.fields = fields
+        self.parent = parent
+        self.owner = owner
+
+
+@dataclass(slots=True)
+class RequestExtras:
+    """
+    What is known of some requests only, for their access lines.
+
+    Attributes:
+        trace: The trace context that the client sent.
+        fields: What `log_request` added.
+        db_queries: The number of database queries.
+        db_seconds: The time they took.
+        exception: The exception that no error handler turned into a response.
+        aborted: Why the response was cut off; empty if it was not.
+    """
+
+    trace: TraceContext | None = None
+    fields: dict[str, Any] | None = None
+    db_queries: int = 0
+    db_seconds: float = 0.0
+    exception: BaseException | None = None
+    aborted: str = ""
+
+
+class RequestScope(LogScope):
+    """
+    A request: the outermost scope of its lines, and what its access line needs to know.
+
+    Attributes:
+        request_id: The client's or our own; empty if requests get no ids.
+        extras: None until something is noted there.
+    """
+
+    __slots__ = ("extras", "request_id")
+
+    # The middleware enters and leaves it.
+    parent = None
+    owner = None
+
+    def __init__(self) -> None:
+        self.request_id = ""
+        self.extras: RequestExtras | None = None
+
+    @property
+    def fields(self) -> Mapping[str, Any]:  # type: ignore[override]  # made when a line needs it
+        """The ids of the request."""
+        if not self.request_id:
+            return NO_FIELDS
+        trace = None if self.extras is None else self.extras.trace
+        if trace is None:
+            return {"request_id": self.request_id}
+        return {
+            "request_id": self.request_id,
+            "trace_id": trace.trace_id,
+            "span_id": trace.span_id,
+        }
+
+    def ensure_extras(self) -> RequestExtras:
+        """Return `extras`, which the first call creates."""
+        if self.extras is None:
+            self.extras = RequestExtras()
+        return self.extras
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
-CURRENT_SCOPE: Final[ContextVar[Scope | None]] = ContextVar("atom_log_scope", default=None)
+CURRENT_SCOPE: Final[ContextVar[LogScope | None]] = ContextVar("atom_log_scope", default=None)
 
 
-def current_exchange() -> Exchange | None:
-    """Return the request being answered right here, if any."""
+def current_request_scope() -> RequestScope | None:
+    """Return the request that this thread, greenlet or task is answering, if any."""
     scope = CURRENT_SCOPE.get()
-    while scope is not None and not isinstance(scope, Exchange):
-        scope = scope.around
+    while scope is not None and not isinstance(scope, RequestScope):
+        scope = scope.parent
     return scope
 
 
 def bound_fields() -> Mapping[str, Any]:
-    """Return the fields that lines logged right here carry."""
+    """Return the fields that a line logged here would carry."""
     scope = CURRENT_SCOPE.get()
-    return NOTHING if scope is None else scope.fields
+    return NO_FIELDS if scope is None else scope.fields
 
 
 class RequestContext:
     """
-    Binds fields to every line logged inside it.
+    Binds fields to every line that is logged inside of it.
 
-    A context manager and a decorator of functions, coroutine functions and generator functions
-    (whose fields hold while they run, not between two values). It may be used again, and inside
-    itself.
+    It is a context manager, and a decorator of functions, coroutine functions and generator
+    functions. The fields of a generator are bound while it runs, not between two values. One object
+    may be used several times, also inside of itself.
     """
 
     __slots__ = ("_fields",)
@@ -66,9 +153,9 @@ class RequestContext:
         self._fields = fields
 
     def __enter__(self) -> RequestContext:
-        around = CURRENT_SCOPE.get()
-        fields = self._fields if around is None else {**around.fields, **self._fields}
-        CURRENT_SCOPE.set(Scope(fields, around, self))
+        parent = CURRENT_SCOPE.get()
+        fields = self._fields if parent is None else {**parent.fields, **self._fields}
+        CURRENT_SCOPE.set(LogScope(fields, parent, self))
         return self
 
     def __exit__(
@@ -80,10 +167,10 @@ class RequestContext:
         scope = CURRENT_SCOPE.get()
         while scope is not None:
             if scope.owner is self:
-                CURRENT_SCOPE.set(scope.around)
+                CURRENT_SCOPE.set(scope.parent)
                 return
-            scope = scope.around
-        # Left already, or in another context: there is nothing of ours here.
+            scope = scope.parent
+        # Not found: it was left already, or it is left in another context.
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         if inspect.iscoroutinefunction(function):
@@ -113,7 +200,9 @@ class RequestContext:
 
 def _step_through(generator: Any, fields: dict[str, Any]) -> Any:
     """
-    Run *generator* with *fields* bound while it runs: its consumer's lines are none of its own.
+    Delegate to *generator* like `yield from`, with *fields* bound only while it runs.
+
+    The lines that its consumer logs between two values do not get the fields.
     """
     resume: Callable[[], Any] = functools.partial(next, generator)
     while True:
@@ -136,63 +225,61 @@ def _step_through(generator: Any, fields: dict[str, Any]) -> Any:
 
 def propagate(function: Callable[P, R]) -> Callable[P, R]:
     """
-    Return *function* to be called in another thread with the context of this place and moment.
+    Return *function* bound to the current context, to be called in another thread.
 
-    For `executor.submit(propagate(work), …)`. It may be called any number of times, also at once.
+    For `executor.submit(propagate(work), …)`. It may be called any number of times, also
+    concurrently.
     """
     context = contextvars.copy_context()
 
     @functools.wraps(function)
     def carried(*args: P.args, **kwargs: P.kwargs) -> R:
-        # A copy a call: one context cannot be entered by two threads.
+        # One copy for each call: two threads cannot enter the same context.
         return context.copy().run(function, *args, **kwargs)
 
     return carried
 
 
 def log_request(**fields: Any) -> None:
-    """Add *fields* to the access line of the request being answered; outside of one, do nothing."""
-    exchange = current_exchange()
-    if exchange is not None:
-        noted = exchange.noted()
-        if noted.notes is None:
-            noted.notes = fields
+    """Add *fields* to the access line of the current request; without one, do nothing."""
+    scope = current_request_scope()
+    if scope is not None:
+        extras = scope.ensure_extras()
+        if extras.fields is None:
+            extras.fields = fields
         else:
-            noted.notes.update(fields)
+            extras.fields.update(fields)
 
 
 def note_query(seconds: float) -> None:
-    """Add a database query to the access line of the request being answered."""
-    exchange = current_exchange()
-    if exchange is not None:
-        noted = exchange.noted()
-        noted.db_queries += 1
-        noted.db_seconds += seconds
+    """Add a database query of *seconds* to the access line of the current request."""
+    scope = current_request_scope()
+    if scope is not None:
+        extras = scope.ensure_extras()
+        extras.db_queries += 1
+        extras.db_seconds += seconds
 
 
 def note_exception(error: BaseException) -> None:
-    """
-    Name *error* as what the request being answered failed with, although it was turned into a
-    response.
-    """
-    exchange = current_exchange()
-    if exchange is not None:
-        exchange.noted().exception = error
+    """Name *error* in the current request's access line, although it became a response."""
+    scope = current_request_scope()
+    if scope is not None:
+        scope.ensure_extras().exception = error
 
 
 def outgoing_headers() -> dict[str, str]:
     """
-    Return the headers that carry this request's ids to the service called next.
+    Return the headers that pass the ids of the current request on to another service.
 
-    `X-Request-ID`, and `traceparent` with `tracestate` when there is a trace; empty outside of a
-    request.
+    They are `X-Request-ID`, and with a trace `traceparent` and `tracestate`. Without a request
+    there are none, except for those of an active OpenTelemetry span.
     """
     headers: dict[str, str] = {}
-    exchange = current_exchange()
+    scope = current_request_scope()
     trace = active_span()
-    if exchange is not None:
-        headers["X-Request-ID"] = exchange.request_id
-        trace = trace or exchange.noted().trace
+    if scope is not None:
+        headers["X-Request-ID"] = scope.request_id
+        trace = trace or scope.ensure_extras().trace
     if trace is not None:
         headers.update(trace.outgoing_headers())
     return headers

@@ -1,8 +1,9 @@
 """
-One line from any values: always valid JSON, always one line, never an exception.
+Log lines as JSON: valid and on one line whatever the values are, and without an exception.
 
-Plain values take one call of orjson. What it would refuse (a tuple as a key, a lone surrogate, a
-circle, a huge number), what is too long, and what may hold a secret is taken apart piece by piece.
+A line of plain values is encoded by one call of orjson. A line is encoded value by value if orjson
+refuses it (a tuple as a key, a lone surrogate, a circular reference, a huge number), if it is too
+long, or if it may hold a secret.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ import orjson
 
 from atom_platform.logs.redact import REDACTED, is_plain, is_secret, redact_text
 
-__all__ = ["MAX_LINE_BYTES", "MAX_VALUE_BYTES", "encode_line", "without_odd_ends"]
+__all__ = ["MAX_LINE_BYTES", "MAX_VALUE_BYTES", "encode_line", "escape_line_separators"]
 
-#: Longest line, its newline included; a longer one is cut.
+#: The longest line, with its newline; a longer one is cut.
 MAX_LINE_BYTES: Final = 1024 * 1024
-#: What a value keeps when its line is too long.
+#: The bytes that are kept of a value if its line is too long.
 MAX_VALUE_BYTES: Final = 64 * 1024
-#: How many nested values a line is taken apart into, and how deep, before the rest is left out.
+#: Limits for the nested values of a line; the rest is left out.
 MAX_NODES: Final = 50_000
 MAX_DEPTH: Final = 100
 
-# A dataclass is shown by its repr, as every object is: orjson would write out fields that its repr
-# hides.
+# A dataclass is shown by its repr, like other objects. orjson would also write the fields that the
+# repr hides.
 _OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
 
-#: What Unicode ends a line with beside the newline, in UTF-8 and as JSON escapes it.
-_ODD_ENDS: Final = (
+#: The other line separators of Unicode, in UTF-8 and as JSON escapes.
+_LINE_SEPARATORS: Final = (
     (b"\xe2\x80\xa8", rb"\u2028"),
     (b"\xe2\x80\xa9", rb"\u2029"),
     (b"\xc2\x85", rb"\u0085"),
@@ -42,9 +43,9 @@ def encode_line(line: dict[str, Any]) -> bytes:
     """
     Return *line* as a JSON object and a newline, secrets redacted.
 
-    Never raises: a value that JSON cannot hold is shown by its repr, NaN and the infinities as
-    null. Past `MAX_LINE_BYTES` the long values are cut, then the last fields left out, and
-    `truncated` says so.
+    Never raises. A value that JSON cannot hold is shown by its repr, NaN and infinities as null. In
+    a line over `MAX_LINE_BYTES` long values are cut, then the last fields are left out, and the
+    field `truncated` is set.
     """
     if is_plain(line):
         try:
@@ -54,19 +55,20 @@ def encode_line(line: dict[str, Any]) -> bytes:
         if encoded and len(encoded) <= MAX_LINE_BYTES:
             return encoded
     try:
-        return _encode_piece_by_piece(line)
+        return _encode_by_value(line)
     except Exception as error:
-        # Last resort: what is left is made of plain text only.
-        head = {key: _plain(str(line.get(key))) for key in ("timestamp", "level", "logger")}
+        # The last resort holds plain text only.
+        head = {key: _utf8_text(str(line.get(key))) for key in ("timestamp", "level", "logger")}
         return (
-            orjson.dumps({**head, "event": "log_line_not_encodable", "error": type(error).__name__})
+            orjson.dumps({**head, "event": "log_line_discarded", "error": type(error).__name__})
             + b"\n"
         )
 
 
-def _encode_piece_by_piece(line: dict[str, Any]) -> bytes:
-    cleaner = _Cleaner()
-    cleaned = {_plain(key): cleaner.clean_value(key, value, 0) for key, value in line.items()}
+def _encode_by_value(line: dict[str, Any]) -> bytes:
+    """Return *line* encoded value by value: cleaned, and cut if it is too long."""
+    sanitizer = _Sanitizer()
+    cleaned = {_utf8_text(key): sanitizer.clean_value(key, value, 0) for key, value in line.items()}
     encoded = _dumps(cleaned)
     if len(encoded) <= MAX_LINE_BYTES:
         return encoded
@@ -82,23 +84,25 @@ def _encode_piece_by_piece(line: dict[str, Any]) -> bytes:
     return _dumps({**kept, "truncated": True})
 
 
-def without_odd_ends(lines: bytes) -> bytes:
+def escape_line_separators(lines: bytes) -> bytes:
     """
-    Return *lines* of JSON with those ends escaped, which a client may put into a path.
+    Return *lines* of JSON with the line separators of Unicode escaped.
 
-    JSON allows them in strings, but many a reader splits lines at them (`str.splitlines`).
+    JSON allows them in strings, and a client may put them into a path. But readers such as
+    `str.splitlines` split lines there.
     """
     if not lines.isascii():
-        for end, escape in _ODD_ENDS:
+        for end, escape in _LINE_SEPARATORS:
             lines = lines.replace(end, escape)
     return lines
 
 
 def _dumps(value: dict[str, Any]) -> bytes:
-    return without_odd_ends(orjson.dumps(value, None, _OPTIONS))
+    return escape_line_separators(orjson.dumps(value, None, _OPTIONS))
 
 
 def _cut(value: Any) -> Any:
+    """Return *value*; if its JSON has more than `MAX_VALUE_BYTES`, the start of that as text."""
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     data = text.encode()
     if len(data) <= MAX_VALUE_BYTES:
@@ -107,42 +111,43 @@ def _cut(value: Any) -> Any:
     return f"{start}…[cut, {len(data) - MAX_VALUE_BYTES} bytes more]"
 
 
-def _text_of(value: object) -> str:
+def _safe_repr(value: object) -> str:
     try:
         return repr(value)
     except Exception:
         return f"<{type(value).__name__} without a repr>"
 
 
-def _plain(text: str) -> str:
-    """Return *text* as UTF-8 can hold it, and as nothing but a string."""
-    text = str.__str__(text)  # whatever a subclass makes of itself
+def _utf8_text(text: str) -> str:
+    """Return *text* as a plain `str` that UTF-8 can encode."""
+    text = str.__str__(text)  # a subclass may have its own
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-class _Cleaner:
-    """Takes the values of one line apart; what a line may cost is counted over all of them."""
+class _Sanitizer:
+    """Makes the values of one line encodable, within the limits of a line."""
 
     __slots__ = ("_nodes", "_open")
 
     def __init__(self) -> None:
         self._nodes = 0
-        self._open: set[int] = set()  # the containers around the value at hand
+        self._open: set[int] = set()  # ids of the containers around the current value
 
     def clean_value(self, key: str, value: Any, depth: int) -> Any:
+        """Return *value* as orjson can encode it, or the mark of a secret. Never raises."""
         if is_secret(key, value):
             return REDACTED
         try:
             return self._clean(value, depth)
-        except Exception:  # a container that changes or raises while it is read
-            return self._text(_text_of(value))
+        except Exception:  # a container changes, or raises while it is read
+            return self._text(_safe_repr(value))
 
     def _text(self, text: str) -> str:
-        # Cut before the search, or a text of many megabytes would hold up everybody; `_cut` then
-        # leaves out the end, where half a secret may stand.
+        # Cut before the search for secrets: a text of many megabytes would stop all threads. `_cut`
+        # then removes its end, where half a secret may be.
         if len(text) > MAX_LINE_BYTES:
             text = text[:MAX_LINE_BYTES]
-        return redact_text(_plain(text))
+        return redact_text(_utf8_text(text))
 
     def _clean(self, value: Any, depth: int) -> Any:
         if value is None or value is True or value is False:
@@ -152,16 +157,17 @@ class _Cleaner:
         if isinstance(value, enum.Enum):
             return self._clean(value.value, depth)
         if isinstance(value, int):
-            return int.__int__(value) if -(2**63) <= value < 2**64 else _text_of(value)
+            return int.__int__(value) if -(2**63) <= value < 2**64 else _safe_repr(value)
         if isinstance(value, float):
-            return float.__float__(value)  # orjson makes null of what is no number
+            return float.__float__(value)  # orjson writes NaN and infinities as null
         if isinstance(value, (datetime.date, datetime.time, uuid.UUID)):
             return value.isoformat() if not isinstance(value, uuid.UUID) else str(value)
         if isinstance(value, (dict, list, tuple)):
             return self._container(value, depth)
-        return self._text(_text_of(value))
+        return self._text(_safe_repr(value))
 
     def _container(self, value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> Any:
+        """Return a copy of *value* with clean values; a text if it is too large or circular."""
         self._nodes += len(value)
         if self._nodes > MAX_NODES:
             return f"[cut: {len(value)} values]"
@@ -180,5 +186,5 @@ class _Cleaner:
 
     def _key(self, key: object) -> str:
         if isinstance(key, str):
-            return _plain(key)
-        return self._text(_text_of(key))
+            return _utf8_text(key)
+        return self._text(_safe_repr(key))

@@ -1,4 +1,4 @@
-"""gunicorn's own words, the arbiter's and the workers', as lines like all others."""
+"""The logger class of gunicorn: the arbiter's and the workers' own lines, as lines of ours."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from gunicorn.http import errors
 
 from atom_platform.extension.request_record import UNMATCHED, RequestRecord
 from atom_platform.logs.config import capture_output, configure_structlog
-from atom_platform.logs.output import OUTPUT
-from atom_platform.logs.records import level_name, line_of
+from atom_platform.logs.records import LOG_OUTPUT, level_name, line_from_record
 from atom_platform.settings import Settings
 
-__all__ = ["REFUSED", "GunicornLogger", "Refused"]
+__all__ = ["REJECTED_REQUEST", "GunicornLogger", "RejectedRequest"]
 
 _REFUSED: Final = re.compile(r"Invalid request from ip=([^:]*(?:::?[0-9a-f.:]*)?): (.*)", re.DOTALL)
-#: What gunicorn answers to a request that its parser refuses; 400 to the rest (workers/base.py).
+#: The status of a request that gunicorn's parser rejects; of the others 400 (workers/base.py).
 _STATUS: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.LimitRequestLine, 414),
     (errors.LimitRequestHeaders, 431),
@@ -33,52 +32,52 @@ _STATUS: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.ForbiddenProxyRequest, 403),
     (ssl.SSLError, 403),
 )
-#: `--log-level debug` prints the configuration, and these settings hold the values of variables.
+#: `--log-level debug` prints the configuration; these settings hold values of the environment.
 _SECRET_SETTINGS: Final = re.compile(r"(?m)^(  (?:raw_env|env)): .*$")
 
 
 @dataclass(slots=True)
-class Refused:
+class RejectedRequest:
     """
-    A request that gunicorn may be about to refuse.
+    A request that gunicorn's parser may reject.
 
     Attributes:
-        request_id: For the answer and the access line.
-        observed: Whether there is such a line.
+        request_id: The id for its response and its access line.
+        observed: Whether it was counted and has an access line.
     """
 
     request_id: str
     observed: bool = False
 
 
-#: The one that this thread is about to refuse, when its answer can carry an id.
-REFUSED: Final[ContextVar[Refused | None]] = ContextVar("refused", default=None)
+#: The request that this thread is rejecting, if its response can carry an id.
+REJECTED_REQUEST: Final[ContextVar[RejectedRequest | None]] = ContextVar(
+    "rejected_request", default=None
+)
 
 
 class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     """
-    A `logger_class` that joins gunicorn to the pipeline of the platform.
+    A `logger_class` that makes gunicorn log as the platform does.
 
-    It configures that pipeline from the environment, in the arbiter before anything is said and
-    again on SIGHUP. gunicorn's access log is left out: the application's own line replaces it.
+    It configures the log from the environment: in the arbiter before its first line, and again on
+    SIGHUP. gunicorn's access log is off, because the application has an access line of its own.
 
     Attributes:
-        observe_request: Counts and logs a request that gunicorn refuses before the application sees
-            it (`Platform.observe_request`); None logs gunicorn's own warning instead.
-        hung_up: Told of the environment of a request that ended in an error.
+        observe_request: Counts and logs a request that gunicorn rejects before the application sees
+            it (`Platform.observe_request`). With None gunicorn's own warning is logged.
     """
 
     observe_request: Callable[[RequestRecord], None] | None = None
-    hung_up: Callable[[dict[str, Any]], None] | None = None
 
     def setup(self, cfg: Any) -> None:
-        settings = Settings.from_environ(without=("DATABASE_URL",))  # it may be somebody else's
+        settings = Settings.from_environ(without=("DATABASE_URL",))  # may not be ours
         configure_structlog(
             level=settings.log_level, levels=settings.log_levels, format=settings.log_format
         )
         capture_output()
         super().setup(cfg)
-        # "info" is gunicorn's default, so it does not mean that somebody asked for it.
+        # "info" is gunicorn's default, so it is taken as not set.
         default = max(logging.INFO, logging.getLogger().level)
         own = self.LOG_LEVELS.get(cfg.loglevel.lower(), logging.INFO)
         self.loglevel = default if own == logging.INFO else own
@@ -89,13 +88,11 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     def _set_handler(self, log: Any, output: Any, fmt: Any, stream: Any = None) -> None:
         if log is self.access_log:
             return
-        # "-" needs no handler: what is logged propagates to the platform's own.
+        # "-" needs no handler: the lines propagate to the handler of the root logger.
         super()._set_handler(log, None if output == "-" else output, LineFormatter())
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
-        """Each request has had its line by now; but what comes here with an error was cut off."""
-        if sys.exception() is not None and self.hung_up is not None:
-            self.hung_up(environ)
+        """Write nothing: each request has had its access line by now."""
 
     def debug(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         if isinstance(msg, str) and msg.startswith("Current configuration:"):
@@ -105,17 +102,17 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     def warning(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         observe = self.observe_request
         if observe is not None and isinstance(msg, str) and (refused := _REFUSED.fullmatch(msg)):
-            self._observe_refused(observe, refused[1], refused[2])
+            self._observe_rejected(observe, refused[1], refused[2])
             return
         super().warning(msg, *args, **kwargs)
 
-    def _observe_refused(
+    def _observe_rejected(
         self, observe: Callable[[RequestRecord], None], remote_addr: str, reason: str
     ) -> None:
-        """Account for what the parser refused; gunicorn is handling its exception right now."""
+        """Count and log a rejected request; called while the parser's exception is handled."""
         error = sys.exception()
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 400)
-        request, refused = getattr(error, "req", None), REFUSED.get()
+        request, rejected = getattr(error, "req", None), REJECTED_REQUEST.get()
         try:
             observe(
                 RequestRecord(
@@ -126,20 +123,20 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
                     seconds=0.0,
                     body_bytes=0,
                     remote_addr=remote_addr,
-                    request_id=refused.request_id if refused else None,
+                    request_id=rejected.request_id if rejected else None,
                     reason=reason,
                 )
             )
-            if refused:
-                refused.observed = True
+            if rejected:
+                rejected.observed = True
         except Exception:
-            super().exception("refused_request_not_observed")
+            super().exception("rejected_request_not_observed")
 
 
 class LineFormatter(logging.Formatter):
-    """Records as lines, for `--error-logfile`."""
+    """Formats records as lines of ours, for `--error-logfile`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return *record* as one line, without its newline."""
-        line = line_of(record, level_name(record.levelno, record.levelname))
-        return OUTPUT.render(line).decode().rstrip("\n")
+        line = line_from_record(record, level_name(record.levelno, record.levelname))
+        return LOG_OUTPUT.render(line).decode().rstrip("\n")

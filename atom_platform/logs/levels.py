@@ -1,8 +1,8 @@
 """
-Levels of a running service, changed without a restart and in all its processes.
+Log levels of a running service, changed in all its processes without a restart.
 
-A file says which; each process looks at it about once a second. There is no endpoint for it: who
-may write to the service's own directory may change what it logs, and nobody else.
+The levels are in a file, which each process reads about once a second. There is no endpoint: only a
+user who may write to the service's own directory can change its levels.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any, Final
 
 import orjson
 
-from atom_platform.logs.bound import get_logger
 from atom_platform.logs.config import override_levels
-from atom_platform.logs.output import OUTPUT
+from atom_platform.logs.logger import get_logger
+from atom_platform.logs.records import LOG_OUTPUT
 
 __all__ = ["Levels", "LevelsFile", "watch_levels"]
 
@@ -36,12 +36,12 @@ log = get_logger(_LOGGER)
 @dataclass(frozen=True, slots=True)
 class Levels:
     """
-    Levels laid over those that the service was started with.
+    Levels that replace those that the service was started with.
 
     Attributes:
-        level: Of everything that has none of its own; None leaves it.
+        level: The level of the root logger; None does not change it.
         loggers: Levels of single loggers, by name.
-        until: When they end, in seconds since the Unix epoch; None means not by themselves.
+        until: When they end, in seconds since the Unix epoch; None means that they do not end.
     """
 
     level: str | None = None
@@ -51,27 +51,27 @@ class Levels:
 
 class LevelsFile:
     """
-    The file through which processes are told.
+    The file with the levels.
 
     Args:
-        path: It need not exist; then nothing is changed.
-        clock: Seconds since the Unix epoch.
+        path: The file. Without it no level is changed.
+        clock: Returns seconds since the Unix epoch.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._clock = clock
-        self._seen: tuple[int, ...] | None = None
-        self._complaint = ""
+        self._fingerprint: tuple[int, ...] | None = None
+        self._last_error = ""
         self._wanted = Levels()
         self._applied = Levels()
 
     def write(self, levels: Levels) -> None:
         """
-        Tell all processes to log at *levels*.
+        Make all processes log at *levels*.
 
         Raises:
-            ValueError: A level is none of the five.
+            ValueError: A level is not one of the five.
             OSError: The file cannot be written.
         """
         if not {levels.level or "INFO", *levels.loggers.values()} <= _NAMES:
@@ -79,58 +79,65 @@ class LevelsFile:
         text = orjson.dumps(
             {"level": levels.level, "loggers": dict(levels.loggers), "until": levels.until}
         )
-        # Under another name first: whoever reads meanwhile sees the whole of the one or the other.
+        # Written under another name and renamed, so that no process reads half a file.
         draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         draft.write_bytes(text)
         draft.replace(self._path)
 
     def clear(self) -> None:
-        """Tell all processes to log as they were started."""
+        """Make all processes log at the levels that they were started with."""
         self._path.unlink(missing_ok=True)
 
     def poll(self) -> None:
-        """Apply what the file says now, if that has changed or ended. Never raises."""
+        """Apply the levels of the file if they have changed or ended. Never raises."""
         try:
             self._wanted = self._read()
-            self._complaint = ""
+            self._last_error = ""
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            if str(error) != self._complaint:  # not every second
-                self._complaint = str(error)
-                log.warning("log_levels_not_read", path=str(self._path), error=str(error))
+            if str(error) != self._last_error:  # once, not every second
+                self._last_error = str(error)
+                log.warning("log_levels_rejected", path=str(self._path), error=str(error))
         wanted = self._wanted
         if wanted.until is not None and self._clock() >= wanted.until:
             wanted = Levels()
         if wanted != self._applied:
             self._applied = wanted
-            # Said on the side that lets a warning through: before when the log grows quieter.
+            # Logged at the levels that let the warning through: the old ones, or else the new ones.
             seen = logging.getLogger(_LOGGER).isEnabledFor(logging.WARNING)
             if seen:
-                _tell(wanted)
+                _log_change(wanted)
             override_levels(wanted.level, wanted.loggers)
             if not seen:
-                _tell(wanted)
+                _log_change(wanted)
 
     def _read(self) -> Levels:
+        """
+        Return the levels of the file, which is parsed only if it has changed.
+
+        Raises:
+            OSError: It cannot be read.
+            ValueError: It is not a file of this user, or not valid.
+        """
         try:
             fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
-            self._seen = None
+            self._fingerprint = None
             return Levels()
         try:
             found = os.fstat(fd)
             seen = (found.st_ino, found.st_mtime_ns, found.st_size)
-            if seen == self._seen:
+            if seen == self._fingerprint:
                 return self._wanted
             if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()):
-                raise ValueError("it is not a file of ours")
+                raise ValueError("it is not a regular file of this user or root")
             levels = _parse(os.read(fd, _MAX_BYTES))
-            self._seen = seen
+            self._fingerprint = seen
             return levels
         finally:
             os.close(fd)
 
 
-def _tell(levels: Levels) -> None:
+def _log_change(levels: Levels) -> None:
     log.warning(
         "log_levels_changed",
         root=levels.level or "as started",
@@ -148,10 +155,10 @@ def _parse(text: bytes) -> Levels:
 
 
 def watch_levels(path: Path) -> LevelsFile:
-    """Look at *path* from now on, in this process and in those forked from it."""
+    """Apply the levels in *path* from now on, in this process and in its forked children."""
     file = LevelsFile(path)
-    if OUTPUT.writer is not None:
-        OUTPUT.writer.on_tick = file.poll
+    if LOG_OUTPUT.writer is not None:
+        LOG_OUTPUT.writer.on_tick = file.poll
     with contextlib.suppress(Exception):
         file.poll()
     return file

@@ -1,8 +1,7 @@
 """
-Secrets never reach the log: not under a key that names one, not inside a URL, a header or a
-traceback.
+Removes secrets from log lines: values under secret keys, and secrets in URLs, headers and text.
 
-Most lines hold none and are let through by a few cheap questions; only the others are taken apart.
+Most lines hold none and pass a few cheap tests; only the others are searched.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ __all__ = ["REDACTED", "is_plain", "is_secret", "redact_text"]
 
 REDACTED: Final = "[redacted]"
 
-#: A key is secret when one of its words, or its plural, is one of these …
+#: A key is secret if one of its words, or the singular of one, is one of these …
 _WORDS: Final = frozenset(
     {
         "auth",
@@ -34,7 +33,7 @@ _WORDS: Final = frozenset(
         "token",
     }
 )
-#: … or when it holds one of these, its words run together.
+#: … or if its words, joined, contain one of these.
 _COMPOUNDS: Final = (
     "accesskey",
     "apikey",
@@ -53,7 +52,7 @@ _COMPOUNDS: Final = (
     "signingkey",
     "smtpurl",
 )
-#: With one of these words a number is a measurement, not a secret: `token_count=12`.
+#: With one of these words in the key a number is a measurement: `token_count=12`.
 _MEASURES: Final = frozenset(
     {
         "age",
@@ -78,8 +77,8 @@ _MEASURES: Final = frozenset(
 )
 _SPLIT: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-#: One of these, lower-case, stands in every text that `redact_text` would change.
-_NEEDLES: Final = re.compile(
+#: Every text that `redact_text` changes contains one of these, in lower case.
+_HINTS: Final = re.compile(
     r"pass|pwd|secret|token|auth|cookie|credential|session|bearer|basic|negotiate|key|dsn|database_url"
     r"|://"
 )
@@ -88,8 +87,8 @@ _PRIVATE_KEY: Final = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
-# Greedy to the last @: an unescaped one in a password must not let half of it through. Bounded: a
-# text made of "a://b:" would otherwise take quadratic time.
+# Greedy up to the last @, because a password may hold an unescaped one. Bounded, because a text of
+# repeated "a://b:" would otherwise take quadratic time.
 _URL: Final = re.compile(
     r"""([a-zA-Z][a-zA-Z0-9+.-]{0,31}://)([^\s:/?#@"'<>]{0,256}):([^\s"'<>]{0,512})@"""
 )
@@ -97,8 +96,8 @@ _URL_KEY: Final = re.compile(r"""([hH][tT][tT][pP][sS]?://)[^\s:/?#@"'<>]{1,512}
 _PORT: Final = re.compile(r"[0-9]{1,5}(?:[/?#]|$)")
 _BASIC: Final = re.compile(r"\b([Bb]asic|BASIC)(\s+)(?=[a-z]*[A-Z0-9+/=])[A-Za-z0-9+/]{6,}={0,2}")
 
-# These are searched for in lower-case text: ignoring case instead takes five times as long, and a
-# long text is searched while every other thread waits. The last group that took part is the secret.
+# These match text in lower case: a pattern that ignores case takes five times as long and stops all
+# threads during that time. The last group that matched is the secret.
 _BEARER: Final = re.compile(r"""\b(?:bearer|negotiate)\s+([^\s"'<>,;)\]}]{4,})""")
 _HEADER: Final = re.compile(
     r"""(?:authorization|cookie|x-api-key)(?:\\*["']?\s*[:=]\s*|\\*["']\s*,\s*(?=\\*["']))"""
@@ -112,63 +111,65 @@ _PAIR: Final = re.compile(
 )
 _LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
-_HARMLESS: Final = 0
+_PUBLIC: Final = 0
 _SECRET: Final = 1
 _SECRET_UNLESS_NUMBER: Final = 2
-#: What the log itself writes and nobody else can.
-_OWN: Final = 3
+#: Keys whose values the log itself makes.
+_TRUSTED: Final = 3
 
-_verdicts: dict[str, int] = dict.fromkeys(
-    ("timestamp", "level", "logger", "request_id", "trace_id", "span_id"), _OWN
+_sensitivities: dict[str, int] = dict.fromkeys(
+    ("timestamp", "level", "logger", "request_id", "trace_id", "span_id"), _TRUSTED
 )
 
 
-def _judge(key: str) -> int:
+def _classify(key: str) -> int:
+    """Return the sensitivity of *key*, by the words it consists of."""
     words = [word.lower() for word in _SPLIT.findall(key)]
     joined = "".join(words)
     if not (
         any(word in _WORDS or word.removesuffix("s") in _WORDS for word in words)
         or any(compound in joined for compound in _COMPOUNDS)
     ):
-        return _HARMLESS
+        return _PUBLIC
     return _SECRET if _MEASURES.isdisjoint(words) else _SECRET_UNLESS_NUMBER
 
 
-def _verdict(key: str) -> int:
-    verdict = _verdicts.get(key)
-    if verdict is None:
-        verdict = _judge(key)
-        if len(_verdicts) < 4096 and len(key) <= 256:  # nested keys may come from a client
-            _verdicts[key] = verdict
-    return verdict
+def _sensitivity_of(key: str) -> int:
+    """Return the sensitivity of *key*, which is kept for the next line."""
+    sensitivity = _sensitivities.get(key)
+    if sensitivity is None:
+        sensitivity = _classify(key)
+        if len(_sensitivities) < 4096 and len(key) <= 256:  # a nested key may come from a client
+            _sensitivities[key] = sensitivity
+    return sensitivity
 
 
 def is_secret(key: str, value: Any) -> bool:
-    """Whether *value* must not be shown under *key*."""
-    verdict = _verdict(key)
-    if verdict == _SECRET_UNLESS_NUMBER:
+    """Return whether *value* must not be written under *key*."""
+    sensitivity = _sensitivity_of(key)
+    if sensitivity == _SECRET_UNLESS_NUMBER:
         return not isinstance(value, (int, float))
-    return verdict == _SECRET
+    return sensitivity == _SECRET
 
 
 def is_plain(line: dict[str, Any]) -> bool:
     """
-    Whether *line* can be written as it is: no secret key, no text that may hold a secret, no
-    object.
+    Return whether *line* can be written as it is.
 
-    Every line comes through here, so it asks the cheapest questions first; yes is certain, no is
-    not.
+    It can if it has no secret key, no text that may hold a secret, and plain values only. True is
+    certain, False may be a false alarm. Every line is tested here, so the cheapest test comes
+    first.
     """
-    verdicts = _verdicts
+    sensitivities = _sensitivities
     for key, value in line.items():
-        verdict = verdicts.get(key)
-        if verdict == _OWN:
+        sensitivity = sensitivities.get(key)
+        if sensitivity == _TRUSTED:
             continue
-        if verdict != _HARMLESS and (verdict is not None or _verdict(key) != _HARMLESS):
+        if sensitivity != _PUBLIC and (sensitivity is not None or _sensitivity_of(key) != _PUBLIC):
             return False
         kind = type(value)
         if kind is str:
-            # Nothing that is looked for does without one of these.
+            # Every secret in a text comes with one of these characters.
             if (
                 ":" in value
                 or "=" in value
@@ -176,27 +177,33 @@ def is_plain(line: dict[str, Any]) -> bool:
                 or "'" in value
                 or "\n" in value
                 or "\t" in value
-            ) and _may_hold(value):
+            ) and _may_hold_secret(value):
                 return False
         elif kind is not int and kind is not float and kind is not bool and value is not None:
             return False
     return True
 
 
-def _may_hold(text: str) -> bool:
-    return _NEEDLES.search(text.lower()) is not None
+def _may_hold_secret(text: str) -> bool:
+    return _HINTS.search(text.lower()) is not None
 
 
 def _without_password(found: re.Match[str]) -> str:
+    """Return a match of `_URL` with its password replaced."""
     scheme, user, password = found.groups()
     if scheme.lower().startswith(("http", "ws")) and _PORT.match(password):
-        return found.group()  # host:port/path?mail=a@b holds no password
+        return found.group()  # host:port/path?mail=a@b has no password
     return f"{scheme}{user}:{REDACTED}@"
 
 
 def _replace_secrets(pattern: re.Pattern[str], text: str) -> str:
+    """
+    Replace in *text* what *pattern* finds in its lower-case form.
+
+    The lower-case form has the same length, so the positions of a match are valid in both.
+    """
     lowered = text.lower()
-    if len(lowered) != len(text):  # a few letters grow
+    if len(lowered) != len(text):  # some letters have a longer lower case
         lowered = text.translate(_LOWER)
     kept, end = [], 0
     for found in pattern.finditer(lowered):
@@ -209,9 +216,9 @@ def _replace_secrets(pattern: re.Pattern[str], text: str) -> str:
 
 
 def redact_text(text: str) -> str:
-    """Return *text* without the passwords of URLs, tokens, private keys and `password=…` in it."""
+    """Return *text* with passwords in URLs, tokens, private keys and `password=…` replaced."""
     lowered = text.lower()
-    if _NEEDLES.search(lowered) is None:
+    if _HINTS.search(lowered) is None:
         return text
     if "private key" in lowered:
         text = _PRIVATE_KEY.sub(REDACTED, text)

@@ -1,8 +1,8 @@
 """
-Metrics of an application's own: right across processes, bounded, and without a way to fail it.
+Metrics that an application defines: summed over processes, bounded, and unable to fail a request.
 
-They live in the same cells as the platform's. A metric belongs to the process, as the exposition
-does: whoever asks for the same one again, be it another application, gets the same one.
+They are counted like those of the catalog. A metric belongs to the process, as the exposition does:
+two applications that ask for the same definition share one metric.
 """
 
 from __future__ import annotations
@@ -15,89 +15,94 @@ import weakref
 from collections.abc import Iterator
 from typing import Final, TypeVar
 
-from atom_platform.metrics.caps import OTHER, Ids
-from atom_platform.metrics.cells import clean, family
-from atom_platform.metrics.definitions import DEFINITIONS, Definition
-from atom_platform.metrics.recording import Family, HistogramFamily, not_recorded
+from atom_platform.metrics.catalog import DEFINITIONS, Definition, family_name
+from atom_platform.metrics.families import (
+    CounterFamily,
+    GaugeFamily,
+    HistogramFamily,
+    label_text,
+    note_failure,
+)
+from atom_platform.metrics.label_limits import OTHER, LabelLimiter
 
-__all__ = ["Counter", "Gauge", "Histogram", "custom_definitions", "shared"]
+__all__ = ["Counter", "Gauge", "Histogram", "custom_definitions", "get_or_create"]
 
 _NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _SUFFIXES: Final = ("_total", "_created", "_bucket", "_sum", "_count", "_info")
 
 
-class _Custom:
-    """What the three kinds share: label values that are admitted, one by one."""
+class _CustomMetric:
+    """The part that all three kinds share: checking and limiting label values."""
 
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
-        self._ids = {
-            label: Ids(label, definition)
+        self._limiters = {
+            label: LabelLimiter(label, definition)
             for label in definition.labels
             if label not in definition.values
         }
 
-    def _admitted(self, labels: dict[str, object]) -> tuple[str, ...]:
+    def _label_values(self, labels: dict[str, object]) -> tuple[str, ...]:
         """
-        Return the label values, in order.
+        Return the label values in the order of the definition.
 
         Raises:
-            ValueError: These are not the metric's labels.
+            ValueError: The names are not those of the definition.
         """
         if labels.keys() != set(self.definition.labels):
             raise ValueError(f"its labels are {self.definition.labels}, not {tuple(labels)}")
-        return tuple(self._admit(label, labels[label]) for label in self.definition.labels)
+        return tuple(self._label_value(label, labels[label]) for label in self.definition.labels)
 
-    def _admit(self, label: str, value: object) -> str:
-        ids = self._ids.get(label)
-        if ids is not None:
-            return ids.admit(value)
-        text = clean(value)
+    def _label_value(self, label: str, value: object) -> str:
+        limiter = self._limiters.get(label)
+        if limiter is not None:
+            return limiter.limit(value)
+        text = label_text(value)
         return text if text in self.definition.values[label] else OTHER
 
 
-class Counter(_Custom):
-    """A number that only grows."""
+class Counter(_CustomMetric):
+    """A number that never decreases."""
 
     def __init__(self, definition: Definition) -> None:
         super().__init__(definition)
-        self._family = Family(definition)
+        self._family = CounterFamily(definition)
 
     def inc(self, amount: float = 1.0, /, **labels: object) -> None:
-        """Add *amount*, which is not negative. Never raises: what is wrong is logged once."""
+        """Add *amount*, which is not negative. Never raises: a wrong call is logged once."""
         try:
             if not amount >= 0.0:
-                raise ValueError("a counter only grows")
-            self._family.add(self._admitted(labels), amount)
+                raise ValueError("the amount added to a counter is not negative")
+            self._family.add(self._label_values(labels), amount)
         except Exception as error:
-            not_recorded(self.definition, error)
+            note_failure(self.definition, error)
 
 
-class Gauge(_Custom):
-    """A number that goes up and down; its mode says how those of several processes become one."""
+class Gauge(_CustomMetric):
+    """A number that goes up and down; its mode says how the values of processes are combined."""
 
     def __init__(self, definition: Definition) -> None:
         super().__init__(definition)
-        self._family = Family(definition)
+        self._family = GaugeFamily(definition)
 
     def set(self, value: float, /, **labels: object) -> None:
-        """Make it *value* in this process. Never raises."""
+        """Set the value of this process. Never raises."""
         try:
-            self._family.set(value, self._admitted(labels))
+            self._family.set(value, self._label_values(labels))
         except Exception as error:
-            not_recorded(self.definition, error)
+            note_failure(self.definition, error)
 
     def inc(self, amount: float = 1.0, /, **labels: object) -> None:
-        """Add *amount*, which may be negative, to what this process says. Never raises."""
+        """Add *amount*, which may be negative, to the value of this process. Never raises."""
         try:
-            self._family.add(self._admitted(labels), amount)
+            self._family.add(self._label_values(labels), amount)
         except Exception as error:
-            not_recorded(self.definition, error)
+            note_failure(self.definition, error)
 
 
-class Histogram(_Custom):
-    """How a quantity is spread, a duration above all. What is below 0 counts as 0."""
+class Histogram(_CustomMetric):
+    """The distribution of a quantity, such as a duration in seconds; negative values count as 0."""
 
     def __init__(self, definition: Definition) -> None:
         super().__init__(definition)
@@ -106,13 +111,13 @@ class Histogram(_Custom):
     def observe(self, value: float, /, **labels: object) -> None:
         """Add one observation. Never raises."""
         try:
-            self._family.observe(value, self._admitted(labels))
+            self._family.observe(value, self._label_values(labels))
         except Exception as error:
-            not_recorded(self.definition, error)
+            note_failure(self.definition, error)
 
     @contextlib.contextmanager
     def time(self, **labels: object) -> Iterator[None]:
-        """Observe the seconds that a block, or a function that it decorates, takes."""
+        """Observe the duration of a block or of a decorated function, in seconds."""
         started = time.perf_counter()
         try:
             yield
@@ -123,35 +128,35 @@ class Histogram(_Custom):
 M = TypeVar("M", Counter, Gauge, Histogram)
 
 _lock: Final = threading.Lock()
-#: Weak: an application that is gone, as in a test, leaves its names to the next one.
+#: Weak references: an application that is garbage, as in a test, frees its names.
 _metrics: Final[weakref.WeakValueDictionary[str, Counter | Gauge | Histogram]] = (
     weakref.WeakValueDictionary()
 )
-_TAKEN: Final = frozenset(family(definition) for definition in DEFINITIONS)
+_PLATFORM_FAMILIES: Final = frozenset(family_name(definition) for definition in DEFINITIONS)
 
 
-def shared(kind: type[M], definition: Definition) -> M:
+def get_or_create(kind: type[M], definition: Definition) -> M:
     """
-    Return the process's metric of *definition*, a new one or the one there is.
+    Return the metric of *definition* in this process, created on the first call.
 
     Raises:
-        ValueError: A name is not one that Prometheus takes, the name belongs to another metric, or
-            a label that has values is none of the metric's.
+        ValueError: A name is not valid in Prometheus, the name belongs to another metric, or
+            `values` names a label that the metric does not have.
     """
     _check(definition)
     with _lock:
-        known = _metrics.get(family(definition))
+        known = _metrics.get(family_name(definition))
         if known is None:
             made = kind(definition)
-            _metrics[family(definition)] = made
+            _metrics[family_name(definition)] = made
             return made
     if isinstance(known, kind) and known.definition == definition:
         return known
-    raise ValueError(f"{definition.name!r} is another metric already")
+    raise ValueError(f"{definition.name!r} is already the name of another metric")
 
 
 def custom_definitions() -> list[Definition]:
-    """Return the definitions of the metrics that were made here and are still in use."""
+    """Return the definitions of the metrics made by `get_or_create` that are still in use."""
     with _lock:
         return [metric.definition for metric in _metrics.values()]
 
@@ -159,23 +164,23 @@ def custom_definitions() -> list[Definition]:
 def _check(definition: Definition) -> None:
     name = definition.name
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a metric")
+        raise ValueError(f"{name!r} is not a valid metric name")
     if definition.kind == "counter" and not name.endswith("_total"):
-        raise ValueError(f"the name of a counter ends in _total, {name!r} does not")
+        raise ValueError(f"a counter's name must end in _total, {name!r} does not")
     if definition.kind != "counter" and name.endswith(_SUFFIXES):
-        raise ValueError(f"{name!r} ends like a sample of another kind of metric")
-    if family(definition) in _TAKEN or any(
-        family(definition) + suffix in _TAKEN for suffix in _SUFFIXES
+        raise ValueError(f"{name!r} has the suffix of a sample of another kind of metric")
+    if family_name(definition) in _PLATFORM_FAMILIES or any(
+        family_name(definition) + suffix in _PLATFORM_FAMILIES for suffix in _SUFFIXES
     ):
         raise ValueError(f"{name!r} is a metric of the platform")
     for label in definition.labels:
         if not _LABEL.fullmatch(label) or label == "le":
-            raise ValueError(f"{label!r} is no name of a label")
+            raise ValueError(f"{label!r} is not a valid label name")
     if len(set(definition.labels)) < len(definition.labels):
-        raise ValueError("a label is named twice")
+        raise ValueError("a label name is repeated")
     if definition.values.keys() - set(definition.labels):
-        raise ValueError("there are values for a label that the metric does not have")
+        raise ValueError("values are given for a label that the metric does not have")
     if definition.kind == "histogram" and (
         not definition.buckets or sorted(set(definition.buckets)) != list(definition.buckets)
     ):
-        raise ValueError("buckets are numbers that grow")
+        raise ValueError("buckets must be increasing numbers")

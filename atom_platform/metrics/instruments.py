@@ -1,17 +1,20 @@
 """
-What the platform's code calls to count something.
+What the platform's code calls to count something that is not a request, an agent or a query.
 
-Nothing here ever raises into the caller, blocks on anything but other threads' additions, or needs
-to know whether there are other processes.
+HTTP requests are counted by `http_metrics.py`; agents, skills and queries by `track.py`; metrics of
+the application by `custom.py`. A new metric of the platform is a row in `catalog.py`, and a family
+and a function here. `make tables` then writes the docs; tests ask for a dashboard or a rule.
+
+No function here raises or waits for more than another thread's addition, and none needs to know
+whether there are other processes.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from atom_platform.metrics import caps
-from atom_platform.metrics.cells import clean
-from atom_platform.metrics.definitions import (
+from atom_platform.metrics import label_limits
+from atom_platform.metrics.catalog import (
     APP_INFO,
     DB_CONNECTIONS_ACTIVE,
     DB_CONNECTIONS_IDLE,
@@ -28,145 +31,128 @@ from atom_platform.metrics.definitions import (
     LOG_MESSAGES,
     METRIC_ERRORS,
 )
-from atom_platform.metrics.multiprocess.directory import Directory
-from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.multiprocess.values import install
-from atom_platform.metrics.processes import watch_listeners
-from atom_platform.metrics.recording import (
-    ERRORS,
-    Family,
+from atom_platform.metrics.families import (
+    METRIC_ERROR_COUNT,
+    CounterFamily,
+    GaugeFamily,
     HistogramFamily,
-    count_problems,
-    not_recorded,
+    label_text,
+    note_failure,
+    report_problems,
 )
-from atom_platform.metrics.requests import (
-    count_aborted,
-    count_exception,
-    observe_queue,
-    record_request,
-    requests_in_progress,
-)
-from atom_platform.metrics.track import observe_query, track_agent, track_query, track_skill
+from atom_platform.metrics.storage.directory import Directory
+from atom_platform.metrics.storage.storage import STORAGE
+from atom_platform.metrics.storage.value_class import install_value_class
 
 __all__ = [
     "configure",
-    "count_aborted",
-    "count_exception",
     "count_log_drop",
     "count_log_message",
+    "count_metric_error",
     "count_worker_exit",
     "heartbeat",
-    "metric_error",
-    "observe_query",
-    "observe_queue",
     "record_check",
-    "record_request",
     "report_directory",
-    "requests_in_progress",
     "set_app_info",
     "set_db_pool",
     "set_disk_free",
     "set_threads",
     "set_threads_busy",
-    "track_agent",
-    "track_query",
-    "track_skill",
-    "watch_listeners",
     "worker_started",
 ]
 
-# Whoever counts through this module wants every metric of the process in the same place.
-install()
+# From here on prometheus_client's own metrics of this process are kept in the same files.
+install_value_class()
 
-_messages: Final = Family(LOG_MESSAGES)
-_drops: Final = Family(LOG_LINES_DROPPED)
-_exits: Final = Family(GUNICORN_WORKER_EXITS)
-_workers: Final = Family(GUNICORN_WORKERS)
-_threads: Final = Family(GUNICORN_THREADS)
-_threads_busy: Final = Family(GUNICORN_THREADS_BUSY)
-_pool_active: Final = Family(DB_CONNECTIONS_ACTIVE)
-_pool_idle: Final = Family(DB_CONNECTIONS_IDLE)
-_pool_max: Final = Family(DB_CONNECTIONS_MAX)
-_pool_waiting: Final = Family(DB_CONNECTIONS_WAITING)
-_healthy: Final = Family(HEALTH_CHECK_HEALTHY)
+_log_messages: Final = CounterFamily(LOG_MESSAGES)
+_log_drops: Final = CounterFamily(LOG_LINES_DROPPED)
+_worker_exits: Final = CounterFamily(GUNICORN_WORKER_EXITS)
+_workers: Final = GaugeFamily(GUNICORN_WORKERS)
+_threads: Final = GaugeFamily(GUNICORN_THREADS)
+_threads_busy: Final = GaugeFamily(GUNICORN_THREADS_BUSY)
+_pool_active: Final = GaugeFamily(DB_CONNECTIONS_ACTIVE)
+_pool_idle: Final = GaugeFamily(DB_CONNECTIONS_IDLE)
+_pool_max: Final = GaugeFamily(DB_CONNECTIONS_MAX)
+_pool_waiting: Final = GaugeFamily(DB_CONNECTIONS_WAITING)
+_check_healthy: Final = GaugeFamily(HEALTH_CHECK_HEALTHY)
 _check_durations: Final = HistogramFamily(HEALTH_CHECK_DURATION)
-_disk_free: Final = Family(DISK_FREE)
-_app_info: Final = Family(APP_INFO)
+_disk_free: Final = GaugeFamily(DISK_FREE)
+_app_info: Final = GaugeFamily(APP_INFO)
 
 
 def configure(*, max_ids: int) -> None:
-    """Set how many distinct ids a family may hold in this process; the rest counts as `other`."""
-    caps.configure(max_ids)
+    """Set how many distinct ids a label may have in this process; all others count as `other`."""
+    label_limits.set_max_values(max_ids)
 
 
 def heartbeat() -> None:
     """
-    Notice a metrics directory that was deleted or has room again, and log what went wrong.
+    Check whether the metrics directory was deleted or has room again, and log problems.
 
-    Costs microseconds; call it every second or so in each process that counts. Never raises: the
-    accept loop calls it, and would end with it.
+    Call it about once a second in each process that counts; it takes microseconds. Never raises:
+    the accept loop calls it.
     """
     try:
         STORAGE.heartbeat()
-        count_problems()
+        report_problems()
     except Exception as error:
-        not_recorded(METRIC_ERRORS, error)
+        note_failure(METRIC_ERRORS, error)
 
 
 def report_directory(directory: Directory) -> None:
     """
-    Log and count, once the log exists, why the directory is not the one asked for.
+    Log and count why the metrics directory is not the one configured, if it is not.
 
-    The arbiter takes its slot with it, before any worker: later it would go on with a file that a
-    dead worker left, and it is the last to notice that the directory was deleted.
+    Call it in the arbiter once logging works and before any worker starts: it claims the arbiter's
+    slot. A slot claimed later could be a dead worker's, with that worker's values in it.
     """
-    STORAGE.take_place()
+    STORAGE.claim_slot()
     problem = directory.problem
     if problem is not None:
         kind = "directory" if problem.fault else None
         STORAGE.problems.note(kind, problem.event, problem.path, problem.error)
-        count_problems()
+        report_problems()
 
 
-def metric_error(kind: str) -> None:
-    """Count something that metrics could not do: one of the kinds in the metric table."""
-    ERRORS.add((_known(METRIC_ERRORS.values["kind"], kind, "record"),))
+def count_metric_error(kind: str) -> None:
+    """Count a failure of the metrics; a *kind* that is not in the catalog counts as `record`."""
+    METRIC_ERROR_COUNT.add((_known_or(METRIC_ERRORS.values["kind"], kind, "record"),))
 
 
 def count_log_message(level: str, n: int = 1) -> None:
-    """Count *n* log lines of *level* that were written."""
-    _messages.add((_known(LOG_MESSAGES.values["level"], level, "INFO"),), n)
+    """Count *n* log lines of *level* (upper case) that were written."""
+    _log_messages.add((_known_or(LOG_MESSAGES.values["level"], level, "INFO"),), n)
 
 
 def count_log_drop(reason: str, n: int = 1) -> None:
-    """Count *n* log lines that were lost."""
-    _drops.add((_known(LOG_LINES_DROPPED.values["reason"], reason, "write_error"),), n)
+    """Count *n* log lines that were lost, for the reason `queue_full` or `write_error`."""
+    _log_drops.add((_known_or(LOG_LINES_DROPPED.values["reason"], reason, "write_error"),), n)
 
 
 def count_worker_exit(reason: str) -> None:
-    """Count a worker that ended; called in the arbiter, whose only regular occasion it is."""
+    """Count a worker that ended. Called in the arbiter, so it is the arbiter's heartbeat too."""
     heartbeat()
-    _exits.add((_known(GUNICORN_WORKER_EXITS.values["reason"], reason, "crashed"),))
+    _worker_exits.add((_known_or(GUNICORN_WORKER_EXITS.values["reason"], reason, "crashed"),))
 
 
 def worker_started() -> None:
-    """Count this process among the workers until it is gone."""
+    """Count this process in `gunicorn_workers` for as long as it lives."""
     _workers.set(1.0)
 
 
 def set_threads(total: int) -> None:
-    """Say how many request threads this worker has."""
+    """Set how many request threads this worker has."""
     _threads.set(total)
 
 
 def set_threads_busy(n: int) -> None:
-    """Say how many of them are answering a request."""
+    """Set how many request threads of this worker are answering a request."""
     _threads_busy.set(n)
 
 
 def set_db_pool(*, active: int, idle: int, maximum: int, waiting: int) -> None:
-    """Say what this process's connection pools hold, all of them together."""
-    with STORAGE.lock:  # one scrape, one state
+    """Set the connections of all pools of this process: in use, idle, allowed, and waited for."""
+    with STORAGE.lock:  # a scrape of this process sees all four change at once
         _pool_active.set(active)
         _pool_idle.set(idle)
         _pool_max.set(maximum)
@@ -174,21 +160,21 @@ def set_db_pool(*, active: int, idle: int, maximum: int, waiting: int) -> None:
 
 
 def record_check(name: str, healthy: bool, duration_seconds: float) -> None:
-    """Record a run of a readiness check."""
-    label = clean(name)
-    _healthy.set(1.0 if healthy else 0.0, (label,))
+    """Record the last result and the duration of a readiness check."""
+    label = label_text(name)
+    _check_healthy.set(1.0 if healthy else 0.0, (label,))
     _check_durations.observe(duration_seconds, (label,))
 
 
 def set_disk_free(path: str, free_bytes: float) -> None:
-    """Say how much room there is on the file system of *path*."""
-    _disk_free.set(free_bytes, (clean(path),))
+    """Set the free bytes of the file system of *path*."""
+    _disk_free.set(free_bytes, (label_text(path),))
 
 
 def set_app_info(version: str, python: str, revision: str) -> None:
-    """Say what this process runs."""
-    _app_info.set(1.0, (clean(version), clean(python), clean(revision)))
+    """Set the labels of `app_info`, whose value is always 1."""
+    _app_info.set(1.0, (label_text(version), label_text(python), label_text(revision)))
 
 
-def _known(values: tuple[str, ...], value: str, otherwise: str) -> str:
-    return value if value in values else otherwise
+def _known_or(values: tuple[str, ...], value: str, default: str) -> str:
+    return value if value in values else default

@@ -1,4 +1,9 @@
-"""Counting from outside the service: scripts and background workers of the platform."""
+"""
+Counting from outside the service: scripts and background workers.
+
+Such a process is no child of the arbiter. It finds the metrics directory of the running service and
+takes a slot there, so that the service exposes its counts too.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from atom_platform.metrics.multiprocess import ownership
-from atom_platform.metrics.multiprocess.directory import VARIABLE
-from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.multiprocess.values import install
-from atom_platform.metrics.recording import count_problems
+from atom_platform.metrics.families import report_problems
+from atom_platform.metrics.storage import directory_lock
+from atom_platform.metrics.storage.directory import VARIABLE
+from atom_platform.metrics.storage.storage import STORAGE
+from atom_platform.metrics.storage.value_class import install_value_class
 
 __all__ = ["counting_with_service"]
 
@@ -20,37 +25,39 @@ __all__ = ["counting_with_service"]
 @contextlib.contextmanager
 def counting_with_service(directory: Path | None = None) -> Iterator[Path | None]:
     """
-    Have this process's metrics scraped with those of a running service, from a slot of its own.
+    Make a running service expose the metrics of this process too. The process takes its own slot.
 
-    What is counted stays counted after the block; gauges of the job end with it.
+    Counts remain exposed after the block. Live gauges of the job are removed at its end.
 
     Args:
-        directory: The service's metrics directory. By default what the environment names, else the
-            private directory of the one service of this user that runs here.
+        directory: The service's metrics directory. Default: the one named by the environment
+            variable, otherwise that of the only service of this user that runs on this machine.
 
-    Yields the directory, or None when there is none: the job then counts for itself.
+    Yields the directory, or None if there is none: the job then counts in memory.
     """
     found = directory or _from_environment() or _only_service()
     before = STORAGE.directory
-    STORAGE.use(found)
-    install()
+    STORAGE.switch_to(found)
+    install_value_class()
     try:
         yield found
     finally:
-        count_problems()
-        STORAGE.use(before)
+        report_problems()
+        STORAGE.switch_to(before)
 
 
 def _from_environment() -> Path | None:
+    """Return the directory in `PROMETHEUS_MULTIPROC_DIR`, if it is set."""
     named = os.environ.get(VARIABLE)
     return Path(named) if named else None
 
 
 def _only_service() -> Path | None:
+    """Return the directory of the only running service of this user, if there is exactly one."""
     living = []
-    for parent in (ownership.SHARED_MEMORY, Path(tempfile.gettempdir())):
-        for path in ownership.private_directories(parent):
+    for parent in (directory_lock.SHARED_MEMORY, Path(tempfile.gettempdir())):
+        for path in directory_lock.private_directories(parent):
             with contextlib.suppress(OSError):
-                if ownership.read_owner(path) is not None and not ownership.is_dead(path):
+                if directory_lock.read_owner(path) is not None and not directory_lock.is_dead(path):
                     living.append(path)
     return living[0] if len(living) == 1 else None

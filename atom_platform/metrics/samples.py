@@ -1,26 +1,84 @@
-"""What a scrape says, for those of our commands that read one."""
+"""
+Values of a scrape: families and samples, and the samples parsed from an exposition.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
-__all__ = ["Exposed", "Samples"]
+__all__ = [
+    "Exemplar",
+    "FamilySamples",
+    "Labels",
+    "ParsedExposition",
+    "Sample",
+    "SampleSet",
+    "SeriesKey",
+    "labels_of",
+]
 
-Key = tuple[str, tuple[tuple[str, str], ...]]
+#: Name and value of each label, sorted by name.
+Labels = tuple[tuple[str, str], ...]
+#: The name of a family, then name and value of each label: sorts as labels do, takes less memory.
+SeriesKey = tuple[str, ...]
 
 
-class Samples:
+def labels_of(series_key: SeriesKey) -> Labels:
+    """Return the labels in *series_key*."""
+    return tuple(zip(series_key[1::2], series_key[2::2], strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One observation of a bucket and its trace. *timestamp* is in seconds since the Unix epoch."""
+
+    trace_id: str
+    value: float
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One line of an exposition."""
+
+    name: str
+    labels: Labels
+    value: float
+    exemplar: Exemplar | None = None
+
+
+@dataclass(slots=True)
+class FamilySamples:
     """
-    Samples, each by its name and its sorted labels.
+    One metric family.
+
+    Attributes:
+        name: As in prometheus_client: that of a counter has no `_total`.
+        kind: counter, gauge, histogram or summary.
+    """
+
+    name: str
+    kind: str
+    help: str
+    samples: list[Sample] = field(default_factory=list)
+
+
+SampleKey = tuple[str, tuple[tuple[str, str], ...]]
+
+
+class SampleSet:
+    """
+    Samples, each with its name and its sorted labels.
 
     Attributes:
         values: The samples.
     """
 
-    def __init__(self, values: Mapping[Key, float]) -> None:
+    def __init__(self, values: Mapping[SampleKey, float]) -> None:
         self.values = values
 
     def total(self, name: str, **labels: str) -> float:
@@ -40,15 +98,15 @@ class Samples:
                     sums[tuple(its.get(label, "") for label in kept)] += value
         return sums
 
-    def since(self, earlier: Samples) -> Samples:
+    def since(self, earlier: SampleSet) -> SampleSet:
         """
-        Return by how much each sample has grown since *earlier*.
+        Return by how much each counter has grown since *earlier*.
 
-        One that has shrunk began anew at nought, as Prometheus reckons, so nothing is negative.
-        Gauges make no sense in what is returned.
+        A counter that is smaller than before was reset to zero, as Prometheus assumes, so no result
+        is negative. The results for gauges are meaningless.
         """
         before = earlier.values
-        return Samples(
+        return SampleSet(
             {
                 key: value - before.get(key, 0.0) if value >= before.get(key, 0.0) else value
                 for key, value in self.values.items()
@@ -56,7 +114,7 @@ class Samples:
         )
 
 
-class Exposed(Samples):
+class ParsedExposition(SampleSet):
     """
     The samples of one exposition.
 
@@ -65,13 +123,13 @@ class Exposed(Samples):
         per_family: The number of samples of each family.
 
     Raises:
-        ValueError: It is no Prometheus text.
+        ValueError: The text is not in the Prometheus format.
     """
 
     def __init__(self, text: str) -> None:
         self.families: set[str] = set()
         self.per_family: Counter[str] = Counter()
-        values: dict[Key, float] = {}
+        values: dict[SampleKey, float] = {}
         try:
             for family in text_string_to_metric_families(text):
                 exposed = f"{family.name}_total" if family.type == "counter" else family.name
@@ -79,6 +137,6 @@ class Exposed(Samples):
                 for sample in family.samples:
                     self.per_family[exposed] += 1
                     values[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
-        except (KeyError, IndexError) as error:  # what the parser raises for some nonsense
+        except (KeyError, IndexError) as error:  # what the parser raises for some invalid texts
             raise ValueError(f"no Prometheus text: {type(error).__name__}") from error
         super().__init__(values)

@@ -1,4 +1,8 @@
-"""Timing and counting agents, skills and database statements: `with track_…` or `@track_…`."""
+"""
+Counts and times agents, skills and database statements: `with track_…():` or `@track_…()`.
+
+`observe_query` is for statements that were timed elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
-from atom_platform.metrics.caps import Ids
-from atom_platform.metrics.definitions import (
+from atom_platform.metrics.catalog import (
     ACTIVE_AGENTS,
     AGENT_EXECUTION_DURATION,
     AGENT_EXECUTIONS,
@@ -20,8 +23,14 @@ from atom_platform.metrics.definitions import (
     SKILL_EXECUTIONS,
     Definition,
 )
-from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.recording import Family, HistogramFamily, not_recorded
+from atom_platform.metrics.families import (
+    CounterFamily,
+    GaugeFamily,
+    HistogramFamily,
+    note_failure,
+)
+from atom_platform.metrics.label_limits import OTHER, LabelLimiter
+from atom_platform.metrics.storage.storage import STORAGE
 from atom_platform.skills import SkillFailed
 
 __all__ = ["Tracker", "observe_query", "track_agent", "track_query", "track_skill"]
@@ -34,10 +43,10 @@ _queries: Final = HistogramFamily(DB_QUERY_DURATION)
 
 class Tracker:
     """
-    Times a block or each call of a function; nests, and may be shared between threads.
+    Times a block or each call of a function. May be nested and shared between threads.
 
-    The block's own exception always passes through. A process forked inside the block leaves the
-    counting of it to its parent.
+    Exceptions of the block pass through. If the process forks inside the block, only the parent
+    counts it.
     """
 
     __slots__ = ("_entered", "_on_enter", "_on_exit")
@@ -48,7 +57,7 @@ class Tracker:
         self._entered: dict[int, list[tuple[float, int]]] = {}
 
     def __enter__(self) -> None:
-        entered = perf_counter(), STORAGE.life
+        entered = perf_counter(), STORAGE.fork_generation
         self._entered.setdefault(get_ident(), []).append(entered)
         self._on_enter()
 
@@ -62,20 +71,20 @@ class Tracker:
         started_at, life = self._entered[thread].pop()
         if not self._entered[thread]:
             del self._entered[thread]
-        if life == STORAGE.life:
+        if life == STORAGE.fork_generation:
             self._on_exit(perf_counter() - started_at, _outcome(exc_type))
 
     def __call__(self, function: F) -> F:
         """
-        Return *function*, tracked; a coroutine function stays one.
+        Return *function* with each call tracked; a coroutine function stays one.
 
         Raises:
-            TypeError: It is a generator function, whose work happens after its call.
+            TypeError: *function* is a generator function, whose work happens after the call.
         """
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError("a generator function cannot be tracked: track what consumes it")
-        # One tracker per call: the stack of a shared one is kept by thread, and coroutines of one
-        # thread do not end in the order in which they began.
+            raise TypeError("a generator function cannot be tracked: track its consumer")
+        # One tracker per call: a shared one keeps a stack per thread, and coroutines of one thread
+        # do not end in the reverse order of their starts.
         on_enter, on_exit = self._on_enter, self._on_exit
         if inspect.iscoroutinefunction(function):
 
@@ -101,7 +110,7 @@ def _outcome(exc_type: type[BaseException] | None) -> str:
 
 
 class _Executions:
-    """The families of agents, or of skills."""
+    """The metrics of agents, or those of skills."""
 
     def __init__(
         self,
@@ -111,9 +120,9 @@ class _Executions:
         duration: Definition,
         active: Definition | None = None,
     ) -> None:
-        self._count, self._duration = Family(count), HistogramFamily(duration)
-        self._active = Family(active) if active else None
-        self._ids = Ids(label, count, duration)
+        self._count, self._duration = CounterFamily(count), HistogramFamily(duration)
+        self._active = GaugeFamily(active) if active else None
+        self._limiter = LabelLimiter(label, count, duration)
 
     def tracker(self, value: object) -> Tracker:
         def leave(seconds: float, outcome: str) -> None:
@@ -129,15 +138,15 @@ class _Executions:
         try:
             with STORAGE.lock:
                 if self._active is not None:
-                    self._active.add((), -1.0)  # first: it comes down whatever the rest does
-                label = self._ids.admit(value)
+                    self._active.add((), -1.0)  # first, so that no failure below leaves it high
+                label = self._limiter.limit(value)
                 new = not self._count.has((label, "success"))
                 for status in ("success", "failure", "error") if new else ():
-                    self._count.add((label, status), 0.0)  # so that a share of failures is 0
+                    self._count.add((label, status), 0.0)  # a failure ratio is then 0, not absent
                 self._count.add((label, outcome))
                 self._duration.observe(seconds, (label,))
         except Exception as error:
-            not_recorded(self._count.definition, error)
+            note_failure(self._count.definition, error)
 
 
 _agents: Final = _Executions(
@@ -151,27 +160,27 @@ _skills: Final = _Executions("skill_id", count=SKILL_EXECUTIONS, duration=SKILL_
 
 def track_agent(agent_id: str) -> Tracker:
     """
-    Count and time one execution of an agent, and count it among the active ones meanwhile.
+    Count and time one execution of an agent; `active_agents` includes it while it runs.
 
-    A normal end is a `success`, `SkillFailed` a `failure`, any other exception an `error`.
+    The status is `success` after a normal end, `failure` after `SkillFailed`, else `error`.
     """
     return _agents.tracker(agent_id)
 
 
 def track_skill(skill_id: str) -> Tracker:
-    """Count and time one execution of a skill, by the outcomes of `track_agent`."""
+    """Count and time one execution of a skill, with the statuses of `track_agent`."""
     return _skills.tracker(skill_id)
 
 
 def track_query(operation: str) -> Tracker:
-    """Time one database statement: select, insert, update, delete; anything else is `other`."""
+    """Time one statement; *operation* is select, insert, update or delete, or counts as `other`."""
     return Tracker(lambda: None, lambda seconds, outcome: observe_query(operation, seconds))
 
 
 def observe_query(operation: str, seconds: float) -> None:
-    """Record a statement that was timed elsewhere. Never raises."""
+    """Record a statement that took *seconds*; *operation* as in `track_query`. Never raises."""
     try:
         name = operation.lower()
-        _queries.observe(seconds, (name if name in _OPERATIONS else "other",))
+        _queries.observe(seconds, (name if name in _OPERATIONS else OTHER,))
     except Exception as error:
-        not_recorded(DB_QUERY_DURATION, error)
+        note_failure(DB_QUERY_DURATION, error)

@@ -12,8 +12,9 @@ import shlex
 import sys
 from typing import Any, Final
 
-from atom_platform.metrics.multiprocess import directory
-from atom_platform.server.cpu_limit import cpu_limit, default_workers
+from atom_platform.cgroups import cpu_limit
+from atom_platform.metrics.storage import directory
+from atom_platform.server.cpu_limit import default_workers
 from atom_platform.server.management import is_the_only_port, open_beside
 from atom_platform.settings import BAD_DATABASE_OPTION, Settings, SettingsError
 
@@ -58,10 +59,10 @@ def prepare() -> Settings:
 def _check_database_options(url: str) -> None:
     """Ask the driver here, where it is one line: in the workers it would be tracebacks."""
     if "?" in url and not url.startswith("sqlite"):
-        from atom_platform.database.server import server_of
+        from atom_platform.database.postgres.addresses import parse_url
 
         try:
-            server_of(url, statement_timeout_seconds=1)
+            parse_url(url, statement_timeout_seconds=1)
         except ValueError:
             raise SettingsError(BAD_DATABASE_OPTION) from None
 

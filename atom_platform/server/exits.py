@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
+from atom_platform.cgroups import oom_kills
 from atom_platform.server.board import BOARD
 
-__all__ = ["ExitWatch", "exit_reason", "leave_word", "oom_kills"]
+__all__ = ["ExitWatch", "exit_reason", "leave_word"]
 
 #: What a worker may leave on the board; 0 is the silence of one that did not get to it.
 ENDED: Final = 1
@@ -109,33 +109,3 @@ class _RecordingOs:
         reaped, status = os.waitpid(pid, options)
         self._record(reaped, status)
         return reaped, status
-
-
-def oom_kills(*, cgroups: Path = Path("/sys/fs/cgroup"), proc: Path = Path("/proc")) -> int:
-    """
-    Return how many processes of this control group were killed for want of memory.
-
-    Reads version 2, then version 1, then, outside of any group, the host's own counter. 0 when
-    the kernel tells nothing.
-    """
-    candidates = [cgroups / "memory.events", cgroups / "memory/memory.oom_control"]
-    for line in _lines(proc / "self/cgroup"):
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not controllers:
-            candidates.insert(0, cgroups / path.strip("/") / "memory.events")
-        elif "memory" in controllers.split(","):
-            candidates.insert(0, cgroups / "memory" / path.strip("/") / "memory.oom_control")
-    for candidate in [*candidates, proc / "vmstat"]:
-        for line in _lines(candidate):
-            name, _, number = line.partition(" ")
-            if name == "oom_kill":
-                return int(number)
-    return 0
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any, Final, ParamSpec
 
 from atom_platform import __version__
-from atom_platform.metrics.multiprocess import directory
+from atom_platform.metrics.storage import directory
 from atom_platform.server import exits, runfile, succession
 from atom_platform.server.board import BOARD
 from atom_platform.server.configuration import check_addresses, prepare
@@ -76,7 +76,7 @@ def _report(name: str) -> None:
     with contextlib.suppress(Exception):
         from atom_platform.metrics import instruments
 
-        instruments.metric_error("hook")
+        instruments.count_metric_error("hook")
 
 
 @guarded
@@ -85,7 +85,7 @@ def on_starting(server: Any) -> None:
     check_addresses(server.cfg.address)
     server.atom_exits = exits.ExitWatch(server)
     server.atom_exits.install()
-    directory.adopt()
+    directory.become_arbiter()
     from atom_platform.metrics import instruments
 
     if prepared := directory.prepared():
@@ -148,18 +148,15 @@ def post_worker_init(worker: Any) -> None:
     if worker.cfg.reuse_port:
         _bound_reads(worker.sockets)
     can_be_replaced()
-    from atom_platform.metrics import instruments
-    from atom_platform.metrics.hang_ups import told_of_hang_ups
+    from atom_platform.metrics import instruments, process_metrics
 
     instruments.worker_started()
     # gevent's worker has sockets of gevent's there, not gunicorn's wrappers of them.
-    instruments.watch_listeners([getattr(each, "sock", each) for each in worker.sockets])
+    process_metrics.watch_listeners([getattr(each, "sock", each) for each in worker.sockets])
     instruments.set_threads(worker.cfg.threads)
     instruments.set_app_info(__version__, platform.python_version(), prepare().revision)
     extension = getattr(worker.wsgi, "extensions", {}).get("atom")
     worker.log.observe_request = getattr(extension, "observe_request", None)
-    if hasattr(worker.log, "hung_up"):  # it is ours, and tells
-        worker.log.hung_up = told_of_hang_ups()
     if extension is not None:
         # Now, or the first to ask meets a worker that knows nothing, perhaps during a fault.
         extension.health.start()

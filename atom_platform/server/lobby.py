@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from atom_platform.extension.request_record import UNMATCHED, RequestRecord
-from atom_platform.metrics.instruments import count_aborted
+from atom_platform.metrics.http_metrics import count_aborted
 from atom_platform.server.connection import Connection, WaitingRoom, address_of
 
 __all__ = ["Lobby"]

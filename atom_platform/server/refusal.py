@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from atom_platform.ids import new_id
-from atom_platform.logs.gunicorn import REFUSED, Refused
+from atom_platform.logs.gunicorn import REJECTED_REQUEST, RejectedRequest
 
 __all__ = ["Refusal"]
 
@@ -19,15 +19,15 @@ class Refusal:
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
-        self._refused = Refused(new_id())
+        self._refused = RejectedRequest(new_id())
         self._begun = False
 
     def __enter__(self) -> Refusal:
-        self._token = REFUSED.set(self._refused)
+        self._token = REJECTED_REQUEST.set(self._refused)
         return self
 
     def __exit__(self, *_: object) -> None:
-        REFUSED.reset(self._token)
+        REJECTED_REQUEST.reset(self._token)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)

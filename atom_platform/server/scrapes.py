@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 from atom_platform.extension.request_record import RequestRecord
 from atom_platform.ids import new_id
-from atom_platform.metrics.exposition import Exposition, negotiated
-from atom_platform.metrics.instruments import count_aborted, requests_in_progress
-from atom_platform.metrics.page import UNCACHED, MetricsPage
+from atom_platform.metrics.http_metrics import add_in_progress, count_aborted
+from atom_platform.metrics.scrape.exposition import Exposition, negotiate
+from atom_platform.metrics.scrape.page import NO_CACHE_HEADERS, MetricsPage
 from atom_platform.server.connection import Connection, address_of
 from atom_platform.server.heads import LaneRequest
 from atom_platform.server.replies import start_of_reply
@@ -113,10 +113,10 @@ class Scrapes:
     def _answer(self, visits: deque[Visit], outcomes: Outcomes) -> None:
         """Answer all *visits* until none is left, and add their *outcomes*."""
         wanted = [
-            negotiated(accept=request.accept, accept_encoding=request.accept_encoding)
+            negotiate(accept=request.accept, accept_encoding=request.accept_encoding)
             for _, request, *_ in visits
         ]
-        requests_in_progress(len(visits))
+        add_in_progress(len(visits))
         try:
             expositions = self._page.answers(wanted)
         except Exception:
@@ -124,7 +124,7 @@ class Scrapes:
             expositions = {}
         for each in wanted:
             visit, exposition = visits[0], expositions.get(each)
-            requests_in_progress(-1)
+            add_in_progress(-1)
             if exposition is None or not exposition.body:
                 outcomes.append((visit, None))
             else:
@@ -149,7 +149,7 @@ class Scrapes:
         start = start_of_reply(
             request.version,
             200,
-            (*headers, *UNCACHED),
+            (*headers, *NO_CACHE_HEADERS),
             keep_alive=visit.keep_alive,
             moment=time.time(),
         )

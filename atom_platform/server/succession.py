@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from atom_platform.metrics.multiprocess import directory
+from atom_platform.metrics.storage import directory
 from atom_platform.server.board import BOARD
 
 __all__ = ["hand_over", "install"]

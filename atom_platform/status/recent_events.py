@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from atom_platform.health.result import CheckResult
-from atom_platform.metrics.multiprocess import directory as directories
+from atom_platform.health.check import CheckResult
+from atom_platform.metrics.storage import directory as directories
 from atom_platform.status.ring import FileRing, MemoryRing, Ring
 
 __all__ = ["RECENT_EVENTS", "RecentEvents"]

@@ -18,10 +18,10 @@ from typing import Any, Final
 
 from flask import Blueprint, Response, abort, request
 
-from atom_platform.access import Access, Verdict
-from atom_platform.health.answers import HealthAnswers
+from atom_platform.extension.access_control import AccessDecision, AccessPolicy
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.logs.output import OUTPUT
+from atom_platform.health.responses import HealthResponder
+from atom_platform.logs.records import LOG_OUTPUT
 from atom_platform.status.recent_events import RECENT_EVENTS
 from atom_platform.status.workers import list_workers, service_started_at
 from atom_platform.timestamps import rfc3339, rfc3339_now
@@ -97,7 +97,7 @@ def create_blueprint(
     registry: HealthRegistry,
     *,
     is_draining: Callable[[], bool] = lambda: False,
-    access: Access | None = None,
+    access: AccessPolicy | None = None,
 ) -> Blueprint:
     """
     Return the blueprint of the page, and start recording the recent events that it shows.
@@ -106,19 +106,19 @@ def create_blueprint(
         is_draining: Tells whether the service is draining.
         access: Who may read more than the page's empty frame; every client by default.
     """
-    access = access or Access()
-    answers = HealthAnswers(registry, is_draining=is_draining, startup=lambda: True)
+    access = access or AccessPolicy()
+    answers = HealthResponder(registry, is_draining=is_draining, startup=lambda: True)
     assets = Assets()
     blueprint = Blueprint("status", __name__)
     RECENT_EVENTS.open()
-    OUTPUT.on_error = RECENT_EVENTS.record_error
+    LOG_OUTPUT.on_error = RECENT_EVENTS.record_error
 
     def may_read() -> bool:
-        return access.verdict(request.environ) is Verdict.OPEN
+        return access.verdict(request.environ) is AccessDecision.OPEN
 
     @blueprint.before_request
     def hide() -> None:
-        if access.verdict(request.environ) is Verdict.HIDDEN:
+        if access.verdict(request.environ) is AccessDecision.HIDDEN:
             abort(404)
 
     @blueprint.route("/health/", **RULE)
@@ -165,16 +165,16 @@ def create_blueprint(
     return blueprint
 
 
-def _json_index(answers: HealthAnswers, *, detailed: bool) -> Response:
+def _json_index(answers: HealthResponder, *, detailed: bool) -> Response:
     """Return the readiness response with links to the other endpoints."""
-    answer = answers.ready() if detailed else answers.readiness_alone()
+    answer = answers.ready() if detailed else answers.ready_without_checks()
     body = json.loads(answer.body)
     root = request.script_root
     body["links"] = {name: root + path for name, path in LINKS.items()}
     return _json(body, answer.status, {"Vary": "Accept"})
 
 
-def _status(answers: HealthAnswers) -> dict[str, Any]:
+def _status(answers: HealthResponder) -> dict[str, Any]:
     """Return the data that the page needs beside the metrics."""
     started_at = service_started_at()
     return {

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from atom_platform.metrics.multiprocess import directory as directories
-from atom_platform.metrics.multiprocess.ownership import read_owner
+from atom_platform.metrics.storage import directory as directories
+from atom_platform.metrics.storage.directory_lock import read_owner
 
 __all__ = ["WorkerProcess", "list_workers", "service_started_at"]
 

@@ -9,8 +9,8 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
 from atom_platform.agents.service import AgentService
-from atom_platform.metrics import views as metrics_views
-from atom_platform.metrics.page import MetricsPage
+from atom_platform.metrics.scrape import views as metrics_views
+from atom_platform.metrics.scrape.page import MetricsPage
 from atom_platform.skills.registry import Skill, SkillRegistry
 from tests.agents.api import Api, step
 from tests.agents.skills import Anything

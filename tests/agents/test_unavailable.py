@@ -11,8 +11,8 @@ from atom_platform.agents.service import AgentService
 from atom_platform.agents.store import AgentStore
 from atom_platform.agents.views import create_blueprint
 from atom_platform.database.engine import Database, open_database
-from atom_platform.metrics import views as metrics_views
-from atom_platform.metrics.page import MetricsPage
+from atom_platform.metrics.scrape import views as metrics_views
+from atom_platform.metrics.scrape.page import MetricsPage
 from atom_platform.settings import Settings
 from atom_platform.skills.registry import Skill, SkillRegistry
 from tests.agents.api import Api, problem, step

@@ -1,4 +1,4 @@
-"""Databases that a test may break, and what to break them with."""
+"""Databases that a test may break, and the means to break them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.postgres import PostgreSQL, running_postgresql
 
 @pytest.fixture(scope="session")
 def own_postgresql() -> Iterator[PostgreSQL]:
-    """A server for this folder's tests to stop and freeze; each finds it running, see `server`."""
+    """A server that the tests of this folder stop and freeze; `server` restores it."""
     with running_postgresql() as server:
         yield server
 
 
 @pytest.fixture
 def server(own_postgresql: PostgreSQL) -> Iterator[PostgreSQL]:
-    """The server to damage; healed afterwards."""
+    """The server to break; it is restored afterwards."""
     yield own_postgresql
     own_postgresql.resume()
     if not own_postgresql.running:
@@ -41,7 +41,7 @@ def relay(server: PostgreSQL) -> Iterator[Relay]:
 
 @pytest.fixture(name="open_url")
 def _open_url() -> Iterator[Callable[..., Database]]:
-    """Return a function that opens a database; all of them are disposed of with the test."""
+    """Return a function that opens a database, which is disposed of with the test."""
     with ExitStack() as stack:
 
         def open_(url: str, **settings: Any) -> Database:
@@ -59,7 +59,7 @@ def sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def scram_url(server: PostgreSQL) -> Iterator[str]:
-    """A user whose password, `right`, is asked for."""
+    """The URL of a user with the password `right`."""
     rules = server.directory / "data" / "pg_hba.conf"
     before = rules.read_text()
     server.execute("DROP ROLE IF EXISTS keeper")

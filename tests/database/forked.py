@@ -1,4 +1,4 @@
-"""Running something in a forked child, as a worker of a preloaded server is."""
+"""Runs a function in a forked child, as a worker of a preloaded server is."""
 
 from __future__ import annotations
 

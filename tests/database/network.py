@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import Connection, exc, text
 
 from atom_platform.database.engine import Database, open_database
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from atom_platform.settings import Settings
 from tests.postgres import running_postgresql
 
@@ -35,7 +35,7 @@ def one(connection: Connection) -> Any:
 
 
 def outcome(work: Callable[[], object]) -> dict[str, Any]:
-    """Return what came of *work*, and its seconds."""
+    """Return the result of *work*, and its seconds."""
     start = time.monotonic()
     try:
         said = str(work())
@@ -45,7 +45,7 @@ def outcome(work: Callable[[], object]) -> dict[str, Any]:
 
 
 def cut_short(database: Database) -> None:
-    """Ping as the prober does once a run was late: with little patience."""
+    """Ping as the prober does after a timeout: with a short deadline."""
     timer = threading.Timer(1.2, database.ping.cancel)
     timer.start()
     try:
@@ -65,7 +65,7 @@ def recovery_seconds(database: Database) -> float:
 
 
 def dropped() -> dict[str, Any]:
-    """Packets to the server vanish."""
+    """Packets to the server are dropped."""
     with running_postgresql() as server:
         database = open_database(
             Settings(database_url=server.url(), database_check_timeout_seconds=2.0)
@@ -87,7 +87,7 @@ def dropped() -> dict[str, Any]:
 
 
 def resolver() -> dict[str, Any]:
-    """The name server hears every question and answers none; then it does."""
+    """The name server receives every question and answers none; later it answers."""
     configuration = Path(tempfile.mkdtemp()) / "resolv.conf"
     configuration.write_text("nameserver 127.0.0.1\n")
     command("mount", "--bind", str(configuration), "/etc/resolv.conf")
@@ -108,7 +108,7 @@ def resolver() -> dict[str, Any]:
 
 
 def serve_names(names: socket.socket, speaks: threading.Event) -> None:
-    """Say that every name is 127.0.0.1, and has no other address."""
+    """Answer that every name has the address 127.0.0.1."""
     while True:
         question, asker = names.recvfrom(512)
         if not speaks.is_set():

@@ -20,7 +20,7 @@ PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sb
 
 @contextlib.contextmanager
 def running_pgbouncer(server_port: int, **settings: str) -> Iterator[int]:
-    """Run it with *settings* over the usual ones; yield its port."""
+    """Run it with *settings* in addition to the usual ones; yield its port."""
     assert PGBOUNCER is not None
     directory = Path(tempfile.mkdtemp(prefix="atom-pgbouncer-"))
     directory.chmod(0o777)
@@ -42,7 +42,7 @@ def running_pgbouncer(server_port: int, **settings: str) -> Iterator[int]:
         + "".join(f"{key} = {value}\n" for key, value in options.items())
     )
     command = [PGBOUNCER, "-q", str(config)]
-    if os.geteuid() == 0:  # it refuses to be root
+    if os.geteuid() == 0:  # it does not run as root
         command[1:1] = ["-u", "nobody"]
     with (directory / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)

@@ -1,4 +1,4 @@
-"""A TCP relay that can do to a connection what networks do."""
+"""A TCP relay that causes the faults of networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application's PostgreSQL: what a fault costs, and how soon it is over."""
+"""The application's PostgreSQL: the cost of a fault, and the time of its recovery."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, exc, text
 
 from atom_platform.database.engine import Database
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from tests.database.forked import in_child
 from tests.database.relay import Relay
 from tests.polling import wait_until
@@ -23,7 +23,7 @@ from tests.postgres import PostgreSQL
 Open = Callable[..., Database]
 
 ANSWER = text("SELECT 42")
-#: The server's own timeout off, as behind a PgBouncer: what remains is ours.
+#: Without the server's own timeout, as behind a PgBouncer, only the client's is left.
 PATIENT_SERVER = "?options=-c%20statement_timeout%3D0"
 
 
@@ -71,7 +71,7 @@ def test_a_write_is_one_transaction(server: PostgreSQL, open_url: Open) -> None:
         assert connection.execute(text("SELECT count(*) FROM t")).scalar() == 0
 
 
-def test_what_a_read_sees_is_never_left_open(server: PostgreSQL, open_url: Open) -> None:
+def test_a_read_leaves_no_transaction_open(server: PostgreSQL, open_url: Open) -> None:
     """An idle transaction would hold back the server's housekeeping."""
     database = open_url(server.url(), database_pool_size=1)
 
@@ -94,7 +94,7 @@ def test_the_server_ends_an_overdue_query(server: PostgreSQL, open_url: Open) ->
     assert database.run(backend) == before
 
 
-def test_we_end_an_overdue_query_that_the_server_does_not(
+def test_the_client_ends_an_overdue_query_that_the_server_does_not(
     server: PostgreSQL, open_url: Open
 ) -> None:
     """It is cancelled on the server; the connection lives on."""
@@ -111,7 +111,7 @@ def test_we_end_an_overdue_query_that_the_server_does_not(
     assert database.run(backend) == before
 
 
-def test_a_query_into_silence_ends(server: PostgreSQL, relay: Relay, open_url: Open) -> None:
+def test_a_query_to_a_silent_server_ends(server: PostgreSQL, relay: Relay, open_url: Open) -> None:
     database = open_url(through(relay, server), database_query_timeout_seconds=0.3)
     with database.read() as connection:
         relay.freeze_open()
@@ -125,10 +125,10 @@ def test_a_query_into_silence_ends(server: PostgreSQL, relay: Relay, open_url: O
     assert database.run(answer) == 42
 
 
-def test_connections_that_died_while_they_rested_are_found_out(
+def test_connections_that_died_while_idle_are_detected(
     server: PostgreSQL, relay: Relay, open_url: Open
 ) -> None:
-    """A firewall drops them without a word; who uses one next waits a second, not half a minute."""
+    """A firewall drops them silently; the next request waits a second, not half a minute."""
     database = open_url(through(relay, server), database_pool_size=8)
     with ExitStack() as stack:
         for _ in range(8):
@@ -143,7 +143,9 @@ def test_connections_that_died_while_they_rested_are_found_out(
     assert time.monotonic() - start < 4  # one second for all of them, not one each
 
 
-def test_a_restart_costs_no_idle_connection_a_request(server: PostgreSQL, open_url: Open) -> None:
+def test_a_restart_fails_no_request_on_an_idle_connection(
+    server: PostgreSQL, open_url: Open
+) -> None:
     database = open_url(server.url())
     with database.read() as one, database.read() as two:
         assert answer(one) == answer(two) == 42
@@ -155,7 +157,7 @@ def test_a_restart_costs_no_idle_connection_a_request(server: PostgreSQL, open_u
 
 
 def test_a_restart_under_traffic(server: PostgreSQL, open_url: Open) -> None:
-    """What may be repeated never fails; else at most what was under way on each connection."""
+    """Repeatable work never fails; otherwise at most the work in flight on each connection."""
     database = open_url(server.url(), database_pool_size=4)
     done: Counter[str] = Counter()
     failed: Counter[str] = Counter()
@@ -187,8 +189,8 @@ def test_a_restart_under_traffic(server: PostgreSQL, open_url: Open) -> None:
     assert failed["once"] <= 4
 
 
-def test_in_a_long_outage_nobody_waits(server: PostgreSQL, open_url: Open) -> None:
-    """Waiting out a restart is for restarts."""
+def test_in_a_long_outage_connecting_fails_at_once(server: PostgreSQL, open_url: Open) -> None:
+    """Only a restart is waited for."""
     database = open_url(server.url())
     server.stop()
     with pytest.raises(exc.OperationalError, match="refused"):
@@ -203,7 +205,7 @@ def test_in_a_long_outage_nobody_waits(server: PostgreSQL, open_url: Open) -> No
     assert database.run(answer) == 42
 
 
-def test_recovery_frees_what_the_outage_swallowed(
+def test_recovery_abandons_queries_lost_in_the_outage(
     server: PostgreSQL, relay: Relay, open_url: Open
 ) -> None:
     """
@@ -236,10 +238,10 @@ def test_recovery_frees_what_the_outage_swallowed(
         assert time.monotonic() - start < 3
 
 
-def test_recovery_frees_who_waits_to_be_connected(
+def test_recovery_restarts_connection_attempts(
     server: PostgreSQL, relay: Relay, open_url: Open
 ) -> None:
-    """A handshake that was begun in the silence is never answered; a new one is."""
+    """A handshake begun in the outage is never answered; a new one is."""
     database = open_url(through(relay, server), database_check_timeout_seconds=1.0)
     database.run(answer)
     database.engine.dispose()
@@ -257,8 +259,8 @@ def test_recovery_frees_who_waits_to_be_connected(
         assert [each.result(10) for each in waiting] == [42] * 2
 
 
-def test_recovery_spares_who_is_at_work(server: PostgreSQL, open_url: Open) -> None:
-    """The ping may have failed for reasons of its own."""
+def test_recovery_keeps_active_queries(server: PostgreSQL, open_url: Open) -> None:
+    """The ping may have failed alone."""
     database = open_url(server.url())
     database.ping()
 
@@ -266,17 +268,17 @@ def test_recovery_spares_who_is_at_work(server: PostgreSQL, open_url: Open) -> N
         long = thread.submit(
             database.run, lambda c: c.execute(text("SELECT pg_sleep(2.5), 7")).one()[1]
         )
-        wait_until(lambda: database._pool is not None and database._pool._source is not None)
-        source = database._pool._source  # type: ignore[union-attr]  # just seen
+        wait_until(lambda: database._pool is not None and database._pool._factory is not None)
+        source = database._pool._factory  # type: ignore[union-attr]  # just seen
         assert source is not None
-        wait_until(lambda: database.ping.active(source.busy()))
-        database._ping_told(False)
-        database._ping_told(True)
+        wait_until(lambda: database.ping.active_backends(source.busy()))
+        database._on_ping(False)
+        database._on_ping(True)
 
         assert long.result(20) == 7
 
 
-def test_a_full_pool_makes_wait_and_then_says_so(server: PostgreSQL, open_url: Open) -> None:
+def test_a_full_pool_times_out(server: PostgreSQL, open_url: Open) -> None:
     database = open_url(server.url(), database_pool_size=1, database_pool_timeout_seconds=0.2)
 
     with database.read(), pytest.raises(exc.TimeoutError):
@@ -284,7 +286,7 @@ def test_a_full_pool_makes_wait_and_then_says_so(server: PostgreSQL, open_url: O
 
 
 def test_a_child_has_connections_of_its_own(server: PostgreSQL, open_url: Open) -> None:
-    """For the ping as for the pool; its parent's go on working when it has ended."""
+    """For the ping and the pool; the parent's connections still work after the child has ended."""
     database = open_url(server.create_database("forked"), database_pool_size=1)
     database.ping()
     mine = database.run(backend)
@@ -304,7 +306,7 @@ def test_a_child_has_connections_of_its_own(server: PostgreSQL, open_url: Open) 
     database.ping()
 
 
-def test_several_hosts_the_first_of_them_dead(server: PostgreSQL, open_url: Open) -> None:
+def test_the_first_of_several_hosts_is_down(server: PostgreSQL, open_url: Open) -> None:
     relay = Relay(server.port)
     relay.close()
     url = f"postgresql://postgres@127.0.0.1:{relay.port},127.0.0.1:{server.port}/postgres"
@@ -315,7 +317,7 @@ def test_several_hosts_the_first_of_them_dead(server: PostgreSQL, open_url: Open
 
 
 def test_several_hosts_share_the_deadline(server: PostgreSQL, relay: Relay, open_url: Open) -> None:
-    """A silent one takes its share, and is asked last from then on."""
+    """A silent host takes its share of the deadline, and is tried last from then on."""
     relay.fall_silent()
     url = f"postgresql://postgres@127.0.0.1:{relay.port},127.0.0.1:{server.port}/postgres"
     database = open_url(url, database_check_timeout_seconds=2.0)
@@ -330,7 +332,7 @@ def test_several_hosts_share_the_deadline(server: PostgreSQL, relay: Relay, open
     assert relay.accepted == 1
 
 
-def test_a_role_may_be_asked_of_the_hosts(server: PostgreSQL, open_url: Open) -> None:
+def test_target_session_attrs_selects_the_host(server: PostgreSQL, open_url: Open) -> None:
     hosts = f"127.0.0.1:{server.port},127.0.0.1:{server.port}"
     url = f"postgresql://postgres@{hosts}/postgres?target_session_attrs="
 

@@ -1,4 +1,4 @@
-"""instrument_engine: every statement is timed and every connection counted, whatever the pool."""
+"""instrument_engine: every statement is timed and every connection counted, in any pool."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import pool as pools
 
-from atom_platform.database import gauges, instrument
-from atom_platform.database.instrument import instrument_engine
+from atom_platform.database import instrument
+from atom_platform.database.instrument import instrument_engine, operation_of
 from tests.database.forked import in_child
 from tests.polling import wait_until
 from tests.postgres import PostgreSQL
@@ -23,7 +23,7 @@ ONE = sa.text("SELECT 1")
 
 
 class Instruments:
-    """What the metrics were told."""
+    """The values that the metrics received."""
 
     def __init__(self) -> None:
         self.queries: list[tuple[str, float]] = []
@@ -41,18 +41,18 @@ class Instruments:
 
 @pytest.fixture(name="told")
 def _told(monkeypatch: pytest.MonkeyPatch) -> Instruments:
-    """Listen in place of the metrics, which belong to the whole process; start from no engine."""
+    """Receive the values in place of the process-wide metrics; start without engines."""
     gc.collect()
     told = Instruments()
     monkeypatch.setattr(instrument, "observe_query", told.observe_query)
-    monkeypatch.setattr(gauges, "set_db_pool", told.set_db_pool)
-    monkeypatch.setattr(gauges, "_watched", [])
+    monkeypatch.setattr(instrument, "set_db_pool", told.set_db_pool)
+    monkeypatch.setattr(instrument, "_pools", [])
     return told
 
 
 @pytest.fixture(name="make")
 def _make(postgresql: PostgreSQL) -> Iterator[Callable[..., sa.Engine]]:
-    """Return a function that makes an instrumented engine of somebody else's."""
+    """Return a function that makes an instrumented engine, as an application does."""
     engines: list[sa.Engine] = []
 
     def make(url: str | None = None, **options: Any) -> sa.Engine:
@@ -109,7 +109,7 @@ def test_a_statement_that_fails_while_its_rows_are_read_counts_once(
     assert told.counts() == {"select": 1}
 
 
-def test_the_time_is_that_of_the_statement(
+def test_the_duration_is_that_of_the_statement(
     told: Instruments, make: Callable[..., sa.Engine]
 ) -> None:
     with make().connect() as connection:
@@ -119,7 +119,7 @@ def test_the_time_is_that_of_the_statement(
     assert 0.3 <= seconds < 3
 
 
-def test_who_asks_hears_of_each_query(told: Instruments) -> None:
+def test_on_query_is_called_after_each_statement(told: Instruments) -> None:
     heard: list[float] = []
     engine = sa.create_engine("sqlite://")
     instrument_engine(engine, on_query=heard.append)
@@ -131,7 +131,7 @@ def test_who_asks_hears_of_each_query(told: Instruments) -> None:
     engine.dispose()
 
 
-def test_twice_is_once(told: Instruments, make: Callable[..., sa.Engine]) -> None:
+def test_a_second_call_changes_nothing(told: Instruments, make: Callable[..., sa.Engine]) -> None:
     engine = make("sqlite://")
     instrument_engine(engine)
 
@@ -141,7 +141,9 @@ def test_twice_is_once(told: Instruments, make: Callable[..., sa.Engine]) -> Non
     assert told.counts() == {"select": 1}
 
 
-def test_threads_do_not_mix_their_times(told: Instruments, make: Callable[..., sa.Engine]) -> None:
+def test_threads_have_durations_of_their_own(
+    told: Instruments, make: Callable[..., sa.Engine]
+) -> None:
     engine = make(pool_size=5)
 
     def sleep(tenths: int) -> None:
@@ -155,7 +157,7 @@ def test_threads_do_not_mix_their_times(told: Instruments, make: Callable[..., s
     assert all(seconds >= tenths / 10 for tenths, seconds in enumerate(least))
 
 
-def test_the_pool_as_it_is_used(told: Instruments, make: Callable[..., sa.Engine]) -> None:
+def test_the_gauges_follow_the_pool(told: Instruments, make: Callable[..., sa.Engine]) -> None:
     engine = make(pool_size=2, max_overflow=1)
     assert told.pool == pool(0, 0, 3)
 
@@ -164,13 +166,13 @@ def test_the_pool_as_it_is_used(told: Instruments, make: Callable[..., sa.Engine
         with engine.connect(), engine.connect():
             assert told.pool == pool(3, 0, 3)
         assert told.pool == pool(1, 2, 3)
-    assert told.pool == pool(0, 2, 3)  # the one in excess was closed
+    assert told.pool == pool(0, 2, 3)  # the overflow connection was closed
 
     engine.dispose()
     assert told.pool == pool(0, 0, 3)
 
 
-def test_who_waits_for_a_connection(told: Instruments, make: Callable[..., sa.Engine]) -> None:
+def test_waiting_threads_are_counted(told: Instruments, make: Callable[..., sa.Engine]) -> None:
     engine = make(pool_size=1, max_overflow=0)
 
     def use() -> None:
@@ -185,10 +187,12 @@ def test_who_waits_for_a_connection(told: Instruments, make: Callable[..., sa.En
             for each in waiting:
                 each.result(10)
         assert told.pool == pool(0, 1, 1)
-        engine.dispose()  # and again with the pool that takes its place
+        engine.dispose()  # repeat with the new pool
 
 
-def test_waiting_in_vain_ends_too(told: Instruments, make: Callable[..., sa.Engine]) -> None:
+def test_a_wait_that_times_out_is_counted_no_longer(
+    told: Instruments, make: Callable[..., sa.Engine]
+) -> None:
     engine = make(pool_size=1, max_overflow=0, pool_timeout=0.1)
 
     with engine.connect():
@@ -207,7 +211,7 @@ def test_a_lost_connection_is_not_idle(told: Instruments, make: Callable[..., sa
     assert told.pool == pool(0, 1, 12)
 
 
-def test_a_server_that_ends_a_session(
+def test_a_session_ended_by_the_server_is_closed(
     told: Instruments, make: Callable[..., sa.Engine], postgresql: PostgreSQL
 ) -> None:
     engine = make(pool_size=2)
@@ -220,7 +224,7 @@ def test_a_server_that_ends_a_session(
     assert told.counts() == {"select": 2}
 
 
-def test_a_detached_connection_is_nobodys(
+def test_a_detached_connection_is_not_counted(
     told: Instruments, make: Callable[..., sa.Engine]
 ) -> None:
     with make().connect() as connection:
@@ -229,7 +233,7 @@ def test_a_detached_connection_is_nobodys(
     assert told.pool == pool(0, 0, 15)
 
 
-def test_disposed_of_while_in_use(told: Instruments, make: Callable[..., sa.Engine]) -> None:
+def test_a_pool_disposed_of_while_in_use(told: Instruments, make: Callable[..., sa.Engine]) -> None:
     engine = make(pool_size=2)
     connection = engine.connect()
     engine.dispose()
@@ -266,7 +270,7 @@ def test_every_kind_of_pool(
     assert told.counts() == {"select": 1}
 
 
-def test_several_engines_are_one_sum_and_dead_ones_none(
+def test_engines_are_summed_until_they_are_collected(
     told: Instruments, make: Callable[..., sa.Engine]
 ) -> None:
     first = make(pool_size=2, max_overflow=0)
@@ -319,3 +323,44 @@ def test_many_threads_leave_the_count_right(
     assert told.pool["active"] == told.pool["waiting"] == 0
     assert told.pool["idle"] == engine.pool.checkedin()  # type: ignore[attr-defined]  # a QueuePool
     assert told.counts() == {"select": 320}
+
+
+@pytest.mark.parametrize(
+    ("statement", "operation"),
+    [
+        ("SELECT 1", "select"),
+        ("insert into t values (1)", "insert"),
+        ("  \n\tUpdate t SET a = 1", "update"),
+        ("DELETE\nFROM t", "delete"),
+        ("INSERT OR REPLACE INTO t VALUES (1)", "insert"),
+        ("(SELECT 1) UNION (SELECT 2)", "select"),
+        ("((select 1))", "select"),
+        ("-- DELETE it\nSELECT 1", "select"),
+        ("/* UPDATE\n */ /* again */ insert into t values (1)", "insert"),
+        ("WITH a AS (SELECT 1) SELECT * FROM a", "select"),
+        ("with recursive a(n) as (select 1), b as (select 2) delete from t", "delete"),
+        ("WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone", "select"),
+        ("WITH a AS (SELECT ')') INSERT INTO t SELECT * FROM a", "insert"),
+        ('WITH "select" AS (SELECT 1) UPDATE t SET a = 1', "update"),
+        ("WITH a AS (SELECT $x$ ) DELETE $x$) UPDATE t SET a = 1", "update"),
+        ("WITH a AS (SELECT 1 -- ) delete\n) INSERT INTO t SELECT 1", "insert"),
+        ("EXPLAIN SELECT 1", "other"),
+        ("BEGIN IMMEDIATE", "other"),
+        ("VALUES (1)", "other"),
+        ("CREATE TABLE selected (a int)", "other"),
+        ("selectively", "other"),
+        ("WITH", "other"),
+        ("", "other"),
+        ("'select'", "other"),
+        ("/* unfinished", "other"),
+    ],
+)
+def test_operation(statement: str, operation: str) -> None:
+    assert operation_of(statement) == operation
+
+
+def test_a_long_statement_costs_no_more_than_reading_it() -> None:
+    """Generated lists of values are long; only the first word matters."""
+    statement = "WITH a AS (VALUES " + "(1, 'x'), " * 100_000 + "(1, 'x')) SELECT 1"
+
+    assert operation_of(statement) == "select"

@@ -1,4 +1,4 @@
-"""upgrade: once, whole, by whoever comes first; schema_state: where that leaves us."""
+"""upgrade migrates once and as a whole; schema_state compares the result with the code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from atom_platform.database import migrate
 from atom_platform.database.engine import Database
 from atom_platform.database.migrate import MIGRATIONS, known_revisions, schema_state, upgrade
 from atom_platform.database.schema import metadata
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from tests.postgres import PostgreSQL
 
 Open = Callable[..., Database]
@@ -56,7 +56,7 @@ def test_an_empty_database_is_behind(url: str, open_url: Open) -> None:
 
 
 def test_a_newer_schema_is_ahead_and_left_alone(url: str, open_url: Open) -> None:
-    """An old version that is rolled out again must not break what the new one has built."""
+    """A rollback to an old version must not change the new schema."""
     database = open_url(url)
     upgrade(database)
     stamp(database, "9999")
@@ -69,7 +69,7 @@ def test_a_newer_schema_is_ahead_and_left_alone(url: str, open_url: Open) -> Non
         )
 
 
-def test_the_migrations_make_what_the_code_expects(url: str, open_url: Open) -> None:
+def test_the_migrations_create_the_tables_of_the_code(url: str, open_url: Open) -> None:
     database = open_url(url)
     upgrade(database)
 
@@ -79,7 +79,7 @@ def test_the_migrations_make_what_the_code_expects(url: str, open_url: Open) -> 
     assert differences == []
 
 
-def test_processes_that_start_at_once(url: str) -> None:
+def test_processes_that_migrate_at_once(url: str) -> None:
     code = f"""
 from atom_platform.database.engine import open_database
 from atom_platform.database.migrate import upgrade
@@ -101,7 +101,7 @@ database.dispose()
     assert [process.returncode for process in processes] == [0] * 4
 
 
-def test_a_migration_that_fails_leaves_nothing(
+def test_a_failing_migration_changes_nothing(
     url: str, open_url: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = tmp_path / "migrations/versions"
@@ -125,7 +125,7 @@ def test_a_migration_that_fails_leaves_nothing(
         connection.execute(text("CREATE TABLE half (a int)"))
 
 
-def test_the_state_of_what_cannot_be_asked(server: PostgreSQL, open_url: Open) -> None:
+def test_the_state_of_an_unreachable_database_fails(server: PostgreSQL, open_url: Open) -> None:
     with pytest.raises(CheckFailed, match="Database does not exist"):
         schema_state(open_url(server.url("no_such")))
 
@@ -134,17 +134,15 @@ def test_the_state_of_what_cannot_be_asked(server: PostgreSQL, open_url: Open) -
         schema_state(open_url(server.url()))
 
 
-def test_a_pool_in_use_is_told_from_a_database_that_is_gone(
-    server: PostgreSQL, open_url: Open
-) -> None:
+def test_an_exhausted_pool_has_a_message_of_its_own(server: PostgreSQL, open_url: Open) -> None:
     database = open_url(server.url(), database_pool_size=1, database_pool_timeout_seconds=0.1)
 
     with database.read(), pytest.raises(CheckFailed, match="Database connection pool exhausted"):
         schema_state(database)
 
 
-def test_the_revisions_are_those_alembic_sees() -> None:
-    """File names stand in for Alembic, which is slow to load: so they have to tell the truth."""
+def test_the_revisions_are_those_of_alembic() -> None:
+    """File names replace Alembic, which is slow to load, so they must be correct."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     scripts = ScriptDirectory.from_config(config)
@@ -153,7 +151,7 @@ def test_the_revisions_are_those_alembic_sees() -> None:
     assert scripts.get_heads() == [known_revisions()[-1]]
 
 
-def test_the_state_is_told_without_loading_alembic(open_url: Open, sqlite_url: str) -> None:
+def test_the_state_is_read_without_loading_alembic(open_url: Open, sqlite_url: str) -> None:
     upgrade(open_url(sqlite_url))
     code = f"""
 import sys

@@ -1,4 +1,4 @@
-"""Faults that need a network of one's own: vanishing packets, a silent name server."""
+"""Faults that need a private network: dropped packets, a silent name server."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def test_dropped_packets() -> None:
     assert {each["said"] for each in found["pings"]} == {"Database timeout after 2.0s"}
     assert all(2 <= each["seconds"] < 4 for each in found["pings"])
     assert found["query"]["said"] == "OperationalError"
-    assert found["query"]["seconds"] < 15  # tcp_user_timeout; the query's own would be 30
+    assert found["query"]["seconds"] < 15  # tcp_user_timeout; the deadline of the query is 30
     assert found["recovery"] < 2
     assert found["work"]["said"] == "1"
     assert found["work"]["seconds"] < 2
 
 
 def test_a_silent_name_server() -> None:
-    """Left alone the system would ask again after five seconds, and so recover after four."""
+    """With the system's default of five seconds the recovery would take four."""
     found = in_a_network_of_its_own("resolver")
 
     assert found["ping"]["said"] == "Database timeout after 5.0s"

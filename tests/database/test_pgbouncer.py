@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode in between: everything works, including its refusals."""
+"""Through PgBouncer in transaction mode: everything works, including its refusals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import exc, text
 
 from atom_platform.database.engine import Database
 from atom_platform.database.migrate import schema_state, upgrade
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from tests.database.pgbouncer import PGBOUNCER, running_pgbouncer
 from tests.database.relay import Relay
 from tests.polling import wait_until
@@ -44,7 +44,7 @@ def answers(database: Database) -> bool:
 def test_more_clients_than_server_sessions(
     server: PostgreSQL, bouncer: int, open_url: Open
 ) -> None:
-    """Each transaction may run in another session: nothing may depend on the last one's."""
+    """Each transaction may run in another session, so none may depend on the last session."""
     server.create_database("bounced")
     databases = [open_url(url_of(bouncer, "bounced"), database_pool_size=4) for _ in range(3)]
     assert upgrade(databases[0]) == "current"
@@ -87,7 +87,7 @@ def test_replicas_migrate_through_it_at_the_same_time(
 
 
 def test_an_overdue_query_is_cancelled_through_it(bouncer: int, open_url: Open) -> None:
-    """It takes no statement_timeout from us: the connection's own bound is what ends it."""
+    """PgBouncer accepts no statement_timeout, so the client's deadline ends the query."""
     database = open_url(url_of(bouncer), database_query_timeout_seconds=0.3)
     start = time.monotonic()
 
@@ -99,7 +99,7 @@ def test_an_overdue_query_is_cancelled_through_it(bouncer: int, open_url: Open) 
 
 
 def test_no_setting_leaks_to_other_clients(bouncer: int, open_url: Open) -> None:
-    """A SET would outlive its transaction, in a session that belongs to somebody else next."""
+    """A SET would stay in a session that another client uses next."""
     database = open_url(url_of(bouncer), database_query_timeout_seconds=3.0)
 
     def timeout(database: Database) -> object:
@@ -108,7 +108,9 @@ def test_no_setting_leaks_to_other_clients(bouncer: int, open_url: Open) -> None
     assert {timeout(database) for _ in range(5)} == {"0"}
 
 
-def test_a_restart_behind_it(server: PostgreSQL, bouncer: int, open_url: Open) -> None:
+def test_a_restart_of_the_server_behind_it(
+    server: PostgreSQL, bouncer: int, open_url: Open
+) -> None:
     database = open_url(url_of(bouncer), database_check_timeout_seconds=1.0)
     database.ping()
 
@@ -121,7 +123,7 @@ def test_a_restart_behind_it(server: PostgreSQL, bouncer: int, open_url: Open) -
     assert database.run(lambda c: c.execute(text("SELECT 1")).scalar(), read_only=True) == 1
 
 
-def test_its_connection_limit(server: PostgreSQL, open_url: Open) -> None:
+def test_the_connection_limit_of_pgbouncer(server: PostgreSQL, open_url: Open) -> None:
     with running_pgbouncer(server.port, max_client_conn="1") as port:
         first, second = open_url(url_of(port)), open_url(url_of(port))
         first.ping()
@@ -130,8 +132,8 @@ def test_its_connection_limit(server: PostgreSQL, open_url: Open) -> None:
             second.ping()
 
 
-def test_its_sessions_all_taken(server: PostgreSQL, open_url: Open) -> None:
-    """The ping waits in its queue, as everybody does, and says so in time."""
+def test_all_sessions_of_pgbouncer_in_use(server: PostgreSQL, open_url: Open) -> None:
+    """The ping waits in PgBouncer's queue and reports a timeout at its deadline."""
     with running_pgbouncer(server.port, default_pool_size="1") as port:
         database = open_url(url_of(port), database_check_timeout_seconds=1.0)
         taken, release = threading.Event(), threading.Event()
@@ -152,7 +154,7 @@ def test_its_sessions_all_taken(server: PostgreSQL, open_url: Open) -> None:
         database.ping()
 
 
-def test_its_refusal_of_our_options_is_remembered(bouncer: int, open_url: Open) -> None:
+def test_refused_session_options_are_not_sent_again(bouncer: int, open_url: Open) -> None:
     """Otherwise every connection would be made twice."""
     relay = Relay(bouncer)
     database = open_url(url_of(relay.port))

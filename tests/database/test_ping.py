@@ -1,4 +1,4 @@
-"""The ping tells in time, and in fixed words, whether PostgreSQL answers."""
+"""The ping reports within its deadline, in fixed messages, whether PostgreSQL answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from atom_platform.database.engine import Database
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from tests.database.relay import Relay
 from tests.polling import wait_until
 from tests.postgres import PostgreSQL
@@ -19,7 +19,7 @@ Open = Callable[..., Database]
 
 
 def sentence(database: Database) -> str:
-    """Return what the ping says instead of answering."""
+    """Return the message of the failed ping."""
     with pytest.raises(CheckFailed) as caught:
         database.ping()
     return str(caught.value)
@@ -31,7 +31,7 @@ def cancel_until(database: Database, ended: threading.Event) -> None:
 
 
 def backends(server: PostgreSQL) -> int:
-    """Return how many sessions there are besides the one that asks."""
+    """Return the number of other sessions."""
     with psycopg.connect(server.url()) as connection:
         row = connection.execute(
             "SELECT count(*) FROM pg_stat_activity"
@@ -41,7 +41,7 @@ def backends(server: PostgreSQL) -> int:
     return int(row[0])
 
 
-def test_it_keeps_one_connection(server: PostgreSQL, open_url: Open) -> None:
+def test_the_ping_keeps_one_connection(server: PostgreSQL, open_url: Open) -> None:
     database = open_url(server.url())
     before = backends(server)
 
@@ -51,7 +51,7 @@ def test_it_keeps_one_connection(server: PostgreSQL, open_url: Open) -> None:
     assert backends(server) == before + 1
 
 
-def test_its_connection_is_not_the_pools(server: PostgreSQL, open_url: Open) -> None:
+def test_the_ping_does_not_use_the_pool(server: PostgreSQL, open_url: Open) -> None:
     """Readiness must not queue behind the work."""
     database = open_url(server.url(), database_pool_size=1, database_pool_timeout_seconds=0.1)
 
@@ -59,7 +59,7 @@ def test_its_connection_is_not_the_pools(server: PostgreSQL, open_url: Open) -> 
         database.ping()
 
 
-def test_a_server_that_is_gone_refuses(server: PostgreSQL, open_url: Open) -> None:
+def test_a_stopped_server_refuses_the_connection(server: PostgreSQL, open_url: Open) -> None:
     database = open_url(server.url())
     database.ping()
 
@@ -71,8 +71,8 @@ def test_a_server_that_is_gone_refuses(server: PostgreSQL, open_url: Open) -> No
     database.ping()
 
 
-def test_a_restart_between_two_runs_goes_unnoticed(server: PostgreSQL, open_url: Open) -> None:
-    """The old connection is dead; what counts is whether there is a new one to be had."""
+def test_a_restart_between_two_runs_is_no_outage(server: PostgreSQL, open_url: Open) -> None:
+    """The old connection is dead; a new one is accepted."""
     database = open_url(server.url())
     database.ping()
 
@@ -92,7 +92,7 @@ def test_a_frozen_server_is_a_timeout_at_the_deadline(server: PostgreSQL, open_u
 
     assert said == "Database timeout after 1.0s"
     assert 1.0 <= time.monotonic() - start < 2.5
-    assert sentence(database) == said  # nor does a new connection get through
+    assert sentence(database) == said  # a new connection fails too
     server.resume()
     database.ping()
 
@@ -112,7 +112,7 @@ def test_a_silent_network_is_a_timeout(server: PostgreSQL, relay: Relay, open_ur
 
 
 def test_cancel_ends_a_run_at_once(server: PostgreSQL, relay: Relay, open_url: Open) -> None:
-    """Both kinds of wait: for an answer, and for a connection."""
+    """Of both waits: for an answer, and for a connection."""
     database = open_url(server.url().replace(str(server.port), str(relay.port)))
     database.ping()
     relay.fall_silent()
@@ -129,7 +129,7 @@ def test_cancel_ends_a_run_at_once(server: PostgreSQL, relay: Relay, open_url: O
         assert time.monotonic() - start < 1.7  # the deadline is 5
 
 
-def test_cancelling_between_runs_does_no_harm(server: PostgreSQL, open_url: Open) -> None:
+def test_cancel_between_two_runs_has_no_effect(server: PostgreSQL, open_url: Open) -> None:
     database = open_url(server.url())
     database.ping.cancel()
 
@@ -172,7 +172,7 @@ def test_connection_limit(server: PostgreSQL, open_url: Open) -> None:
         assert sentence(open_url(url)) == "Database connection limit reached"
 
 
-def test_a_slow_answer_within_the_deadline_is_an_answer(server: PostgreSQL, open_url: Open) -> None:
+def test_a_slow_answer_within_the_deadline_is_healthy(server: PostgreSQL, open_url: Open) -> None:
     database = open_url(server.url(), database_check_timeout_seconds=10.0)
     database.ping()
     server.freeze()
@@ -184,8 +184,8 @@ def test_a_slow_answer_within_the_deadline_is_an_answer(server: PostgreSQL, open
     assert time.monotonic() - start > 0.3
 
 
-def test_the_sentence_tells_nothing_of_the_url(server: PostgreSQL, open_url: Open) -> None:
-    """The cause has it all, for the log."""
+def test_the_message_repeats_nothing_of_the_url(server: PostgreSQL, open_url: Open) -> None:
+    """The cause has the details, for the log."""
     database = open_url(f"postgresql://secret_user:secret_word@127.0.0.1:{server.port}/secret_name")
 
     with pytest.raises(CheckFailed) as caught:

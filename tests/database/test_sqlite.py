@@ -1,4 +1,4 @@
-"""SQLite: several workers write one file, and whatever happens to the file is told."""
+"""SQLite: several workers write one file, and every fault of the file is detected."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sqlalchemy import Connection, exc, text
 
 from atom_platform.database.engine import Database
 from atom_platform.database.migrate import upgrade
-from atom_platform.database.pool import Pool
+from atom_platform.database.pool import DatabasePool
 from atom_platform.database.sqlite import path_of
-from atom_platform.health.result import CheckFailed
+from atom_platform.health.check import CheckFailed
 from tests.database.forked import in_child
 
 Open = Callable[..., Database]
@@ -44,7 +44,7 @@ def file(database: Database, sqlite_url: str) -> Path:
 
 
 def add(connection: Connection) -> None:
-    """Read, then write: what fails at once when another writer was faster."""
+    """Read, then write: a transaction that fails at once when another writer was faster."""
     connection.execute(text("SELECT count(*) FROM counted")).scalar()
     connection.execute(ADD)
 
@@ -61,7 +61,7 @@ def sentence(database: Database) -> str:
 
 
 def outcome(database: Database) -> str:
-    """Return the sentence, or nothing if there was an answer."""
+    """Return the message of the failed ping, or an empty text after an answer."""
     try:
         database.ping()
     except CheckFailed as error:
@@ -78,11 +78,11 @@ def outcome(database: Database) -> str:
         ("sqlite:///:memory:", None),
     ],
 )
-def test_its_path(url: str, path: Path | None) -> None:
+def test_the_path_of_a_url(url: str, path: Path | None) -> None:
     assert path_of(url) == path
 
 
-def test_a_name_that_a_uri_would_take_apart(open_url: Open, tmp_path: Path) -> None:
+def test_a_file_name_with_characters_of_a_uri(open_url: Open, tmp_path: Path) -> None:
     database = open_url(f"sqlite:///{tmp_path}/a%3Fmode=memory%23b.db")
 
     upgrade(database)
@@ -91,7 +91,9 @@ def test_a_name_that_a_uri_would_take_apart(open_url: Open, tmp_path: Path) -> N
     database.ping()
 
 
-def test_processes_that_write_never_find_it_locked(database: Database, sqlite_url: str) -> None:
+def test_processes_that_write_at_once_never_find_it_locked(
+    database: Database, sqlite_url: str
+) -> None:
     """Three processes of four threads, each reading before it writes, as an ORM would."""
     code = f"""
 import sys
@@ -136,7 +138,7 @@ def test_a_writer_does_not_wait_for_readers(open_url: Open, database: Database) 
         half_read.close()
 
 
-def test_a_failed_write_leaves_nothing(database: Database) -> None:
+def test_a_failed_write_is_rolled_back(database: Database) -> None:
     def half(connection: Connection) -> None:
         connection.execute(ADD)
         raise RuntimeError
@@ -148,7 +150,7 @@ def test_a_failed_write_leaves_nothing(database: Database) -> None:
 
 
 def test_a_migration_is_all_or_nothing(database: Database) -> None:
-    """SQLite undoes a CREATE TABLE, too, if the transaction is a real one."""
+    """SQLite rolls back a CREATE TABLE too, in a real transaction."""
 
     def half() -> None:
         with database.migrating() as connection:
@@ -186,7 +188,7 @@ def test_a_long_wait_for_the_lock_ends(open_url: Open, database: Database, sqlit
         hurried.run(add)
 
 
-def test_foreign_keys_hold(database: Database) -> None:
+def test_foreign_keys_are_enforced(database: Database) -> None:
     with database.read() as connection:
         assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
 
@@ -194,8 +196,8 @@ def test_foreign_keys_hold(database: Database) -> None:
 def test_memory_is_one_database(open_url: Open) -> None:
     database = open_url("sqlite:///:memory:")
     upgrade(database)
-    database._ping_told(False)
-    database._ping_told(True)  # which mends the pool of any other database
+    database._on_ping(False)
+    database._on_ping(True)  # on a file or a server this repairs the pool
 
     with ThreadPoolExecutor(4) as threads:
         tables = text("SELECT count(*) FROM agents")
@@ -223,14 +225,14 @@ def test_a_child_has_connections_of_its_own(database: Database) -> None:
     database.ping()
 
 
-def test_the_ping_finds_a_deleted_file(database: Database, file: Path) -> None:
+def test_the_ping_detects_a_deleted_file(database: Database, file: Path) -> None:
     """`SELECT 1` works on it, and so does every query on an open connection."""
     database.ping()
     for each in file.parent.iterdir():
         each.unlink()
 
     assert sentence(database) == "Database file not accessible"
-    assert not file.exists()  # an empty one in its place would look well
+    assert not file.exists()  # an empty file in its place would look healthy
 
     upgrade(database)
     database.ping()
@@ -250,10 +252,8 @@ def test_work_after_a_deletion_goes_to_the_new_file(database: Database, file: Pa
         count(database)
 
 
-def test_the_ping_notices_a_file_that_takes_its_place(
-    database: Database, file: Path, tmp_path: Path
-) -> None:
-    """As a restored backup does: nobody misses a file, but all connections are to the old one."""
+def test_the_ping_detects_a_replaced_file(database: Database, file: Path, tmp_path: Path) -> None:
+    """As a restored backup does: there is a file, but all connections are to the old one."""
     database.ping()
     assert count(database) == 0
     backup = tmp_path / "backup.db"
@@ -272,38 +272,38 @@ def test_the_ping_notices_a_file_that_takes_its_place(
     assert count(database) == 1
 
 
-def test_the_ping_notices_rubbish_that_takes_its_place(
+def test_the_ping_detects_a_file_replaced_by_garbage(
     database: Database, file: Path, tmp_path: Path
 ) -> None:
     database.ping()
     (tmp_path / "rubbish").write_bytes(b"not a database" * 100)
     for each in file.parent.glob("atom.db-*"):
-        each.unlink()  # else the log, which has every page, would still make a database of it
+        each.unlink()  # otherwise the log, which has every page, would restore it
     (tmp_path / "rubbish").replace(file)
 
     assert sentence(database) == "Database file damaged"
 
 
-def test_the_ping_finds_a_missing_directory(open_url: Open, tmp_path: Path) -> None:
+def test_the_ping_detects_a_missing_directory(open_url: Open, tmp_path: Path) -> None:
     database = open_url(f"sqlite:///{tmp_path}/no/such/atom.db")
 
     assert sentence(database) == "Database file not accessible"
     assert not (tmp_path / "no").exists()
 
 
-def test_the_ping_finds_what_is_no_database(open_url: Open, tmp_path: Path) -> None:
+def test_the_ping_detects_a_file_that_is_no_database(open_url: Open, tmp_path: Path) -> None:
     (tmp_path / "atom.db").write_bytes(b"not a database" * 100)
 
     assert sentence(open_url(f"sqlite:///{tmp_path}/atom.db")) == "Database file damaged"
 
 
-def test_the_ping_finds_a_directory_in_its_place(open_url: Open, tmp_path: Path) -> None:
+def test_the_ping_detects_a_directory_in_place_of_the_file(open_url: Open, tmp_path: Path) -> None:
     (tmp_path / "atom.db").mkdir()
 
     assert sentence(open_url(f"sqlite:///{tmp_path}/atom.db")) == "Database file not accessible"
 
 
-def test_the_ping_finds_a_file_it_may_not_write(database: Database, file: Path) -> None:
+def test_the_ping_detects_a_file_without_write_permission(database: Database, file: Path) -> None:
     """Permissions do not stop root, so an unprivileged child asks."""
     file.chmod(0o444)
     for each in (file, *file.parents):
@@ -319,8 +319,8 @@ def test_the_ping_finds_a_file_it_may_not_write(database: Database, file: Path) 
     assert in_child(child) == "Database file not accessible"
 
 
-def test_the_ping_finds_it_locked(database: Database, file: Path) -> None:
-    """A writer does not keep a reader out; only a connection in exclusive mode does."""
+def test_the_ping_detects_a_locked_file(database: Database, file: Path) -> None:
+    """A writer does not block readers; only a connection in exclusive mode does."""
     database.dispose()
     thief = sqlite3.connect(file, isolation_level=None)
     try:
@@ -333,20 +333,20 @@ def test_the_ping_finds_it_locked(database: Database, file: Path) -> None:
     database.ping()
 
 
-def test_a_pool_that_cannot_be_mended_is_not_the_databases_fault(
+def test_a_failed_repair_of_the_pool_does_not_fail_the_ping(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("no more threads")
 
     count(database)
-    monkeypatch.setattr(Pool, "renew", fail)
-    database._ping_told(False)
+    monkeypatch.setattr(DatabasePool, "abandon_hung", fail)
+    database._on_ping(False)
 
     database.ping()
 
 
-def test_cancelling_the_ping_does_no_harm(database: Database) -> None:
+def test_a_cancelled_ping_works_again(database: Database) -> None:
     database.ping.cancel()
     database.ping()
     stop = threading.Event()

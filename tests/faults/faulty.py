@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from atom_platform.metrics.caps import Ids
-from atom_platform.metrics.cells import HistogramCells
-from atom_platform.metrics.multiprocess.collector import Collector
-from atom_platform.metrics.multiprocess.problems import Problems
-from atom_platform.metrics.multiprocess.storage import Storage
-from atom_platform.metrics.multiprocess.values import SlotValue
+from atom_platform.metrics.families import HistogramCells
+from atom_platform.metrics.label_limits import LabelLimiter
+from atom_platform.metrics.scrape.collector import Collector
+from atom_platform.metrics.storage.problem_log import ProblemLog
+from atom_platform.metrics.storage.storage import Storage
+from atom_platform.metrics.storage.value_class import SlotValue
 from wsgi import app
 
 __all__ = ["PARTS", "app"]
@@ -26,8 +26,8 @@ PARTS: Final[dict[str, tuple[Any, str]]] = {
     "cell": (Storage, "cell"),
     "heartbeat": (Storage, "_is_sound"),
     "observation": (HistogramCells, "observe"),
-    "id": (Ids, "admit"),
-    "note": (Problems, "note"),
+    "id": (LabelLimiter, "limit"),
+    "note": (ProblemLog, "note"),
     "value": (SlotValue, "inc"),
     "scrape": (Collector, "collect"),
 }

@@ -123,7 +123,7 @@ def test_recycled_workers_leave_no_files(start_service: Start, metrics: Path) ->
     assert not load.failures
     assert_exact(service, load)
     # The arbiter, two workers, two that are starting while those end.
-    assert len(list(metrics.glob("counter_*.tally"))) <= 5
+    assert len(list(metrics.glob("counter_*.columnar"))) <= 5
 
 
 def test_killed_workers(start_service: Start, metrics: Path) -> None:
@@ -140,7 +140,7 @@ def test_killed_workers(start_service: Start, metrics: Path) -> None:
 
     assert_exact(service, load)
     assert service.sample("gunicorn_worker_exits_total", reason="killed") == 8
-    assert len(list(metrics.glob("counter_*.tally"))) <= 1 + 2 * 3
+    assert len(list(metrics.glob("counter_*.columnar"))) <= 1 + 2 * 3
 
 
 def test_a_dead_workers_agents_are_not_active(start_service: Start) -> None:

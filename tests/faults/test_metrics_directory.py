@@ -46,8 +46,8 @@ def metrics(tmp_path: Path) -> Path:
 
 def names(slot: int) -> list[str]:
     """Return what the files of *slot* are called, in an earlier version's way too."""
-    tallies = [f"{kind}_slot{slot}.tally" for kind in ADDED]
-    return tallies + [f"{kind}_slot{slot}.db" for kind in KINDS]
+    columnar = [f"{kind}_slot{slot}.columnar" for kind in ADDED]
+    return columnar + [f"{kind}_slot{slot}.db" for kind in KINDS]
 
 
 def errors(service: Service) -> list[dict[str, object]]:
@@ -123,7 +123,7 @@ def test_a_directory_deleted_while_running(start_service: Start, metrics: Path) 
         for _ in range(2):
             before = load.answers[200]
             wait_until(lambda: deleted(metrics))
-            wait_until(lambda: len(list(metrics.glob("counter_*.tally"))) >= 2)
+            wait_until(lambda: len(list(metrics.glob("counter_*.columnar"))) >= 2)
             until_answered(load, before + 50)
             victim = service.workers()[0]
             os.kill(victim, signal.SIGKILL)
@@ -147,7 +147,7 @@ def test_a_directory_deleted_as_its_workers_die(start_service: Start, metrics: P
 
     assert_serves(service)
     wait_until(lambda: counted(service) == 20)
-    assert list(metrics.glob("counter_*.tally"))
+    assert list(metrics.glob("counter_*.columnar"))
 
 
 @pytest.mark.parametrize("room", [True, False], ids=["room-elsewhere", "no-room-anywhere"])

@@ -1,4 +1,4 @@
-"""A registry that ends with its test, and the threads of which end too."""
+"""A registry that is stopped with its test, together with its threads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _registry(make_registry: Callable[..., HealthRegistry]) -> HealthRegistry:
 
 @pytest.fixture(name="hanging")
 def _hanging(make_registry: object) -> Iterator[Hanging]:
-    """A check that hangs until the test lets it go: at its end, before the threads are awaited."""
+    """A check that blocks until the test releases it, at the latest at the end of the test."""
     check = Hanging()
     yield check
     check.release()
@@ -42,7 +42,7 @@ def _hanging(make_registry: object) -> Iterator[Hanging]:
 
 @pytest.fixture(name="closing")
 def _closing(make_registry: object) -> Iterator[Hanging]:
-    """A `cancel` that hangs until the end of the test."""
+    """A `cancel` that blocks until the end of the test."""
     close = Hanging()
     yield close
     close.release()

@@ -1,16 +1,16 @@
-"""Checks that tests can hold, break and count: small real ones, no mocks."""
+"""Small real checks that tests can block, break and count."""
 
 from __future__ import annotations
 
 import threading
 
-from atom_platform.health.result import CheckResult
+from atom_platform.health.check import CheckResult
 
 __all__ = ["Changing", "Hanging", "health_threads"]
 
 
 class Hanging:
-    """A check that blocks while it is held, and counts how often it was entered, and how deep."""
+    """A check that blocks while it is held, and counts its runs and those inside at once."""
 
     def __init__(self, *, held: bool = True) -> None:
         self.entered = 0
@@ -37,7 +37,7 @@ class Hanging:
         self._free.clear()
 
     def release(self) -> None:
-        """Let the stuck run and all later ones return."""
+        """Let the blocked run and all later ones return."""
         self._free.set()
 
     def cancel(self) -> None:
@@ -48,7 +48,7 @@ class Hanging:
 
 
 class Changing:
-    """A check that answers at once, with what it is told to, and counts its runs."""
+    """A check that returns the given result at once, and counts its runs."""
 
     def __init__(self, result: CheckResult | BaseException | None = None) -> None:
         self.result = result or CheckResult(healthy=True, message="Dependency answers")

@@ -1,4 +1,4 @@
-"""HealthRegistry answers from what the prober found out last."""
+"""HealthRegistry reports the last results of the prober."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from collections.abc import Callable
 import pytest
 
 from atom_platform.health import prober
-from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.report import CheckReport, ReadinessReport
-from atom_platform.health.result import CheckFailed, CheckResult
+from atom_platform.health.check import CheckFailed, CheckReport, CheckResult
+from atom_platform.health.registry import HealthRegistry, ReadinessReport
 from tests.health.parts import Changing, Hanging, health_threads
 from tests.polling import wait_until
 
@@ -25,7 +24,7 @@ def only(report: ReadinessReport) -> CheckReport:
     return check
 
 
-def test_nothing_runs_before_somebody_asks(registry: HealthRegistry) -> None:
+def test_no_check_runs_before_the_first_probe(registry: HealthRegistry) -> None:
     """Threads started before the fork would not exist after it."""
     check = Changing()
     registry.register("database", check, timeout_seconds=5)
@@ -47,7 +46,7 @@ def test_first_answer_waits_for_the_first_run(registry: HealthRegistry) -> None:
     assert only(report).result.message == "Dependency answers"
 
 
-def test_first_answer_does_not_wait_longer_than_the_grace(
+def test_first_answer_waits_no_longer_than_the_initial_wait(
     registry: HealthRegistry, hanging: Hanging
 ) -> None:
     registry.register("database", hanging, timeout_seconds=30, measures_latency=True)
@@ -55,24 +54,26 @@ def test_first_answer_does_not_wait_longer_than_the_grace(
 
     report = registry.report()
 
-    assert 0.3 < time.monotonic() - start < 1.5  # promised is 0.5; without a grace it were 30
+    assert 0.3 < time.monotonic() - start < 1.5  # the promise is 0.5, the check's own deadline 30
     assert not report.ready
     assert only(report).result.message == "Database check pending"
     assert 300 < (only(report).result.details["latency_ms"] or 0) < 5000
 
 
-def test_the_grace_is_shared(registry: HealthRegistry, hanging: Hanging) -> None:
-    """Four request threads must answer 64 askers of a hung database within one grace, not 16."""
+def test_the_initial_wait_is_shared_by_all_probes(
+    registry: HealthRegistry, hanging: Hanging
+) -> None:
+    """Four request threads answer 64 probes of a hung database within one initial wait, not 16."""
     registry.register("database", hanging, timeout_seconds=30)
     start = time.monotonic()
 
     reports = [registry.report() for _ in range(64)]
 
-    assert time.monotonic() - start < 4  # one grace is 0.4, sixteen would be 6.4
+    assert time.monotonic() - start < 4  # one initial wait is 0.4, sixteen would be 6.4
     assert not any(report.ready for report in reports)
 
 
-def test_asking_never_runs_a_check(make_registry: Callable[..., HealthRegistry]) -> None:
+def test_a_probe_never_runs_a_check(make_registry: Callable[..., HealthRegistry]) -> None:
     registry = make_registry(period_seconds=60)
     check = Changing()
     registry.register("database", check, timeout_seconds=5)
@@ -128,7 +129,7 @@ def test_no_exception_ends_the_thread(registry: HealthRegistry, error: BaseExcep
     wait_until(lambda: registry.report().ready)
 
 
-def test_what_is_no_result_is_a_failure(registry: HealthRegistry) -> None:
+def test_a_return_value_that_is_no_result_is_a_failure(registry: HealthRegistry) -> None:
     registry.register("database", lambda: True, timeout_seconds=5)  # type: ignore[arg-type,return-value]  # the point
 
     assert only(registry.report()).result.message == "Database check failed"
@@ -151,7 +152,7 @@ def test_latency_is_measured(registry: HealthRegistry) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_json_cannot_hold_becomes_null(registry: HealthRegistry, value: float) -> None:
+def test_nan_and_infinity_become_null(registry: HealthRegistry, value: float) -> None:
     result = CheckResult(healthy=True, message="Odd", details={"free_gb": value})
     registry.register("disk", Changing(result), timeout_seconds=5)
 
@@ -168,7 +169,7 @@ class TestCritical:
         assert not report.ready
         assert [check.result.healthy for check in report.checks] == [True, False]
 
-    def test_a_check_that_is_not_critical_is_reported_and_unplugs_nobody(
+    def test_a_check_that_is_not_critical_leaves_the_worker_ready(
         self, registry: HealthRegistry
     ) -> None:
         registry.register("mail", Changing(CheckFailed("x")), timeout_seconds=5, critical=False)
@@ -180,7 +181,7 @@ class TestCritical:
 
 
 class TestExclude:
-    def test_leaves_the_check_out_of_the_verdict(self, registry: HealthRegistry) -> None:
+    def test_an_excluded_check_does_not_decide(self, registry: HealthRegistry) -> None:
         registry.register("database", Changing(), timeout_seconds=5)
         registry.register("disk", Changing(CheckFailed("Disk full")), timeout_seconds=5)
 
@@ -193,7 +194,7 @@ class TestExclude:
     def test_does_not_wait_for_it(
         self, make_registry: Callable[..., HealthRegistry], hanging: Hanging
     ) -> None:
-        registry = make_registry(grace_seconds=20)
+        registry = make_registry(initial_wait_seconds=20)
         registry.register("database", hanging, timeout_seconds=30)
         registry.register("disk", Changing(), timeout_seconds=5)
         start = time.monotonic()
@@ -202,7 +203,7 @@ class TestExclude:
 
         assert time.monotonic() - start < 5
 
-    def test_tells_unknown_names_and_goes_on(self, registry: HealthRegistry) -> None:
+    def test_unknown_names_are_reported(self, registry: HealthRegistry) -> None:
         registry.register("disk", Changing(), timeout_seconds=5)
 
         report = registry.report(["dsik", "dsik", "<script>"])
@@ -210,8 +211,10 @@ class TestExclude:
         assert report.ready
         assert report.unknown == ("dsik", "<script>")
 
-    def test_leaves_nothing_behind(self, make_registry: Callable[..., HealthRegistry]) -> None:
-        """The report that is kept for the next asker is the whole one."""
+    def test_the_cached_report_holds_every_check(
+        self, make_registry: Callable[..., HealthRegistry]
+    ) -> None:
+        """The report cached for the next probe is the whole one."""
         registry = make_registry(period_seconds=60)
         registry.register("database", Changing(), timeout_seconds=5)
         registry.register("disk", Changing(CheckFailed("Disk full")), timeout_seconds=5)
@@ -225,7 +228,7 @@ class TestHistory:
     def test_counts_failures_and_keeps_the_last_success(self, registry: HealthRegistry) -> None:
         check = Changing()
         registry.register("database", check, timeout_seconds=5)
-        healthy = only(registry.report()).outcome
+        healthy = only(registry.report()).status
         assert healthy is not None
         assert healthy.consecutive_failures == 0
         assert healthy.last_success == pytest.approx(time.time(), abs=5)
@@ -234,7 +237,7 @@ class TestHistory:
         check.fail()
         wait_until(lambda: failures(registry) >= 3)
 
-        broken = only(registry.report()).outcome
+        broken = only(registry.report()).status
         assert broken is not None
         assert last_success <= (broken.last_success or 0) <= broken.since
         assert only(registry.report()).confirmed_at <= time.monotonic()
@@ -242,31 +245,33 @@ class TestHistory:
         check.recover()
         wait_until(lambda: failures(registry) == 0)
 
-    def test_since_is_when_it_turned(self, registry: HealthRegistry) -> None:
+    def test_since_is_the_time_of_the_last_change(self, registry: HealthRegistry) -> None:
         check = Changing()
         registry.register("database", check, timeout_seconds=5)
         registry.report()
         first_run = check.runs
         wait_until(lambda: check.runs > first_run + 3)
 
-        outcome = only(registry.report()).outcome
+        status = only(registry.report()).status
 
-        assert outcome is not None
-        assert outcome.last_success is not None
-        assert outcome.since < outcome.last_success
+        assert status is not None
+        assert status.last_success is not None
+        assert status.since < status.last_success
 
 
 def failures(registry: HealthRegistry) -> int:
-    outcome = only(registry.report()).outcome
-    assert outcome is not None
-    return outcome.consecutive_failures
+    status = only(registry.report()).status
+    assert status is not None
+    return status.consecutive_failures
 
 
-class TestGate:
-    def test_a_shut_gate_keeps_the_worker_out(self, registry: HealthRegistry) -> None:
-        gate = Changing(CheckResult(healthy=False, message="Database schema waits"))
+class TestStartupCheck:
+    def test_a_failing_one_keeps_the_worker_out(self, registry: HealthRegistry) -> None:
+        startup_check = Changing(CheckResult(healthy=False, message="Database schema waits"))
         registry.register("database", Changing(), timeout_seconds=5)
-        registry.register_gate("schema", gate, timeout_seconds=5, after="database")
+        registry.register_startup_check(
+            "schema", startup_check, timeout_seconds=5, after="database"
+        )
 
         report = registry.report()
 
@@ -274,82 +279,90 @@ class TestGate:
         assert [check.name for check in report.checks] == ["database", "schema"]
         assert registry.startup() == CheckResult(healthy=False, message="Database schema waits")
 
-    def test_a_passed_gate_disappears_and_is_asked_no_more(self, registry: HealthRegistry) -> None:
-        gate, check = Changing(), Changing()
+    def test_a_passed_one_disappears_and_runs_no_more(self, registry: HealthRegistry) -> None:
+        startup_check, check = Changing(), Changing()
         registry.register("database", check, timeout_seconds=5)
-        registry.register_gate("schema", gate, timeout_seconds=5, after="database")
+        registry.register_startup_check(
+            "schema", startup_check, timeout_seconds=5, after="database"
+        )
         wait_until(lambda: registry.report().ready)
 
-        gate.fail()
+        startup_check.fail()
         runs = check.runs
         wait_until(lambda: check.runs > runs + 3 and registry.report().ready)
 
-        assert gate.runs == 1
+        assert startup_check.runs == 1
         assert [check.name for check in registry.report().checks] == ["database"]
         assert registry.startup().healthy
 
-    def test_opens_when_it_becomes_healthy(self, registry: HealthRegistry) -> None:
-        gate = Changing(CheckResult(healthy=False, message="Waits"))
-        registry.register_gate("schema", gate, timeout_seconds=5)
+    def test_the_worker_is_ready_when_it_becomes_healthy(self, registry: HealthRegistry) -> None:
+        startup_check = Changing(CheckResult(healthy=False, message="Waits"))
+        registry.register_startup_check("schema", startup_check, timeout_seconds=5)
         assert not registry.startup().healthy
 
-        gate.recover()
+        startup_check.recover()
 
         wait_until(lambda: registry.startup().healthy)
         assert registry.report() == ReadinessReport(ready=True, checks=())
 
-    def test_what_a_restart_cannot_change_does_not_hold_up_the_start(
+    def test_a_fault_that_a_restart_cannot_change_does_not_block_the_start(
         self, registry: HealthRegistry
     ) -> None:
         ahead = CheckResult(healthy=False, message="Newer", blocks_startup=False)
-        registry.register_gate("schema", Changing(ahead), timeout_seconds=5)
+        registry.register_startup_check("schema", Changing(ahead), timeout_seconds=5)
 
         assert registry.startup().healthy
         report = registry.report()
         assert not report.ready
         assert only(report).result.message == "Newer"
 
-    def test_is_not_asked_while_the_check_before_it_is_unhealthy(
+    def test_does_not_run_while_the_check_before_it_is_unhealthy(
         self, registry: HealthRegistry
     ) -> None:
         """A dead database costs one connection, and explains itself."""
-        gate, check = Changing(), Changing(CheckFailed("Database refused the connection"))
+        startup_check, check = Changing(), Changing(CheckFailed("Database refused the connection"))
         registry.register("database", check, timeout_seconds=5)
-        registry.register_gate("schema", gate, timeout_seconds=5, after="database")
+        registry.register_startup_check(
+            "schema", startup_check, timeout_seconds=5, after="database"
+        )
         registry.report()
         wait_until(lambda: check.runs > 5)
 
         report = registry.report()
 
-        assert gate.runs == 0
+        assert startup_check.runs == 0
         assert [check.name for check in report.checks] == ["database"]
         assert registry.startup().message == "Schema check pending"
 
         check.recover()
         wait_until(lambda: registry.report().ready)
 
-    def test_says_no_beside_what_else_is_wrong(self, registry: HealthRegistry) -> None:
-        """Whoever mends the disk should not have to find out about the schema afterwards."""
+    def test_an_unhealthy_one_is_shown_beside_other_failures(
+        self, registry: HealthRegistry
+    ) -> None:
+        """An operator who repairs the disk must see the schema too."""
         behind = CheckResult(healthy=False, message="Database schema waits")
         registry.register("disk", Changing(CheckFailed("Disk full")), timeout_seconds=5)
-        registry.register_gate("schema", Changing(behind), timeout_seconds=5)
+        registry.register_startup_check("schema", Changing(behind), timeout_seconds=5)
 
         report = registry.report()
 
         assert [check.name for check in report.checks] == ["disk", "schema"]
 
-    def test_no_such_check_to_wait_for(self, registry: HealthRegistry) -> None:
+    def test_the_check_before_it_must_be_registered(self, registry: HealthRegistry) -> None:
         with pytest.raises(ValueError, match="databsae"):
-            registry.register_gate("schema", Changing(), timeout_seconds=5, after="databsae")
+            registry.register_startup_check(
+                "schema", Changing(), timeout_seconds=5, after="databsae"
+            )
 
-    def test_passed_gates_are_no_reason_to_go_on_checking(
+    def test_startup_probes_do_not_keep_the_checks_running_after_it_passed(
         self, make_registry: Callable[..., HealthRegistry]
     ) -> None:
-        """A startup probe that is asked for ever must not keep an idle worker's database awake."""
-        registry = make_registry(rest_after_seconds=0.2)
+        """Startup probes that never end must not query the database of an idle worker."""
+        registry = make_registry(idle_after_seconds=0.2)
         check = Changing()
         registry.register("database", check, timeout_seconds=5)
-        registry.register_gate("schema", Changing(), timeout_seconds=5)
+        registry.register_startup_check("schema", Changing(), timeout_seconds=5)
         wait_until(lambda: registry.startup().healthy)
 
         wait_until(lambda: rests(registry, check, asking=registry.startup))
@@ -367,11 +380,11 @@ def rests(
     return check.runs == runs
 
 
-class TestRest:
-    def test_rests_when_nobody_asks_and_starts_again_with_the_next_question(
+class TestIdle:
+    def test_checks_stop_without_probes_and_resume_with_the_next(
         self, make_registry: Callable[..., HealthRegistry]
     ) -> None:
-        registry = make_registry(rest_after_seconds=0.2)
+        registry = make_registry(idle_after_seconds=0.2)
         check = Changing()
         registry.register("database", check, timeout_seconds=5)
         assert registry.report().ready
@@ -379,17 +392,19 @@ class TestRest:
 
         check.fail()
 
-        assert not registry.report().ready  # the first answer after the rest is a new one
+        assert not registry.report().ready  # the first answer after the idle time is a new one
 
-    def test_what_was_known_before_the_rest_is_not_told_after_it(
+    def test_results_from_before_the_idle_time_are_not_reported(
         self,
         make_registry: Callable[..., HealthRegistry],
         hanging: Hanging,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """The database began to hang while nobody asked: nobody knows yet, which is not well."""
-        monkeypatch.setattr(prober, "TRUST_SECONDS", -29.0)  # of 30 for the run and 0.05 between
-        registry = make_registry(rest_after_seconds=0.2)
+        """The database began to hang in the idle time: no run has ended, so it is unhealthy."""
+        monkeypatch.setattr(
+            prober, "MAX_DELAY_SECONDS", -29.0
+        )  # of 30 for the run and 0.05 between
+        registry = make_registry(idle_after_seconds=0.2)
         hanging.release()
         registry.register("database", hanging, timeout_seconds=30, measures_latency=True)
         assert registry.report().ready
@@ -403,10 +418,10 @@ class TestRest:
         assert result.message == "Database check pending"
         assert 300 < (result.details["latency_ms"] or 0) < 5000
 
-    def test_a_scrape_wakes_it_and_waits_for_nothing(
+    def test_a_scrape_resumes_the_checks_and_waits_for_nothing(
         self, make_registry: Callable[..., HealthRegistry], hanging: Hanging
     ) -> None:
-        registry = make_registry(rest_after_seconds=0.2, grace_seconds=20)
+        registry = make_registry(idle_after_seconds=0.2, initial_wait_seconds=20)
         hanging.release()
         registry.register("database", hanging, timeout_seconds=30)
         registry.report()
@@ -415,15 +430,15 @@ class TestRest:
         entered = hanging.entered
         start = time.monotonic()
 
-        registry.wake()
+        registry.start()
 
         assert time.monotonic() - start < 1
         wait_until(lambda: hanging.entered > entered)
 
-    def test_goes_on_while_somebody_asks(
+    def test_checks_go_on_while_probes_ask(
         self, make_registry: Callable[..., HealthRegistry]
     ) -> None:
-        registry = make_registry(rest_after_seconds=1.0)
+        registry = make_registry(idle_after_seconds=1.0)
         check = Changing()
         registry.register("database", check, timeout_seconds=5)
         end = time.monotonic() + 1.5
@@ -447,7 +462,7 @@ class TestRegistration:
         with pytest.raises(ValueError, match="no lower-case word"):
             registry.register(name, Changing(), timeout_seconds=5)
 
-    def test_a_name_is_taken_once(self, registry: HealthRegistry) -> None:
+    def test_a_name_is_registered_once(self, registry: HealthRegistry) -> None:
         registry.register("disk", Changing(), timeout_seconds=5)
 
         with pytest.raises(ValueError, match="registered already"):
@@ -458,7 +473,7 @@ class TestRegistration:
         with pytest.raises(ValueError, match="timeout_seconds"):
             registry.register("disk", Changing(), timeout_seconds=seconds)
 
-    def test_a_late_comer_is_checked_too(self, registry: HealthRegistry) -> None:
+    def test_a_check_registered_later_runs_too(self, registry: HealthRegistry) -> None:
         registry.register("database", Changing(), timeout_seconds=5)
         assert registry.report().ready
 
@@ -468,7 +483,7 @@ class TestRegistration:
 
 
 class TestOnResult:
-    def test_is_told_every_run(self, make_registry: Callable[..., HealthRegistry]) -> None:
+    def test_is_called_after_every_run(self, make_registry: Callable[..., HealthRegistry]) -> None:
         told: list[tuple[str, bool, float]] = []
         registry = make_registry(
             on_result=lambda name, result, seconds: told.append((name, result.healthy, seconds))
@@ -500,7 +515,7 @@ class TestOnResult:
 
 
 class TestLog:
-    def test_one_line_per_turn_not_per_run(
+    def test_one_line_per_change_not_per_run(
         self, registry: HealthRegistry, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("INFO")
@@ -522,7 +537,7 @@ class TestLog:
         assert recovered.__dict__["failures"] >= 5
         assert 0.2 <= recovered.__dict__["outage_seconds"] < 20
 
-    def test_a_check_that_starts_unhealthy_is_told(
+    def test_a_check_that_starts_unhealthy_is_logged(
         self, registry: HealthRegistry, caplog: pytest.LogCaptureFixture
     ) -> None:
         registry.register("disk", Changing(CheckFailed("Disk full")), timeout_seconds=5)
@@ -535,7 +550,7 @@ class TestLog:
 FORKING = """
 import os, sys, threading
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.result import CheckResult
+from atom_platform.health.check import CheckResult
 
 def check():
     return CheckResult(healthy=True, message=f"pid {os.getpid()}")
@@ -555,7 +570,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 def test_a_forked_process_has_a_prober_of_its_own() -> None:
-    """Also when the parent has asked already, and when a lock was held at the fork."""
+    """Even when the parent has started its prober, and a lock was held at the fork."""
     done = subprocess.run(
         [sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=30, env=os.environ
     )
@@ -563,14 +578,14 @@ def test_a_forked_process_has_a_prober_of_its_own() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_at_once_means_without_waiting(registry: HealthRegistry, hanging: Hanging) -> None:
-    """Nothing while there is nothing to say; afterwards the same report as for everybody."""
+def test_report_nowait_does_not_wait(registry: HealthRegistry, hanging: Hanging) -> None:
+    """None before the first results; afterwards the same report as `report`."""
     registry.register("database", hanging, timeout_seconds=5)
-    before = registry.report_at_once()
-    registry.wake()
-    pending = registry.report_at_once()
+    before = registry.report_nowait()
+    registry.start()
+    pending = registry.report_nowait()
     hanging.release()
-    known = wait_until(registry.report_at_once)
+    known = wait_until(registry.report_nowait)
 
     assert before is None
     assert pending is None
@@ -579,24 +594,26 @@ def test_at_once_means_without_waiting(registry: HealthRegistry, hanging: Hangin
     assert [check.name for check in known.checks] == ["database"]
 
 
-def test_at_once_does_not_wake_who_rests(make_registry: Callable[..., HealthRegistry]) -> None:
-    """That takes a lock, and its first answer is old."""
-    registry = make_registry(rest_after_seconds=0.1)
+def test_report_nowait_does_not_resume_idle_checks(
+    make_registry: Callable[..., HealthRegistry],
+) -> None:
+    """Resuming takes a lock, and the last results are old."""
+    registry = make_registry(idle_after_seconds=0.1)
     registry.register("database", lambda: CheckResult(healthy=True, message="m"), timeout_seconds=1)
     registry.report()
-    wait_until(lambda: registry.report_at_once() is None, every=0.3)
+    wait_until(lambda: registry.report_nowait() is None, every=0.3)
 
     assert registry.report().ready
 
 
-def test_at_once_changes_with_the_checks(registry: HealthRegistry) -> None:
+def test_report_nowait_follows_the_checks(registry: HealthRegistry) -> None:
     check = Changing()
     registry.register("database", check, timeout_seconds=1)
     registry.report()
     check.result = CheckResult(healthy=False, message="gone")
 
     def refused() -> ReadinessReport | None:
-        report = registry.report_at_once()
+        report = registry.report_nowait()
         return report if report is not None and not report.ready else None
 
     report = wait_until(refused)

@@ -1,4 +1,4 @@
-"""The probes over HTTP: the bodies of the guide, to the key."""
+"""The probes over HTTP: exactly the bodies of the guide."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from atom_platform.health.check import CheckFailed, CheckResult
 from atom_platform.health.checks.database import database_check
 from atom_platform.health.checks.disk import disk_check
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.result import CheckFailed, CheckResult
-from atom_platform.health.views import create_blueprint, live_body
+from atom_platform.health.responses import live_body
+from atom_platform.health.views import create_blueprint
 from tests.health.parts import Changing, Hanging
 from tests.polling import wait_until
 
@@ -23,7 +24,7 @@ GB = 1024**3
 
 
 class Switches:
-    """What the rest of the service would say."""
+    """The state of the rest of the service."""
 
     draining = False
     loaded = True
@@ -73,17 +74,17 @@ class TestLive:
         assert list(answer.get_json()) == ["status", "timestamp"]
         assert body_without_time(client, "/health/live") == {"status": "alive"}
 
-    def test_other_servers_answer_the_same_bytes(
+    def test_live_body_has_the_same_bytes(
         self, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(
-            "atom_platform.health.answers.rfc3339_now", lambda: "2026-02-16T19:15:00.000Z"
+            "atom_platform.health.responses.rfc3339_now", lambda: "2026-02-16T19:15:00.000Z"
         )
 
         assert client.get("/health/live").data == live_body()
         assert live_body() == b'{"status":"alive","timestamp":"2026-02-16T19:15:00.000Z"}'
 
-    def test_asks_no_dependency(
+    def test_reads_no_dependency(
         self, client: FlaskClient, registry: HealthRegistry, switches: Switches
     ) -> None:
         check = Changing(CheckFailed("gone"))
@@ -137,13 +138,13 @@ class TestReady:
         register_both(registry)
         client.get("/health/ready")
         monkeypatch.setattr(
-            "atom_platform.health.answers.rfc3339_now", lambda: "2100-01-01T00:00:00.000Z"
+            "atom_platform.health.responses.rfc3339_now", lambda: "2100-01-01T00:00:00.000Z"
         )
 
         assert client.get("/health/ready").get_json()["timestamp"] == "2100-01-01T00:00:00.000Z"
 
     def test_follows_the_checks(self, client: FlaskClient, registry: HealthRegistry) -> None:
-        """What is encoded once per run is encoded anew for the next."""
+        """The encoded body is cached for one result only."""
         check = Changing()
         registry.register("database", check, timeout_seconds=5)
         assert client.get("/health/ready").status_code == 200
@@ -166,12 +167,14 @@ class TestReady:
 
         assert client.get("/health/ready").get_json()["checks"]["odd"]["message"] == text
 
-    def test_a_schema_behind_the_code_shows_while_it_is(
+    def test_a_schema_behind_the_code_is_shown(
         self, client: FlaskClient, registry: HealthRegistry
     ) -> None:
-        gate = Changing(CheckResult(healthy=False, message="Database schema waits"))
+        startup_check = Changing(CheckResult(healthy=False, message="Database schema waits"))
         register_both(registry)
-        registry.register_gate("schema", gate, timeout_seconds=5, after="database")
+        registry.register_startup_check(
+            "schema", startup_check, timeout_seconds=5, after="database"
+        )
 
         answer = client.get("/health/ready")
         assert answer.status_code == 503
@@ -181,13 +184,13 @@ class TestReady:
             "message": "Database schema waits",
         }
 
-        gate.recover()
+        startup_check.recover()
         wait_until(lambda: client.get("/health/ready").status_code == 200)
         assert list(client.get("/health/ready").get_json()["checks"]) == ["database", "disk"]
 
 
 class TestDraining:
-    def test_is_said_at_once_and_the_checks_are_shown(
+    def test_is_reported_at_once_with_the_checks(
         self, client: FlaskClient, registry: HealthRegistry, switches: Switches
     ) -> None:
         register_both(registry)
@@ -205,7 +208,7 @@ class TestDraining:
         make_registry: Callable[..., HealthRegistry],
         hanging: Hanging,
     ) -> None:
-        registry = make_registry(grace_seconds=60)
+        registry = make_registry(initial_wait_seconds=60)
         registry.register("database", hanging, timeout_seconds=90)
         app = Flask(__name__)
         app.register_blueprint(create_blueprint(registry, is_draining=lambda: True))
@@ -225,12 +228,14 @@ class TestVerbose:
         assert list(checks["database"]) == [
             "healthy",
             "message",
+            "code",
             "critical",
             "since",
             "consecutive_failures",
             "last_success",
             "age_seconds",
         ]
+        assert checks["database"]["code"] == "unhealthy"
         assert checks["database"]["critical"] is True
         assert checks["database"]["consecutive_failures"] >= 1
         assert checks["database"]["last_success"] is None
@@ -273,7 +278,9 @@ class TestExclude:
         assert list(answer.get_json()) == ["status", "timestamp", "checks"]
         assert list(answer.get_json()["checks"]) == ["cache"]
 
-    def test_verbose_tells_what_it_did(self, client: FlaskClient, registry: HealthRegistry) -> None:
+    def test_verbose_lists_excluded_and_unknown_names(
+        self, client: FlaskClient, registry: HealthRegistry
+    ) -> None:
         registry.register("database", Changing(), timeout_seconds=5)
         registry.register("disk", Changing(), timeout_seconds=5)
 
@@ -283,8 +290,8 @@ class TestExclude:
         assert body["unknown"] == ["dsik"]
 
 
-class TestChecksThatAreKept:
-    """The status is for the balancer; why it is so is for those who may know."""
+class TestHiddenChecks:
+    """A load balancer needs the status only; the checks are for permitted clients."""
 
     @pytest.fixture(autouse=True)
     def _kept(self, switches: Switches) -> None:
@@ -310,7 +317,7 @@ class TestChecksThatAreKept:
 
         assert client.get("/health/ready?exclude=luck").status_code == 200
 
-    def test_a_drain_is_said(self, client: FlaskClient, switches: Switches) -> None:
+    def test_a_drain_is_reported(self, client: FlaskClient, switches: Switches) -> None:
         switches.draining = True
 
         assert client.get("/health/ready").status_code == 503
@@ -325,7 +332,7 @@ class TestStartup:
         assert list(answer.get_json()) == ["status", "timestamp"]
         assert body_without_time(client, "/health/startup") == {"status": "started"}
 
-    def test_a_worker_that_loads_has_not_started(
+    def test_a_worker_that_is_loading_has_not_started(
         self, client: FlaskClient, switches: Switches
     ) -> None:
         switches.loaded = False
@@ -339,12 +346,12 @@ class TestStartup:
         }
 
     def test_waits_for_the_schema(self, client: FlaskClient, registry: HealthRegistry) -> None:
-        gate = Changing(CheckResult(healthy=False, message="Database schema waits"))
-        registry.register_gate("schema", gate, timeout_seconds=5)
+        startup_check = Changing(CheckResult(healthy=False, message="Database schema waits"))
+        registry.register_startup_check("schema", startup_check, timeout_seconds=5)
         assert client.get("/health/startup").status_code == 503
         assert body_without_time(client, "/health/startup")["message"] == "Database schema waits"
 
-        gate.recover()
+        startup_check.recover()
 
         wait_until(lambda: client.get("/health/startup").status_code == 200)
 
@@ -353,7 +360,7 @@ class TestStartup:
     ) -> None:
         check = Changing()
         registry.register("database", check, timeout_seconds=5)
-        registry.register_gate("schema", Changing(), timeout_seconds=5, after="database")
+        registry.register_startup_check("schema", Changing(), timeout_seconds=5, after="database")
         wait_until(lambda: client.get("/health/startup").status_code == 200)
 
         check.fail()
@@ -378,7 +385,7 @@ class TestEveryProbe:
         assert dict(head.headers) == dict(got.headers)
 
     @pytest.mark.parametrize("slash", ["/", "/?verbose", "?x=%ff"])
-    def test_is_served_where_it_is_asked_for(
+    def test_a_trailing_slash_is_served_too(
         self, client: FlaskClient, path: str, slash: str
     ) -> None:
         assert client.get(path + slash).status_code == 200

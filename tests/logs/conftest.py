@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from atom_platform.logs.config import configure_structlog, reset
+from atom_platform.logs.config import configure_structlog, reset_logging
 from atom_platform.logs.writer import Writer
 
 
@@ -43,5 +43,5 @@ def _log(tmp_path: Path) -> Iterator[Log]:
     log = Log(tmp_path / "log")
     log.configure()
     yield log
-    reset()
+    reset_logging()
     os.close(log.fd)

@@ -1,4 +1,4 @@
-"""Whoever speaks, it comes out as a line with the same keys first."""
+"""Every source of log lines writes the same JSON, with the same keys first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from atom_platform.logs import RequestContext, configure_structlog, get_logger
-from atom_platform.logs.config import count_with, reset
+from atom_platform.logs.config import reset_logging, set_line_counters
 from tests.logs.conftest import Log
 from tests.service import ROOT
 
@@ -29,12 +29,12 @@ def keys(line: dict[str, Any]) -> list[str]:
 
 @pytest.fixture(autouse=True, params=["the short way", "the way of records"])
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """pytest listens to all records, so the short way must be forced here."""
+    """Run a test on both paths; the fast one must be forced, as pytest handles all records."""
     short = request.param == "the short way"
-    monkeypatch.setattr("atom_platform.logs.bound.is_heard_by_us_alone", lambda logger: short)
+    monkeypatch.setattr("atom_platform.logs.logger.is_only_handler", lambda logger: short)
 
 
-def test_the_example_of_the_guide(log: Log) -> None:
+def test_the_example_of_the_guide_logs_its_fields(log: Log) -> None:
     logger = get_logger("core.agent_service")
 
     logger.info("Agent started", agent_id="agent-123", request_id="req-456")
@@ -51,7 +51,7 @@ def test_the_example_of_the_guide(log: Log) -> None:
     }
 
 
-def test_context_comes_before_the_calls_own_fields(log: Log) -> None:
+def test_bound_fields_come_before_fields_of_the_call(log: Log) -> None:
     with RequestContext(request_id="r", user_id="u"):
         at_the_top.bind(bound=1).info("e", b=2, a=1)
 
@@ -69,7 +69,7 @@ def test_each_level_has_its_name(log: Log, level: str) -> None:
     assert [line["level"] for line in log.lines()] == [level.upper()] * 3
 
 
-def test_a_standard_logger_is_the_same(log: Log) -> None:
+def test_a_standard_logger_writes_the_same_line(log: Log) -> None:
     with RequestContext(request_id="r"):
         logging.getLogger("a.library").warning("%s of %d", "one", 2, extra={"path": "/x", "n": 3})
 
@@ -78,7 +78,7 @@ def test_a_standard_logger_is_the_same(log: Log) -> None:
     assert (line["logger"], line["event"], line["path"]) == ("a.library", "one of 2", "/x")
 
 
-def test_structlogs_own_get_logger_is_the_same(log: Log) -> None:
+def test_structlogs_get_logger_writes_the_same_line(log: Log) -> None:
     with structlog.contextvars.bound_contextvars(theirs=1):
         structlog.get_logger("direct").info("e", a=1)
 
@@ -110,14 +110,14 @@ def test_a_stack_is_one_string(log: Log) -> None:
         assert "stack_info" not in line
 
 
-def test_no_exception_no_field(log: Log) -> None:
+def test_without_an_exception_there_is_no_exception_field(log: Log) -> None:
     at_the_top.error("a", exc_info=True)
     at_the_top.error("b", exc_info=None)
 
     assert all("exception" not in line for line in log.lines())
 
 
-def test_nobody_overwrites_the_first_keys(log: Log) -> None:
+def test_a_field_cannot_replace_a_reserved_key(log: Log) -> None:
     fake = {"timestamp": "t", "level": "FAKE", "logger": "x", "event": "y"}
 
     at_the_top.bind(**fake).info("real", **fake)
@@ -133,7 +133,7 @@ def test_nobody_overwrites_the_first_keys(log: Log) -> None:
         assert (line["level_"], line["logger_"], line["event_"]) == ("FAKE", "x", "y")
 
 
-def test_no_text_forges_a_line(log: Log) -> None:
+def test_text_with_newlines_stays_in_one_line(log: Log) -> None:
     forged = 'x"}\n{"level":"ERROR","event":"forged"}\r\n'
 
     at_the_top.info(forged, field=forged, **{forged: 1})
@@ -174,7 +174,7 @@ def test_logging_never_raises() -> None:
     assert all(isinstance(line["event"], str) for line in lines)
 
 
-def test_levels_of_single_loggers(log: Log) -> None:
+def test_single_loggers_may_have_a_level(log: Log) -> None:
     log.configure(level="INFO", levels={"noisy": "ERROR", "curious": "DEBUG"})
 
     for name in ("noisy", "noisy.child", "curious", "other"):
@@ -188,7 +188,7 @@ def test_levels_of_single_loggers(log: Log) -> None:
     ]
 
 
-def test_again_with_other_levels_forgets_the_first_ones(log: Log) -> None:
+def test_a_second_configuration_restores_the_levels_of_the_first(log: Log) -> None:
     log.configure(levels={"noisy": "ERROR"})
     log.configure(level="WARNING")
 
@@ -207,7 +207,7 @@ def test_configuring_twice_writes_once(log: Log) -> None:
     assert log.line()["event"] == "e"
 
 
-def test_warnings_are_lines(log: Log) -> None:
+def test_warnings_are_logged(log: Log) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         log.configure()
@@ -219,7 +219,7 @@ def test_warnings_are_lines(log: Log) -> None:
     assert line["file"] == __file__
 
 
-def test_an_exception_that_ends_a_thread_is_a_line(log: Log) -> None:
+def test_an_exception_that_ends_a_thread_is_logged(log: Log) -> None:
     def work() -> None:
         raise ValueError("in a thread")
 
@@ -233,7 +233,7 @@ def test_an_exception_that_ends_a_thread_is_a_line(log: Log) -> None:
     assert line["exception"].endswith("ValueError: in a thread")
 
 
-def test_an_exception_that_nobody_can_catch_is_a_line(log: Log) -> None:
+def test_an_unraisable_exception_is_logged(log: Log) -> None:
     class Unfinished:
         def __del__(self) -> None:
             raise ValueError("in a finalizer")
@@ -245,7 +245,7 @@ def test_an_exception_that_nobody_can_catch_is_a_line(log: Log) -> None:
     assert line["exception"].endswith("ValueError: in a finalizer")
 
 
-def test_structlogs_capture_goes_on(log: Log) -> None:
+def test_structlogs_capture_logs_works(log: Log) -> None:
     with structlog.testing.capture_logs() as captured:
         at_the_top.info("seen", a=1)
 
@@ -253,26 +253,26 @@ def test_structlogs_capture_goes_on(log: Log) -> None:
     assert log.lines() == []
 
 
-def test_counts_lines_by_level_and_survives_a_counter_that_fails(log: Log) -> None:
+def test_lines_are_counted_by_level_and_a_failing_counter_costs_none(log: Log) -> None:
     counted: dict[str, int] = {}
 
     def count(level: str, lines: int) -> None:
         counted[level] = counted.get(level, 0) + lines
 
-    count_with(message=count)
+    set_line_counters(message=count)
     for _ in range(3):
         at_the_top.info("e")
     logging.getLogger("std").error("e")
     assert len(log.lines()) == 4
-    count_with(message=lambda level, lines: [][lines])
+    set_line_counters(message=lambda level, lines: [][lines])
     at_the_top.info("e")
 
     assert len(log.lines()) == 5
     assert counted == {"INFO": 3, "ERROR": 1}
 
 
-def test_reset_puts_everything_back() -> None:
-    reset()  # an application of another test's may have been made in this process
+def test_reset_logging_restores_the_previous_state() -> None:
+    reset_logging()  # another test may have made an application in this process
     root = logging.getLogger()
     plain = logging.StreamHandler(sys.stderr)
     root.addHandler(plain)
@@ -280,7 +280,7 @@ def test_reset_puts_everything_back() -> None:
     try:
         configure_structlog(level="ERROR", levels={"x": "DEBUG"})
         assert plain not in root.handlers
-        reset()
+        reset_logging()
 
         after = (list(root.handlers), root.level, sys.excepthook, threading.excepthook)
         assert {*after[0]} == {*before[0]}
@@ -291,7 +291,7 @@ def test_reset_puts_everything_back() -> None:
         root.removeHandler(plain)
 
 
-def test_the_console_is_for_eyes(log: Log) -> None:
+def test_the_console_format_is_readable(log: Log) -> None:
     log.configure(format="console")
 
     try:
@@ -308,7 +308,7 @@ def test_the_console_is_for_eyes(log: Log) -> None:
 
 
 def run(code: str) -> tuple[list[dict[str, Any]], int]:
-    """Run *code* in a process of its own; every line it prints, on both outputs, must be JSON."""
+    """Run *code* in a new process; every line on its two outputs must be JSON."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         cwd=ROOT,
@@ -321,7 +321,7 @@ def run(code: str) -> tuple[list[dict[str, Any]], int]:
     return [json.loads(line) for line in done.stdout.splitlines()], done.returncode
 
 
-def test_an_uncaught_exception_is_the_last_line() -> None:
+def test_an_uncaught_exception_is_written_before_the_process_ends() -> None:
     lines, status = run(
         """
         from atom_platform.logs import configure_structlog, get_logger
@@ -337,7 +337,7 @@ def test_an_uncaught_exception_is_the_last_line() -> None:
     assert lines[1]["exception"].endswith("ValueError: password=[redacted]")
 
 
-def test_what_is_printed_becomes_lines() -> None:
+def test_printed_text_is_logged() -> None:
     lines, status = run(
         """
         import os, sys, traceback

@@ -1,4 +1,4 @@
-"""What is bound around a line is in the line, and in nobody else's."""
+"""A line has the fields that are bound around it, and no other line has them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from atom_platform.logs import RequestContext, log_request, propagate
 from atom_platform.logs.context import (
     CURRENT_SCOPE,
+    RequestScope,
     bound_fields,
     note_query,
     outgoing_headers,
 )
-from atom_platform.logs.exchange import Exchange
 from atom_platform.trace_context import parse_trace_context
 
 
@@ -28,24 +28,24 @@ def _nothing_is_left_bound() -> Iterator[None]:
     assert dict(bound_fields()) == {}
 
 
-def test_fields_are_bound_inside_and_only_there() -> None:
+def test_fields_are_bound_inside_of_the_context_only() -> None:
     with RequestContext(request_id="req-456", user_id="user-789"):
         assert bound_fields() == {"request_id": "req-456", "user_id": "user-789"}
 
 
-def test_the_inner_one_adds_overrides_and_restores() -> None:
+def test_an_inner_context_adds_and_replaces_fields_until_it_is_left() -> None:
     with RequestContext(a=1, b=1):
         with RequestContext(b=2, c=2):
             assert bound_fields() == {"a": 1, "b": 2, "c": 2}
         assert bound_fields() == {"a": 1, "b": 1}
 
 
-def test_an_exception_leaves_nothing_behind() -> None:
+def test_an_exception_leaves_no_fields_behind() -> None:
     with pytest.raises(KeyError), RequestContext(a=1), RequestContext(b=2):
         raise KeyError
 
 
-def test_one_can_be_used_again_and_inside_itself() -> None:
+def test_a_context_can_be_used_again_and_inside_of_itself() -> None:
     context = RequestContext(a=1)
 
     with context, RequestContext(a=2):
@@ -56,7 +56,7 @@ def test_one_can_be_used_again_and_inside_itself() -> None:
         assert bound_fields() == {"a": 1}
 
 
-def test_leaving_in_the_wrong_order_leaves_nothing_behind() -> None:
+def test_leaving_in_the_wrong_order_leaves_no_fields_behind() -> None:
     first, second = RequestContext(a=1), RequestContext(b=2)
 
     first.__enter__()
@@ -67,7 +67,7 @@ def test_leaving_in_the_wrong_order_leaves_nothing_behind() -> None:
     first.__exit__()
 
 
-def test_leaving_in_another_context_takes_nothing_along() -> None:
+def test_leaving_in_another_context_removes_no_fields_there() -> None:
     context = RequestContext(a=1)
     contextvars.copy_context().run(context.__enter__)
 
@@ -76,7 +76,7 @@ def test_leaving_in_another_context_takes_nothing_along() -> None:
         assert bound_fields() == {"b": 2}
 
 
-def test_any_word_can_be_a_field() -> None:
+def test_any_name_can_be_a_field() -> None:
     with RequestContext(self=1, fields=2):
         assert bound_fields() == {"self": 1, "fields": 2}
 
@@ -105,7 +105,7 @@ def test_decorates_a_coroutine_function() -> None:
     assert asyncio.run(both()) == [{"a": 1, "name": "x"}, {"a": 1, "name": "y"}]
 
 
-def test_decorates_a_generator_function_without_touching_its_consumer() -> None:
+def test_decorates_a_generator_function_without_binding_for_its_consumer() -> None:
     seen = []
 
     @RequestContext(a=1)
@@ -137,7 +137,7 @@ def test_decorates_a_generator_function_without_touching_its_consumer() -> None:
     ]
 
 
-def test_threads_do_not_see_each_other() -> None:
+def test_threads_do_not_see_each_others_fields() -> None:
     together = threading.Barrier(8)
 
     def work(number: int) -> bool:
@@ -151,7 +151,7 @@ def test_threads_do_not_see_each_other() -> None:
         assert all(pool.map(work, range(8)))
 
 
-def test_propagate_carries_it_into_a_pool_and_leaves_nothing_there() -> None:
+def test_propagate_binds_the_fields_in_a_pool_for_one_call() -> None:
     with ThreadPoolExecutor(1) as pool:
         with RequestContext(a=1):
             work = propagate(lambda: dict(bound_fields()))
@@ -160,7 +160,7 @@ def test_propagate_carries_it_into_a_pool_and_leaves_nothing_there() -> None:
         assert pool.submit(lambda: dict(bound_fields())).result() == {}
 
 
-def test_what_is_propagated_may_run_many_times_at_once() -> None:
+def test_a_propagated_function_may_run_concurrently() -> None:
     together = threading.Barrier(4)
 
     def work(number: int) -> tuple[int, object]:
@@ -171,15 +171,15 @@ def test_what_is_propagated_may_run_many_times_at_once() -> None:
         assert sorted(pool.map(propagate(work), range(4))) == [(n, 1) for n in range(4)]
 
 
-def test_outside_of_a_request_there_is_nothing_to_note() -> None:
+def test_outside_of_a_request_nothing_is_noted() -> None:
     log_request(a=1)
     note_query(0.1)
 
     assert outgoing_headers() == {}
 
 
-def test_notes_reach_the_request_also_from_inside_and_from_a_pool() -> None:
-    exchange = Exchange()
+def test_log_request_works_in_an_inner_context_and_in_a_pool() -> None:
+    exchange = RequestScope()
     token = CURRENT_SCOPE.set(exchange)
     try:
         with RequestContext(a=1), ThreadPoolExecutor(1) as pool:
@@ -190,15 +190,15 @@ def test_notes_reach_the_request_also_from_inside_and_from_a_pool() -> None:
     finally:
         CURRENT_SCOPE.reset(token)
 
-    noted = exchange.noted()
-    assert noted.notes == {"agent_id": "x", "steps": 2}
-    assert (noted.db_queries, noted.db_seconds) == (2, 0.75)
+    extras = exchange.ensure_extras()
+    assert extras.fields == {"agent_id": "x", "steps": 2}
+    assert (extras.db_queries, extras.db_seconds) == (2, 0.75)
 
 
 def test_outgoing_headers_carry_the_ids_of_the_request() -> None:
-    exchange = Exchange()
+    exchange = RequestScope()
     exchange.request_id = "req-1"
-    exchange.noted().trace = parse_trace_context(f"00-{'a' * 32}-{'b' * 16}-01", "x=1")
+    exchange.ensure_extras().trace = parse_trace_context(f"00-{'a' * 32}-{'b' * 16}-01", "x=1")
     token = CURRENT_SCOPE.set(exchange)
     try:
         headers = outgoing_headers()

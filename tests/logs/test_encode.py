@@ -120,15 +120,15 @@ def test_shows_what_json_cannot_hold(value: Any, shown: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [well, lambda: 10**5000, lambda: (i for i in "ab"), Shifting])
-def test_survives_the_strangest(make: Callable[[], Any]) -> None:
+def test_survives_values_that_raise(make: Callable[[], Any]) -> None:
     assert "value" in encoded(value=make(), after=1)
 
 
-def test_what_is_nested_too_deep_is_left_out() -> None:
+def test_values_nested_too_deep_are_left_out() -> None:
     assert "[cut: nested too deep]" in encode_line({**HEAD, "value": well()}).decode()
 
 
-def test_a_line_takes_only_so_much_work() -> None:
+def test_the_number_of_nested_values_is_bounded() -> None:
     """A million objects would hold up every other thread while they are looked at."""
     line = encoded(value=[[{1}] * 40_000, [{1}] * 40_000], after=1)
 
@@ -142,7 +142,7 @@ def test_a_line_of_a_mebibyte_is_whole() -> None:
     assert encoded(text=text)["text"] == text
 
 
-def test_a_longer_line_is_cut_and_says_so() -> None:
+def test_a_longer_line_is_cut_and_marked() -> None:
     line = encoded(text="x" * (2 * MIB), after="kept")
 
     assert line["truncated"] is True
@@ -167,7 +167,7 @@ def test_too_many_fields_are_left_out_from_the_end() -> None:
     assert "f39" not in line
 
 
-def test_escapes_that_blow_up_still_fit() -> None:
+def test_a_line_of_escapes_stays_within_the_limit() -> None:
     """A NUL takes one byte in memory and six in JSON."""
     assert encoded(text="\x00" * (MIB // 2))["truncated"] is True
 
@@ -218,7 +218,7 @@ def test_any_fields_make_one_valid_line(fields: dict[str, Any]) -> None:
     assert isinstance(json.loads(line, parse_constant=pytest.fail), dict)
 
 
-def test_a_line_of_odd_ends_is_no_longer_than_any_other() -> None:
+def test_a_line_of_line_separators_stays_within_the_limit() -> None:
     """Each takes six bytes where UTF-8 has three."""
     line = {"event": "x", **{f"field{number}": "\u2028" * 21_000 for number in range(40)}}
 

@@ -1,4 +1,4 @@
-"""Everything a gunicorn prints, from its first line to its last, is JSON. Real servers."""
+"""Every line of a real gunicorn is JSON, from its first to its last."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def events(service: Service, logger: str) -> list[str]:
     return [line["event"] for line in service.log() if line["logger"] == logger]
 
 
-def test_boot_reload_crash_and_stop(serve: Callable[..., Service]) -> None:
+def test_boot_reload_crash_and_stop_are_logged_as_json(serve: Callable[..., Service]) -> None:
     service = serve("--workers=2", "--worker-class=gthread")
     first = all_serving(service)
 
@@ -134,7 +134,7 @@ def test_an_error_of_the_application_is_one_line(serve: Callable[..., Service]) 
     assert line["exception"].endswith("RuntimeError: password=[redacted]")
 
 
-def test_a_worker_that_hangs_is_said_to_have(serve: Callable[..., Service]) -> None:
+def test_a_worker_that_hangs_is_logged(serve: Callable[..., Service]) -> None:
     service = serve("--timeout=1")
     wait_until(lambda: started(service))
 
@@ -147,7 +147,7 @@ def test_a_worker_that_hangs_is_said_to_have(serve: Callable[..., Service]) -> N
 
 
 @pytest.mark.parametrize("module", BROKEN)
-def test_a_failed_boot_is_json_too(serve: Callable[..., Service], module: str) -> None:
+def test_a_failed_boot_is_logged_as_json(serve: Callable[..., Service], module: str) -> None:
     service = serve(app=f"{module}:app")
     assert service.process.wait(20) != 0
     service.kill()
@@ -156,7 +156,7 @@ def test_a_failed_boot_is_json_too(serve: Callable[..., Service], module: str) -
     assert b"hunter2" not in b"".join(service.output)
 
 
-def test_a_port_in_use_is_json_too(serve: Callable[..., Service]) -> None:
+def test_a_port_in_use_is_logged_as_json(serve: Callable[..., Service]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         service = serve(port=taken.getsockname()[1])
         assert service.process.wait(30) != 0
@@ -177,7 +177,7 @@ def test_debug_shows_no_secret_of_the_environment(serve: Callable[..., Service])
     assert b"hunter2" not in b"".join(service.output)
 
 
-def test_its_own_level_wins(serve: Callable[..., Service]) -> None:
+def test_gunicorns_own_log_level_is_used(serve: Callable[..., Service]) -> None:
     service = serve("--log-level=error")
     wait_until(lambda: started(service))
     service.stop()
@@ -186,7 +186,7 @@ def test_its_own_level_wins(serve: Callable[..., Service]) -> None:
 
 
 @pytest.mark.parametrize("captured", [True, False])
-def test_an_error_log_in_a_file(
+def test_the_error_log_may_be_a_file(
     serve: Callable[..., Service], tmp_path: Path, captured: bool
 ) -> None:
     path = tmp_path / "error.log"
@@ -209,7 +209,7 @@ def send(service: Service, request: bytes) -> int:
         return int(client.recv(1000).split()[1])
 
 
-def test_what_the_parser_refuses_is_counted_and_logged(
+def test_a_rejected_request_is_counted_and_logged(
     start_service: Callable[..., Service],
 ) -> None:
     service = start_service(env={"WEB_CONCURRENCY": "1"})
@@ -235,7 +235,7 @@ def test_what_the_parser_refuses_is_counted_and_logged(
     assert not any("Invalid request" in line["event"] for line in service.log())
 
 
-def test_a_log_that_nobody_reads_stops_no_request(tmp_path: Path) -> None:
+def test_an_unread_log_blocks_no_request(tmp_path: Path) -> None:
     """Far more lines than the pipe holds; the server goes on, and still ends when asked to."""
     probe = Service(tmp_path)
     process = subprocess.Popen(

@@ -50,14 +50,14 @@ def levels() -> tuple[str, str, str]:
     )
 
 
-def test_no_file_changes_nothing(file: LevelsFile, log: Log) -> None:
+def test_without_a_file_no_level_changes(file: LevelsFile, log: Log) -> None:
     file.poll()
 
     assert levels() == ("INFO", "ERROR", "INFO")
     assert log.lines() == []
 
 
-def test_levels_are_laid_over_and_taken_away(file: LevelsFile, log: Log) -> None:
+def test_levels_are_replaced_and_restored(file: LevelsFile, log: Log) -> None:
     file.write(Levels(level="DEBUG"))
     file.poll()
     assert levels() == ("DEBUG", "ERROR", "DEBUG")
@@ -72,7 +72,7 @@ def test_levels_are_laid_over_and_taken_away(file: LevelsFile, log: Log) -> None
     assert [line["event"] for line in log.lines()] == ["log_levels_changed"] * 3
 
 
-def test_they_end_when_they_should(file: LevelsFile, clock: Clock) -> None:
+def test_levels_end_at_their_time(file: LevelsFile, clock: Clock) -> None:
     file.write(Levels(level="DEBUG", until=1010.0))
     file.poll()
     assert levels()[0] == "DEBUG"
@@ -85,7 +85,7 @@ def test_they_end_when_they_should(file: LevelsFile, clock: Clock) -> None:
     assert levels()[0] == "INFO"
 
 
-def test_configuring_again_keeps_them(file: LevelsFile, log: Log) -> None:
+def test_configuring_again_keeps_the_replaced_levels(file: LevelsFile, log: Log) -> None:
     """SIGHUP configures again, and the file has not changed."""
     file.write(Levels(level="DEBUG"))
     file.poll()
@@ -99,7 +99,7 @@ def test_configuring_again_keeps_them(file: LevelsFile, log: Log) -> None:
     "text",
     ["", "{", "[]", '"x"', '{"level": "LOUD"}', '{"loggers": {"a": 7}}', '{"until": "soon"}', "\0"],
 )
-def test_a_bad_file_is_said_once_and_changes_nothing(
+def test_an_invalid_file_is_logged_once_and_changes_nothing(
     file: LevelsFile, log: Log, tmp_path: Path, text: str
 ) -> None:
     file.write(Levels(level="DEBUG"))
@@ -110,17 +110,17 @@ def test_a_bad_file_is_said_once_and_changes_nothing(
         file.poll()
 
     assert levels()[0] == "DEBUG"
-    assert [line["event"] for line in log.lines()].count("log_levels_not_read") == 1
+    assert [line["event"] for line in log.lines()].count("log_levels_rejected") == 1
 
 
-def test_what_is_no_file_is_not_read(file: LevelsFile, log: Log, tmp_path: Path) -> None:
+def test_only_a_regular_file_is_read(file: LevelsFile, log: Log, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text('{"level": "DEBUG"}')
     (tmp_path / "levels").symlink_to(elsewhere)
     for _ in range(3):
         file.poll()
     assert levels()[0] == "INFO"
-    assert [line["event"] for line in log.lines()] == ["log_levels_not_read"]
+    assert [line["event"] for line in log.lines()] == ["log_levels_rejected"]
 
     (tmp_path / "levels").unlink()
     (tmp_path / "levels").mkdir()
@@ -128,7 +128,7 @@ def test_what_is_no_file_is_not_read(file: LevelsFile, log: Log, tmp_path: Path)
     assert levels()[0] == "INFO"
 
 
-def test_a_pipe_that_nobody_writes_to_holds_nothing_up(file: LevelsFile, tmp_path: Path) -> None:
+def test_a_pipe_without_a_writer_blocks_nothing(file: LevelsFile, tmp_path: Path) -> None:
     """It is the thread that writes the log that reads the file."""
     path = tmp_path / "levels"
     os.mkfifo(path)
@@ -144,14 +144,14 @@ def test_a_pipe_that_nobody_writes_to_holds_nothing_up(file: LevelsFile, tmp_pat
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_somebody_elses_file_is_not_read(file: LevelsFile, log: Log, tmp_path: Path) -> None:
+def test_the_file_of_another_user_is_not_read(file: LevelsFile, log: Log, tmp_path: Path) -> None:
     path = tmp_path / "levels"
     file.write(Levels(level="DEBUG"))
     os.chown(path, 12345, 12345)
     file.poll()
 
     assert levels()[0] == "INFO"
-    assert [line["event"] for line in log.lines()] == ["log_levels_not_read"]
+    assert [line["event"] for line in log.lines()] == ["log_levels_rejected"]
 
 
 def test_an_unknown_level_is_refused(file: LevelsFile) -> None:
@@ -159,7 +159,7 @@ def test_an_unknown_level_is_refused(file: LevelsFile) -> None:
         file.write(Levels(level="LOUD"))
 
 
-def test_the_writing_thread_looks_at_it(log: Log, tmp_path: Path) -> None:
+def test_the_writing_thread_polls_the_file(log: Log, tmp_path: Path) -> None:
     logger = get_logger("watched")
     file = watch_levels(tmp_path / "levels")
     log.writer.start()
@@ -171,7 +171,7 @@ def test_the_writing_thread_looks_at_it(log: Log, tmp_path: Path) -> None:
     wait_until(lambda: not logger.isEnabledFor(logging.DEBUG))
 
 
-def test_forked_processes_follow_too(tmp_path: Path) -> None:
+def test_forked_processes_poll_the_file_too(tmp_path: Path) -> None:
     code = f"""
         import os, sys, time
         from pathlib import Path

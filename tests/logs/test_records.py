@@ -1,4 +1,4 @@
-"""Records take the long way when somebody else wants them, and the short one when nobody does."""
+"""A record is made if another handler or filter wants it, and not made otherwise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from atom_platform.logs import get_logger
-from atom_platform.logs.records import HANDLER, is_heard_by_us_alone
+from atom_platform.logs.records import HANDLER, is_only_handler
 from tests.logs.conftest import Log
 
 
@@ -35,7 +35,7 @@ def alone() -> Iterator[None]:
         root.handlers = handlers
 
 
-def test_pytests_own_capture_goes_on(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+def test_pytests_caplog_works(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     get_logger("captured").warning("seen twice", a=1)
 
     assert caplog.messages == ["seen twice"]
@@ -43,12 +43,12 @@ def test_pytests_own_capture_goes_on(log: Log, caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize("where", ["", "family", "family.child"])
-def test_a_listener_anywhere_gets_the_record(log: Log, where: str) -> None:
+def test_another_handler_on_any_parent_gets_the_record(log: Log, where: str) -> None:
     listener = Listener()
     with alone():
-        assert is_heard_by_us_alone(logging.getLogger("family.child"))
+        assert is_only_handler(logging.getLogger("family.child"))
         logging.getLogger(where or None).addHandler(listener)
-        assert not is_heard_by_us_alone(logging.getLogger("family.child"))
+        assert not is_only_handler(logging.getLogger("family.child"))
         get_logger("family.child").error("e", exc_info=ValueError("x"), a=1)
     logging.getLogger(where or None).removeHandler(listener)
 
@@ -58,7 +58,7 @@ def test_a_listener_anywhere_gets_the_record(log: Log, where: str) -> None:
     assert log.line()["a"] == 1
 
 
-def test_filters_are_asked(log: Log) -> None:
+def test_filters_are_applied(log: Log) -> None:
     class Nothing(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
             return "secret plan" not in record.getMessage()
@@ -73,7 +73,7 @@ def test_filters_are_asked(log: Log) -> None:
     assert log.lines() == []
 
 
-def test_a_logger_that_keeps_to_itself_is_not_written(log: Log) -> None:
+def test_a_logger_that_does_not_propagate_is_not_written(log: Log) -> None:
     logging.getLogger("to.itself").propagate = False
     with alone():
         get_logger("to.itself").info("nothing")
@@ -82,7 +82,7 @@ def test_a_logger_that_keeps_to_itself_is_not_written(log: Log) -> None:
     assert log.lines() == []
 
 
-def test_both_ways_make_the_same_line(log: Log) -> None:
+def test_both_paths_make_the_same_line(log: Log) -> None:
     listener = Listener()
     with alone():
         for _ in range(2):

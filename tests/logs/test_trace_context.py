@@ -1,4 +1,4 @@
-"""Trace context: valid to the letter, or none."""
+"""A trace context is read if it is valid, and ignored otherwise."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def test_reads_a_valid_header() -> None:
         f"00_{TRACE}_{SPAN}_01",
     ],
 )
-def test_anything_else_is_none(header: str) -> None:
+def test_an_invalid_header_is_none(header: str) -> None:
     assert parse_trace_context(header) is None
 
 
 @pytest.mark.parametrize("rest", ["", "-", "-what-the-future-brings"])
-def test_a_later_version_counts_by_its_beginning(rest: str) -> None:
+def test_a_later_version_is_accepted_if_it_starts_like_00(rest: str) -> None:
     found = parse_trace_context(f"cc-{TRACE}-{SPAN}-ff{rest}")
 
     assert found is not None
@@ -72,14 +72,14 @@ def test_a_later_version_counts_by_its_beginning(rest: str) -> None:
         ("", ""),
     ],
 )
-def test_tracestate_is_handed_on_if_valid(state: str, kept: str) -> None:
+def test_tracestate_is_passed_on_if_valid(state: str, kept: str) -> None:
     found = parse_trace_context(VALID, state)
 
     assert found is not None
     assert found.outgoing_headers().get("tracestate", "") == kept
 
 
-def test_each_call_has_a_parent_of_its_own() -> None:
+def test_each_call_has_a_new_span_id() -> None:
     found = parse_trace_context(VALID)
     assert found is not None
 
@@ -94,7 +94,9 @@ def test_without_opentelemetry_there_is_no_span() -> None:
     assert active_span() is None
 
 
-def test_the_active_span_of_opentelemetry_wins(monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
+def test_the_active_span_of_opentelemetry_is_used(
+    monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
     """A stand-in with the interface of the real package, which is no dependency of ours."""
     context = types.SimpleNamespace(
         is_valid=True, trace_id=0xABC, span_id=0xDEF, trace_flags=1, trace_state=None
@@ -116,7 +118,7 @@ def test_the_active_span_of_opentelemetry_wins(monkeypatch: pytest.MonkeyPatch, 
     assert outgoing_headers()["traceparent"].startswith(f"00-{0xABC:032x}-")
 
 
-def test_a_broken_module_of_that_name_is_no_span(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_opentelemetry_module_gives_no_span(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", types.ModuleType("opentelemetry.trace"))
 
     assert active_span() is None

@@ -1,4 +1,4 @@
-"""Lines stay whole and requests unharmed, whatever the reader does. Real processes, real pipes."""
+"""Lines stay whole and writers never block, whatever the reader does; with real processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from atom_platform.logs.access_line import AccessEntry
+from atom_platform.logs.access_log import AccessEntry
 from atom_platform.logs.writer import Writer
 from tests.metrics.records import record_of
 from tests.polling import wait_until
@@ -44,7 +44,7 @@ def report(**fields):
 
 @pytest.fixture(name="run")
 def _run() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Return a function that runs code with the prelude; what still runs afterwards is killed."""
+    """Return a function that runs code after the prelude; its processes are killed at the end."""
     started = []
 
     def run(code: str, **options: Any) -> subprocess.Popen[bytes]:
@@ -68,7 +68,7 @@ def _run() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 
 def result_of(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """Return the process's report; it must have ended by itself."""
+    """Return the report of the process, which must have ended by itself."""
     assert process.stderr is not None
     report = process.stderr.read()
     assert process.wait(30) == 0, report
@@ -106,7 +106,7 @@ def test_lines_of_eight_processes_do_not_mix(run: Callable[..., subprocess.Popen
     assert per_child == {child: list(range(24)) for child in range(8)}
 
 
-def test_a_reader_that_stops_stops_nobody(run: Callable[..., subprocess.Popen[bytes]]) -> None:
+def test_a_stopped_reader_blocks_no_writer(run: Callable[..., subprocess.Popen[bytes]]) -> None:
     process = run(
         """
         writer = Writer(1, on_drop=on_drop, describe_loss=lambda lines: line(lost=lines))
@@ -141,7 +141,7 @@ def test_a_reader_that_stops_stops_nobody(run: Callable[..., subprocess.Popen[by
     assert sum(each.get("lost", 0) for each in first + rest) == report["drops"]["queue_full"]
 
 
-def test_exit_does_not_wait_for_a_reader_that_never_comes(
+def test_exit_does_not_wait_for_a_stopped_reader(
     run: Callable[..., subprocess.Popen[bytes]],
 ) -> None:
     process = run(
@@ -155,10 +155,10 @@ def test_exit_does_not_wait_for_a_reader_that_never_comes(
     started = time.monotonic()
     assert process.wait(30) == 0
 
-    assert time.monotonic() - started < 15  # the deadline is 2 s; the rest is a busy machine
+    assert time.monotonic() - started < 15  # the timeout is 2 s; a busy machine needs the rest
 
 
-def test_a_reader_that_goes_away_costs_lines_only(
+def test_a_closed_reader_costs_lines_only(
     run: Callable[..., subprocess.Popen[bytes]],
 ) -> None:
     process = run(
@@ -194,10 +194,10 @@ def test_a_full_disk_costs_lines_only() -> None:
     assert drops == {"write_error": 10}
 
 
-def test_after_half_a_line_the_next_one_is_whole(
+def test_a_line_after_an_incomplete_one_is_whole(
     tmp_path: Path, run: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
-    """A limit on the file's size stands in for a disk that fills up, and has room again."""
+    """A limit on the size of the file simulates a disk that is full, and has room again."""
     path = tmp_path / "log"
     with path.open("wb") as file:
         process = run(
@@ -256,13 +256,13 @@ def test_a_process_killed_in_the_middle_of_a_line_breaks_no_other(
 
 
 def bytes_in(process: subprocess.Popen[bytes]) -> int:
-    """Return how much stands unread in the pipe."""
+    """Return the unread bytes in the pipe."""
     assert process.stdout is not None
     (waiting,) = struct.unpack("i", fcntl.ioctl(process.stdout, termios.FIONREAD, b"\0" * 4))
     return int(waiting)
 
 
-def test_what_the_parent_has_queued_is_not_written_twice(
+def test_lines_queued_before_a_fork_are_written_once(
     run: Callable[..., subprocess.Popen[bytes]],
 ) -> None:
     process = run(
@@ -370,7 +370,7 @@ def readable(fd: int) -> bool:
     return bool(select.select([fd], [], [], 0)[0])
 
 
-def test_an_urgent_line_does_not_wait_for_company(pipe: tuple[int, int]) -> None:
+def test_a_critical_line_is_written_without_a_pause(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     writer = Writer(writing, batch_seconds=60)
 
@@ -382,7 +382,7 @@ def test_an_urgent_line_does_not_wait_for_company(pipe: tuple[int, int]) -> None
     writer.close()
 
 
-def test_a_line_after_the_end_is_written_or_dropped_at_once(pipe: tuple[int, int]) -> None:
+def test_a_line_after_close_is_written_or_dropped_at_once(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     drops: list[tuple[str, int]] = []
     writer = Writer(writing, on_drop=lambda reason, lines: drops.append((reason, lines)))
@@ -405,7 +405,7 @@ def fill(fd: int) -> None:
         os.set_blocking(fd, True)
 
 
-def test_a_failing_tick_or_counter_stops_no_line(pipe: tuple[int, int]) -> None:
+def test_a_failing_tick_or_counter_costs_no_line(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     ticked = threading.Event()
 
@@ -427,7 +427,7 @@ def test_a_failing_tick_or_counter_stops_no_line(pipe: tuple[int, int]) -> None:
     writer.close()
 
 
-def test_a_closed_descriptor_harms_nobody(run: Callable[..., subprocess.Popen[bytes]]) -> None:
+def test_a_closed_descriptor_costs_lines_only(run: Callable[..., subprocess.Popen[bytes]]) -> None:
     process = run(
         """
         os.close(1)
@@ -442,7 +442,7 @@ def test_a_closed_descriptor_harms_nobody(run: Callable[..., subprocess.Popen[by
 
 
 def test_short_lines_are_bounded_by_number_and_long_ones_by_size(pipe: tuple[int, int]) -> None:
-    """While nobody reads, and again when all has been written."""
+    """The bounds hold while nobody reads, and again after everything was written."""
     _, writing = pipe
     drops: collections.Counter[str] = collections.Counter()
     counted: collections.Counter[str] = collections.Counter()
@@ -474,7 +474,7 @@ def test_short_lines_are_bounded_by_number_and_long_ones_by_size(pipe: tuple[int
 
 
 def test_threads_that_write_at_once_lose_no_line(tmp_path: Path) -> None:
-    """Writing takes no lock of ours."""
+    """`write` takes no lock."""
     path = tmp_path / "log"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     writer = Writer(fd, max_lines=10**6, max_bytes=10**9, batch_seconds=0.0)
@@ -507,14 +507,14 @@ def entry(level: str = "INFO", seconds: float = 0.25) -> AccessEntry:
 
 
 def test_an_access_line_is_made_by_the_thread_that_writes(tmp_path: Path) -> None:
-    """It stands between the lines before and after it, and counts under its own level."""
+    """It is written between the lines before and after it, and counted under its own level."""
     levels: list[tuple[str, int]] = []
     with (tmp_path / "log").open("wb") as file:
         writer = Writer(file.fileno(), on_lines=lambda *told: levels.append(told))
-        writer.write_access(entry())
+        writer.write_deferred(entry())
         wait_until(lambda: (tmp_path / "log").stat().st_size > 0)
         writer.write(b"before\n")
-        writer.write_access(entry(level="WARNING"))
+        writer.write_deferred(entry(level="WARNING"))
         writer.write(b"after\n")
         writer.close()
 
@@ -525,35 +525,35 @@ def test_an_access_line_is_made_by_the_thread_that_writes(tmp_path: Path) -> Non
     assert sum(lines for level, lines in levels if level == "INFO") == 3
 
 
-def test_access_lines_without_room_are_dropped_and_counted(tmp_path: Path) -> None:
+def test_access_lines_in_a_full_queue_are_dropped_and_counted(tmp_path: Path) -> None:
     drops: list[tuple[str, int]] = []
     with (tmp_path / "log").open("wb") as file:
         writer = Writer(
             file.fileno(), max_lines=2, batch_seconds=60, on_drop=lambda *told: drops.append(told)
         )
         for _ in range(5):
-            writer.write_access(entry())
+            writer.write_deferred(entry())
         writer.close()
 
     assert drops == [("queue_full", 1)] * 3
     assert len((tmp_path / "log").read_bytes().splitlines()) == 2
 
 
-def test_an_access_line_after_the_end_goes_out_at_once(tmp_path: Path) -> None:
+def test_an_access_line_after_close_is_written_at_once(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file:
         writer = Writer(file.fileno())
         writer.close()
-        writer.write_access(entry())
+        writer.write_deferred(entry())
 
     assert json.loads((tmp_path / "log").read_bytes())["path"] == "/a"
 
 
-def test_an_entry_that_makes_no_line_costs_that_line_alone(tmp_path: Path) -> None:
+def test_an_invalid_entry_costs_its_own_line_only(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file:
         writer = Writer(file.fileno())
-        writer.write_access(entry(seconds=math.nan))
-        writer.write_access(entry())
+        writer.write_deferred(entry(seconds=math.nan))
+        writer.write_deferred(entry())
         writer.close()
 
     events = [json.loads(x)["event"] for x in (tmp_path / "log").read_bytes().splitlines()]
-    assert events == ["log_line_not_encodable", "http_request"]
+    assert events == ["log_line_discarded", "http_request"]

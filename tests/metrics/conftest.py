@@ -1,4 +1,4 @@
-"""Every test counts from nothing, and in no directory unless it asks for one."""
+"""Every test starts with zero counts, in memory unless it asks for a metrics directory."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from pathlib import Path
 import pytest
 from prometheus_client import values
 
-from atom_platform.logs.config import count_with
-from atom_platform.metrics import caps
-from atom_platform.metrics.multiprocess.collector import Collector
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.logs.config import set_line_counters
+from atom_platform.metrics import label_limits
+from atom_platform.metrics.scrape.collector import Collector
+from atom_platform.metrics.storage.storage import STORAGE
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 @pytest.fixture(autouse=True)
 def _fresh_storage() -> Iterator[None]:
-    """The process's storage is one per process: nothing of one test may be another's."""
+    """Reset the storage of the process, so that no test sees what another counted."""
     value_class = values.ValueClass
-    count_with()  # an application made by a test elsewhere had the log counted
-    STORAGE.use(None)
-    caps.configure(max_ids=1000)
+    set_line_counters()  # an application of another test may have had log lines counted
+    STORAGE.switch_to(None)
+    label_limits.set_max_values(1000)
     yield
-    STORAGE.use(None)
-    caps.configure(max_ids=1000)
+    STORAGE.switch_to(None)
+    label_limits.set_max_values(1000)
     values.ValueClass = value_class
 
 
 @pytest.fixture(name="directory")
 def _directory(tmp_path: Path) -> Path:
-    """A metrics directory that this process counts in."""
+    """Return the metrics directory in which this process counts."""
     path = tmp_path / "metrics"
     path.mkdir()
-    STORAGE.use(path)
+    STORAGE.switch_to(path)
     return path
 
 
 @pytest.fixture
 def collected() -> Callable[[], Samples]:
-    """Return a function that reads back what all processes have counted."""
+    """Return a function that reads the samples of all processes."""
     collector = Collector()
 
     def read() -> Samples:
@@ -57,7 +57,7 @@ def collected() -> Callable[[], Samples]:
 
 @pytest.fixture(name="fork")
 def _fork() -> Callable[[Callable[[], None]], int]:
-    """Return a function that runs another in a forked process, and waits for its end."""
+    """Return a function that calls its argument in a forked process and waits for its exit."""
 
     def fork(function: Callable[[], None]) -> int:
         pid = os.fork()

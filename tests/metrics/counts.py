@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from atom_platform.extension.request_record import RequestRecord
-from atom_platform.logs.exchange import Exchange
+from atom_platform.logs.context import RequestScope
 
 __all__ = ["Counts"]
 
@@ -27,7 +27,7 @@ class Counts:
         self.requests.append((record.method, record.endpoint, record.status))
         self.durations.append(record.seconds)
 
-    def requests_in_progress(self, delta: float) -> None:
+    def add_in_progress(self, delta: float) -> None:
         self.in_progress += delta
 
     def observe_queue(self, seconds: float) -> None:
@@ -39,10 +39,10 @@ class Counts:
     def count_aborted(self, reason: str) -> None:
         self.aborted.append(reason)
 
-    def begin(self, exchange: Exchange, environ: dict[str, Any]) -> None:
+    def begin(self, exchange: RequestScope, environ: dict[str, Any]) -> None:
         exchange.request_id = "req-1"
 
-    def write(self, exchange: Exchange, record: RequestRecord) -> None:
+    def write(self, exchange: RequestScope, record: RequestRecord) -> None:
         self.bytes.append(record.body_bytes)
 
     def observe(self, record: RequestRecord) -> None:

@@ -1,9 +1,9 @@
-"""Records of requests, for tests that only care for some of the fields."""
+"""Request records for tests that need only some of the fields."""
 
 from __future__ import annotations
 
 from atom_platform.extension.request_record import RequestRecord
-from atom_platform.metrics import instruments
+from atom_platform.metrics import http_metrics
 from atom_platform.trace_context import TraceContext
 
 __all__ = ["count_request", "record_of"]
@@ -48,6 +48,6 @@ def count_request(
 ) -> None:
     """Count such a request as the middleware does."""
     trace = None if trace_id is None else TraceContext(trace_id, "c" * 16)
-    instruments.record_request(
+    http_metrics.record_request(
         record_of(method, endpoint, status, seconds, trace=trace), in_progress
     )

@@ -1,4 +1,4 @@
-"""100,000 ids: bounded memory, bounded files, a bounded scrape, and no observation lost."""
+"""100,000 ids: memory, files and scrape stay bounded, and no observation is lost."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import psutil
 
-from atom_platform.metrics import caps, instruments
-from atom_platform.metrics.exposition import negotiated
-from atom_platform.metrics.multiprocess.storage import STORAGE
-from atom_platform.metrics.scrape import Scrape
+from atom_platform.metrics import instruments, label_limits, track
+from atom_platform.metrics.scrape.exposition import negotiate
+from atom_platform.metrics.scrape.page import SharedScrape
+from atom_platform.metrics.storage.storage import STORAGE
 from tests.metrics.conftest import Samples
 from tests.metrics.test_instruments import at
 
@@ -21,38 +21,38 @@ Fork = Callable[[Callable[[], None]], int]
 
 def run_agents(first: int, last: int) -> None:
     for number in range(first, last):
-        with instruments.track_agent(f"agent-{number}"):
+        with track.track_agent(f"agent-{number}"):
             pass
 
 
-def test_a_flood_of_ids_is_bounded(directory: Path, collected: Collected) -> None:
-    caps.configure(max_ids=200)
+def test_100000_ids_take_no_more_room_than_the_limit(directory: Path, collected: Collected) -> None:
+    label_limits.set_max_values(200)
     run_agents(0, 1000)
-    scrape = Scrape()
-    scrape.answer(negotiated())
+    scrape = SharedScrape()
+    scrape.answer(negotiate())
     process = psutil.Process()
     resident, size = process.memory_info().rss, _size(directory)
 
     run_agents(1000, 100_000)
     started_at = time.perf_counter()
-    body = scrape.answer(negotiated()).body
+    body = scrape.answer(negotiate()).body
     took = time.perf_counter() - started_at
 
     assert process.memory_info().rss - resident < 20 * 1024**2
     assert _size(directory) == size
     assert len(body) < 1_000_000
-    assert took < 5.0  # uncapped, the stock collector needs 45 s
+    assert took < 5.0  # the stock collector without a limit needs 45 s
     found = collected()
     assert found[at("agent_executions_total", agent_id="other", status="success")] == 99_800
     assert found[at("metric_label_overflows_total", metric="agent_executions_total")] == 99_800
     assert found[at("agent_execution_duration_seconds_count", agent_id="other")] == 99_800
 
 
-def test_the_cap_is_the_slots_and_outlives_its_holder(
+def test_the_limit_holds_for_a_slot_over_all_its_workers(
     directory: Path, collected: Collected, fork: Fork
 ) -> None:
-    """Recycled workers with ids of their own each must not fill the slot's file for ever."""
-    caps.configure(max_ids=50)
+    """Recycled workers, each with new ids, do not fill the file of the slot without end."""
+    label_limits.set_max_values(50)
     instruments.worker_started()
     for life in range(20):
         fork(lambda first=life * 40: run_agents(first, first + 40))  # type: ignore[misc]
@@ -65,10 +65,10 @@ def test_the_cap_is_the_slots_and_outlives_its_holder(
     assert total == 800
 
 
-def test_a_known_id_of_the_slot_is_known_to_the_next_holder(
+def test_the_next_worker_of_a_slot_knows_the_ids_in_it(
     directory: Path, collected: Collected, fork: Fork
 ) -> None:
-    caps.configure(max_ids=2)
+    label_limits.set_max_values(2)
     instruments.worker_started()
     fork(lambda: run_agents(0, 2))
     fork(lambda: run_agents(1, 3))

@@ -1,4 +1,4 @@
-"""Metrics of an application's own: counted like ours, bounded like ours, and never its problem."""
+"""Metrics that an application defines: summed over processes, bounded, unable to fail it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from typing import Any
 
 import pytest
 
-from atom_platform.adoption.metrics import counter, gauge, histogram
-from atom_platform.metrics import caps
+from atom_platform.extension.application_metrics import counter, gauge, histogram
+from atom_platform.metrics import label_limits
 from atom_platform.metrics.custom import custom_definitions
-from atom_platform.metrics.exposition import negotiated
-from atom_platform.metrics.scrape import Scrape
+from atom_platform.metrics.scrape.exposition import negotiate
+from atom_platform.metrics.scrape.page import SharedScrape
 from tests.metrics.conftest import Samples
 
 Collected = Callable[[], Samples]
 Fork = Callable[[Callable[[], None]], int]
 
 
-def test_processes_count_as_one(directory: Path, collected: Collected, fork: Fork) -> None:
+def test_values_of_processes_are_combined(
+    directory: Path, collected: Collected, fork: Fork
+) -> None:
     orders = counter("orders_total", "Orders.", labels=["kind"])
     queued = gauge("jobs_queued", "Jobs.", mode="livesum")
     sizes = histogram("upload_bytes", "Uploads.", buckets=(10, 1000))
@@ -43,7 +45,7 @@ def test_processes_count_as_one(directory: Path, collected: Collected, fork: For
     assert found["upload_bytes_bucket", (("le", "1000.0"),)] == 1
 
 
-def test_a_label_with_values_takes_no_other(directory: Path, collected: Collected) -> None:
+def test_an_unknown_value_counts_as_other(directory: Path, collected: Collected) -> None:
     orders = counter("orders_total", "Orders.", labels=["kind"], values={"kind": ["a", "b"]})
 
     for kind in ("a", "c", "d"):
@@ -54,8 +56,8 @@ def test_a_label_with_values_takes_no_other(directory: Path, collected: Collecte
     } == {(("kind", "a"),): 1, (("kind", "other"),): 2}
 
 
-def test_a_label_without_values_is_capped(directory: Path, collected: Collected) -> None:
-    caps.configure(max_ids=2)
+def test_a_label_without_values_is_limited(directory: Path, collected: Collected) -> None:
+    label_limits.set_max_values(2)
     orders = counter("orders_total", "Orders.", labels=["shop"])
 
     for shop in ("x", "y", "z", "z"):
@@ -70,20 +72,20 @@ def test_a_label_without_values_is_capped(directory: Path, collected: Collected)
     ("amount", "labels"),
     [(1, {}), (1, {"shop": "x"}), (1, {"kind": "a", "x": "y"}), (-1, {"kind": "a"}), ("?", {})],
 )
-def test_what_is_wrong_fails_nobody_and_is_counted(
+def test_a_wrong_call_does_not_raise_and_is_counted(
     directory: Path, collected: Collected, amount: Any, labels: dict[str, str]
 ) -> None:
     orders = counter("orders_total", "Orders.", labels=["kind"])
 
     orders.inc(amount, **labels)
 
-    Scrape().answer(negotiated())  # it counts what went wrong
+    SharedScrape().answer(negotiate())  # a scrape counts the problems noted so far
     found = collected()
     assert found["metric_errors_total", (("kind", "record"),)] == 1
     assert not [name for name, _ in found if name == "orders_total"]
 
 
-def test_a_block_and_a_function_can_be_timed(collected: Collected, directory: Path) -> None:
+def test_time_measures_a_block_or_a_function(collected: Collected, directory: Path) -> None:
     seconds = histogram("import_seconds", "Imports.", labels=["kind"])
 
     @seconds.time(kind="function")
@@ -99,13 +101,13 @@ def test_a_block_and_a_function_can_be_timed(collected: Collected, directory: Pa
     assert found["import_seconds_count", (("kind", "block"),)] == 1
 
 
-def test_is_there_before_it_was_counted() -> None:
+def test_a_metric_is_exposed_before_it_is_counted() -> None:
     used = (
         counter("orders_total", "Orders.", labels=["kind"], values={"kind": ["a"]}),
         gauge("jobs_queued", "Jobs.", mode="livemax"),
     )
 
-    text = Scrape().answer(negotiated()).body.decode()
+    text = SharedScrape().answer(negotiate()).body.decode()
 
     assert 'orders_total{kind="a"} 0.0\n' in text
     assert "# HELP orders_total Orders.\n# TYPE orders_total counter\n" in text
@@ -113,7 +115,7 @@ def test_is_there_before_it_was_counted() -> None:
     assert all(metric.definition in custom_definitions() for metric in used)
 
 
-def test_the_same_metric_is_shared() -> None:
+def test_the_same_definition_returns_the_same_metric() -> None:
     first = counter("orders_total", "Orders.", labels=["kind"])
 
     assert counter("orders_total", "Orders.", labels=["kind"]) is first
@@ -127,16 +129,16 @@ def test_the_same_metric_is_shared() -> None:
         lambda: gauge("orders", "Orders.", mode="livesum", labels=["kind"]),
     ],
 )
-def test_another_one_of_that_name_is_refused(make: Callable[[], object]) -> None:
+def test_another_definition_of_the_same_name_is_refused(make: Callable[[], object]) -> None:
     first = counter("orders_total", "Orders.", labels=["kind"])
 
-    with pytest.raises(ValueError, match="another metric already"):
+    with pytest.raises(ValueError, match="name of another metric"):
         make()
     assert first.definition in custom_definitions()
 
 
-def test_a_name_is_free_again_when_nobody_uses_it() -> None:
-    """Or the second test of an application could not define what the first one did, otherwise."""
+def test_a_name_is_free_once_its_metric_is_garbage() -> None:
+    """Two tests of an application may each define the same name."""
     before = len(custom_definitions())
     first = counter("orders_total", "Orders.")
     del first
@@ -149,24 +151,22 @@ def test_a_name_is_free_again_when_nobody_uses_it() -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: counter("orders", "x"), "ends in _total"),
-        (lambda: counter("or ders_total", "x"), "no name of a metric"),
+        (lambda: counter("orders", "x"), "must end in _total"),
+        (lambda: counter("or ders_total", "x"), "not a valid metric name"),
         (lambda: counter("http_requests_total", "x"), "of the platform"),
         (lambda: gauge("http_requests", "x", mode="livesum"), "of the platform"),
         (lambda: gauge("jobs_count", "x", mode="livesum"), "another kind"),
         (lambda: gauge("jobs_total", "x", mode="livesum"), "another kind"),
-        (lambda: counter("a_total", "x", labels=["le"]), "no name of a label"),
-        (lambda: counter("a_total", "x", labels=["__name"]), "no name of a label"),
-        (lambda: counter("a_total", "x", labels=["a-b"]), "no name of a label"),
-        (lambda: counter("a_total", "x", labels=["a", "a"]), "twice"),
+        (lambda: counter("a_total", "x", labels=["le"]), "not a valid label name"),
+        (lambda: counter("a_total", "x", labels=["__name"]), "not a valid label name"),
+        (lambda: counter("a_total", "x", labels=["a-b"]), "not a valid label name"),
+        (lambda: counter("a_total", "x", labels=["a", "a"]), "repeated"),
         (lambda: counter("a_total", "x", values={"a": ["b"]}), "does not have"),
         (lambda: histogram("a_seconds", "x", buckets=()), "buckets"),
         (lambda: histogram("a_seconds", "x", buckets=(2, 1)), "buckets"),
         (lambda: histogram("a_seconds", "x", buckets=(1, 1)), "buckets"),
     ],
 )
-def test_what_prometheus_could_not_take_is_refused(
-    make: Callable[[], object], complaint: str
-) -> None:
+def test_an_invalid_definition_is_refused(make: Callable[[], object], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         make()

@@ -1,4 +1,4 @@
-"""What the platform's code counts is what a scrape shows, and counting never gets in its way."""
+"""A scrape shows what was counted, and counting never raises or blocks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from atom_platform.metrics import caps, instruments
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics import http_metrics, instruments, label_limits, track
+from atom_platform.metrics.storage.storage import STORAGE
 from tests.metrics.conftest import Samples
 from tests.metrics.records import count_request
 
@@ -22,7 +22,7 @@ def at(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     return name, tuple(sorted(labels.items()))
 
 
-def test_a_request_is_counted_timed_and_put_into_its_bucket(collected: Collected) -> None:
+def test_a_request_changes_counter_sum_and_bucket(collected: Collected) -> None:
     count_request("GET", "/a", 200, 0.01)
     count_request("GET", "/a", 200, 0.011)
     count_request("GET", "/a", 404, 20)
@@ -44,17 +44,17 @@ def test_a_request_is_counted_timed_and_put_into_its_bucket(collected: Collected
     assert buckets["+Inf"] == 3
 
 
-def test_errors_start_at_zero_with_the_first_request(collected: Collected) -> None:
-    """A share of errors is then 0 and not absent, and the first error is an increase."""
+def test_the_error_counter_starts_at_zero_with_the_first_request(collected: Collected) -> None:
+    """An error ratio is then 0, not absent, and the first error is an increase."""
     count_request("GET", "/a", 200, 0.01)
 
     assert collected()[at("http_requests_total", method="GET", endpoint="/a", status="500")] == 0
 
 
-def test_methods_that_clients_make_up_are_one_label_and_take_no_memory(
+def test_unknown_methods_share_one_label_and_take_no_memory(
     collected: Collected,
 ) -> None:
-    from atom_platform.metrics import requests
+    from atom_platform.metrics import http_metrics
 
     for number in range(500):
         count_request(f"BREW{number}", "/a", 200, 0.01)
@@ -62,13 +62,13 @@ def test_methods_that_clients_make_up_are_one_label_and_take_no_memory(
     assert (
         collected()[at("http_requests_total", method="OTHER", endpoint="/a", status="200")] == 500
     )
-    assert len(requests._requests) == 1
+    assert len(http_metrics._request_cells) == 1
 
 
 @pytest.mark.parametrize("duration", [-1.0, math.nan, -math.inf])
-def test_what_is_not_a_duration_counts_as_zero(collected: Collected, duration: float) -> None:
+def test_an_invalid_duration_counts_as_zero(collected: Collected, duration: float) -> None:
     count_request("GET", "/a", 200, duration)
-    instruments.observe_queue(duration)
+    http_metrics.observe_queue(duration)
 
     assert collected()[at("http_request_queue_seconds_sum")] == 0.0
     assert collected()[at("http_request_duration_seconds_sum", method="GET", endpoint="/a")] == 0.0
@@ -81,22 +81,22 @@ def test_what_is_not_a_duration_counts_as_zero(collected: Collected, duration: f
         lambda: count_request("GET", "\ud800", 200, 0.1),
         lambda: count_request([], {}, "x", "y"),  # type: ignore[arg-type]
         lambda: count_request("GET", "/a", 200, 0.1, trace_id="no trace"),
-        lambda: instruments.requests_in_progress("x"),  # type: ignore[arg-type]
-        lambda: instruments.observe_queue("x"),  # type: ignore[arg-type]
-        lambda: instruments.count_exception(object(), object()),  # type: ignore[arg-type]
-        lambda: instruments.count_aborted(object()),  # type: ignore[arg-type]
+        lambda: http_metrics.add_in_progress("x"),  # type: ignore[arg-type]
+        lambda: http_metrics.observe_queue("x"),  # type: ignore[arg-type]
+        lambda: http_metrics.count_exception(object(), object()),  # type: ignore[arg-type]
+        lambda: http_metrics.count_aborted(object()),  # type: ignore[arg-type]
         lambda: instruments.count_log_message([]),  # type: ignore[arg-type]
         lambda: instruments.count_log_drop([], "x"),  # type: ignore[arg-type]
-        lambda: instruments.metric_error([]),  # type: ignore[arg-type]
+        lambda: instruments.count_metric_error([]),  # type: ignore[arg-type]
         lambda: instruments.count_worker_exit([]),  # type: ignore[arg-type]
         lambda: instruments.set_threads("x"),  # type: ignore[arg-type]
         lambda: instruments.set_db_pool(active="x", idle=None, maximum=[], waiting={}),  # type: ignore[arg-type]
         lambda: instruments.record_check(object(), "x", "y"),  # type: ignore[arg-type]
         lambda: instruments.set_app_info(object(), None, []),  # type: ignore[arg-type]
-        lambda: instruments.observe_query(None, "x"),  # type: ignore[arg-type]
+        lambda: track.observe_query(None, "x"),  # type: ignore[arg-type]
     ],
 )
-def test_nothing_ever_raises_into_the_caller(call: Callable[[], Any], collected: Collected) -> None:
+def test_wrong_arguments_do_not_raise(call: Callable[[], Any], collected: Collected) -> None:
     call()
     instruments.heartbeat()
 
@@ -104,7 +104,7 @@ def test_nothing_ever_raises_into_the_caller(call: Callable[[], Any], collected:
         assert (name + str(labels)).encode()
 
 
-def test_what_could_not_be_recorded_is_counted_and_told_once(
+def test_failures_are_counted_and_logged_once(
     collected: Collected, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
@@ -115,10 +115,10 @@ def test_what_could_not_be_recorded_is_counted_and_told_once(
     assert [record.message for record in caplog.records] == ["metric_not_recorded"]
 
 
-def test_gauges_and_counters_of_the_process(collected: Collected) -> None:
-    instruments.requests_in_progress(1)
-    instruments.requests_in_progress(1)
-    instruments.requests_in_progress(-1)
+def test_every_function_changes_its_metric(collected: Collected) -> None:
+    http_metrics.add_in_progress(1)
+    http_metrics.add_in_progress(1)
+    http_metrics.add_in_progress(-1)
     instruments.set_db_pool(active=1, idle=2, maximum=5, waiting=3)
     instruments.set_threads(4)
     instruments.set_threads_busy(3)
@@ -129,10 +129,10 @@ def test_gauges_and_counters_of_the_process(collected: Collected) -> None:
     instruments.count_log_message("ERROR")
     instruments.count_log_drop("queue_full", 7)
     instruments.count_worker_exit("timeout")
-    instruments.count_aborted("disconnect")
-    instruments.metric_error("hook")
-    instruments.observe_queue(0.3)
-    instruments.count_exception("/a", "ValueError")
+    http_metrics.count_aborted("disconnect")
+    instruments.count_metric_error("hook")
+    http_metrics.observe_queue(0.3)
+    http_metrics.count_exception("/a", "ValueError")
 
     found = collected()
 
@@ -156,10 +156,10 @@ def test_gauges_and_counters_of_the_process(collected: Collected) -> None:
     assert found[at("http_exceptions_total", endpoint="/a", exception="ValueError")] == 1
 
 
-def test_exception_names_are_bounded(collected: Collected) -> None:
-    caps.configure(max_ids=3)
+def test_exception_names_are_limited(collected: Collected) -> None:
+    label_limits.set_max_values(3)
     for number in range(10):
-        instruments.count_exception("/a", f"Error{number}")
+        http_metrics.count_exception("/a", f"Error{number}")
 
     found = collected()
 
@@ -167,7 +167,7 @@ def test_exception_names_are_bounded(collected: Collected) -> None:
     assert found[at("metric_label_overflows_total", metric="http_exceptions_total")] == 7
 
 
-def test_threads_lose_no_request(collected: Collected) -> None:
+def test_requests_of_eight_threads_are_all_counted(collected: Collected) -> None:
     def run() -> None:
         for _ in range(3000):
             count_request("GET", "/a", 200, 0.01)
@@ -185,7 +185,7 @@ def test_threads_lose_no_request(collected: Collected) -> None:
 
 
 def test_counting_a_request_costs_microseconds() -> None:
-    """The promise is 3 µs on a quiet machine; this one may be shared, so the bound is far away."""
+    """About 2 µs on a quiet machine; this one may be shared, so the bound is far away."""
 
     def cost() -> float:
         started_at = time.perf_counter()
@@ -201,7 +201,7 @@ def test_counting_a_request_costs_microseconds() -> None:
 def test_a_log_handler_that_counts_cannot_deadlock_with_a_thread_that_counts(
     tmp_path: Any,
 ) -> None:
-    """Handlers count lines under their own lock; so nothing may be logged under the storage's."""
+    """Handlers count lines under their own lock, so nothing is logged under `STORAGE.lock`."""
     import logging
 
     class Counting(logging.Handler):
@@ -211,8 +211,8 @@ def test_a_log_handler_that_counts_cannot_deadlock_with_a_thread_that_counts(
     logger, handler = logging.getLogger("atom_platform.metrics"), Counting()
     logger.addHandler(handler)
     try:
-        STORAGE.use(tmp_path)
-        (tmp_path / "counter_slot0.tally").write_bytes(b"")
+        STORAGE.switch_to(tmp_path)
+        (tmp_path / "counter_slot0.columnar").write_bytes(b"")
         with handler.lock or threading.RLock():
             other = threading.Thread(
                 target=count_request, args=("GET", "/a", 200, 0.1), daemon=True

@@ -9,7 +9,7 @@ import pytest
 
 from atom_platform.metrics import instruments
 from atom_platform.metrics.jobs import counting_with_service
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics.storage.storage import STORAGE
 from tests.metrics.conftest import Samples
 from tests.metrics.script import running_script
 from tests.metrics.test_instruments import at
@@ -17,13 +17,13 @@ from tests.metrics.test_instruments import at
 Collected = Callable[[], Samples]
 
 JOB = """
-from atom_platform.metrics import instruments
+from atom_platform.metrics import instruments, track
 from atom_platform.metrics.jobs import counting_with_service
 from pathlib import Path
 
 def run(path=None):
     with counting_with_service(Path(path) if path else None) as found:
-        with instruments.track_agent("nightly"):
+        with track.track_agent("nightly"):
             instruments.set_threads(3)
         return found and str(found)
 """
@@ -52,12 +52,12 @@ def test_a_jobs_counts_stay_and_its_gauges_go(
     found = collected()
     assert found[EXECUTIONS] == 3
     assert at("gunicorn_threads") not in found
-    assert len(list(directory.glob("counter_*.tally"))) == 1  # one slot for all three
+    assert len(list(directory.glob("counter_*.columnar"))) == 1  # one slot for all three
 
 
 def test_a_job_finds_the_one_service_that_runs_here(tmp_path: Path) -> None:
     service = (
-        "from atom_platform.metrics.multiprocess import directory\n"
+        "from atom_platform.metrics.storage import directory\n"
         "path = str(directory.prepare(None).path)\n"
     )
     with running_script(service) as one, running_script(JOB) as job:
@@ -76,13 +76,13 @@ def test_a_job_finds_the_one_service_that_runs_here(tmp_path: Path) -> None:
 
 
 def test_after_the_block_the_job_counts_for_itself(directory: Path) -> None:
-    STORAGE.use(None)
+    STORAGE.switch_to(None)
     with counting_with_service(directory):
         instruments.count_log_message("INFO")
     instruments.count_log_message("INFO")
 
     assert STORAGE.directory is None
-    assert len(list(directory.glob("counter_*.tally"))) == 1
+    assert len(list(directory.glob("counter_*.columnar"))) == 1
 
 
 def test_plain_prometheus_client_processes_are_scraped_too(

@@ -1,4 +1,4 @@
-"""Real processes that come, go and are killed: exact counts, a bounded number of files."""
+"""Processes that start, end and are killed: counts are exact and the number of files bounded."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from atom_platform.metrics import instruments
-from atom_platform.metrics.multiprocess.collector import Collector
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics import track
+from atom_platform.metrics.scrape.collector import Collector
+from atom_platform.metrics.storage.storage import STORAGE
 from tests.metrics.conftest import Samples
 from tests.metrics.records import count_request
 from tests.metrics.test_instruments import at
@@ -27,7 +27,7 @@ def start(count: int, *, then_wait: bool = False) -> int:
     if pid == 0:
         status = 1
         try:
-            with instruments.track_agent("a") if then_wait else instruments.track_skill("s"):
+            with track.track_agent("a") if then_wait else track.track_skill("s"):
                 for _ in range(count):
                     count_request("GET", "/a", 200, 0.01)
                 if then_wait:
@@ -42,10 +42,8 @@ def reap(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def test_hundreds_of_workers_leave_the_files_of_a_few(
-    directory: Path, collected: Collected
-) -> None:
-    """Four at a time, as `max_requests` recycles them: 150 lives, and nothing grows."""
+def test_150_workers_leave_the_files_of_a_few(directory: Path, collected: Collected) -> None:
+    """Four at a time, as `max_requests` recycles them."""
     count_request("GET", "/a", 200, 0.01)
     running: list[int] = []
     for _ in range(150):
@@ -91,8 +89,10 @@ def test_a_killed_worker_keeps_its_counts_and_loses_its_gauges(
     assert at("active_agents") not in collected()
 
 
-def test_nothing_goes_back_while_workers_are_killed(directory: Path, collected: Collected) -> None:
-    """Kills at random moments, new workers at once, a scrape in between: only ever more."""
+def test_no_counter_decreases_while_workers_are_killed(
+    directory: Path, collected: Collected
+) -> None:
+    """Workers are killed at random moments and replaced at once, with scrapes in between."""
     rng = random.Random(7)
     count_request("GET", "/a", 200, 0.01)
     running = [start(100_000) for _ in range(4)]
@@ -119,13 +119,13 @@ def test_nothing_goes_back_while_workers_are_killed(directory: Path, collected: 
     # Each may have died between the counter and the bucket of its last observation.
     assert abs(found[OBSERVED] - found[COUNT]) <= kills
     assert decreases == 0
-    assert len(list(directory.glob("counter_*.tally"))) <= 5
+    assert len(list(directory.glob("counter_*.columnar"))) <= 5
     assert not list(directory.glob("*.corrupt"))
     assert not STORAGE.problems.uncounted()
 
 
 def grow(first: int, number: int) -> int:
-    """Start a process that meets *number* label sets, and counts each three times."""
+    """Start a process that counts each of *number* label sets three times."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -139,10 +139,10 @@ def grow(first: int, number: int) -> int:
     return pid
 
 
-def test_nothing_goes_back_while_label_sets_are_added_and_writers_killed(
+def test_no_counter_decreases_while_writers_of_new_label_sets_are_killed(
     directory: Path, collected: Collected
 ) -> None:
-    """Half-written lines, new segments, slots that change hands: every sample only ever grows."""
+    """Lines half written, segments added, slots taken over: no sample decreases."""
     rng = random.Random(11)
     count_request("GET", "/a", 200, 0.01)
     running = [grow(each * 75, 100_000) for each in range(3)]

@@ -1,4 +1,4 @@
-"""track_agent, track_skill and track_query: outcomes, nesting, and gauges that always come down."""
+"""track_agent, track_skill and track_query: statuses, nesting, and gauges that always fall."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from atom_platform.metrics import caps
-from atom_platform.metrics.instruments import track_agent, track_query, track_skill
-from atom_platform.metrics.multiprocess.storage import STORAGE
+from atom_platform.metrics import label_limits
+from atom_platform.metrics.storage.storage import STORAGE
+from atom_platform.metrics.track import track_agent, track_query, track_skill
 from atom_platform.skills import SkillFailed
 from tests.metrics.conftest import Samples
 from tests.metrics.test_instruments import at
@@ -20,7 +20,7 @@ Collected = Callable[[], Samples]
 
 
 class Abrupt(BaseException):
-    """As SystemExit in the middle of an agent."""
+    """Stands for SystemExit in the middle of an agent."""
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ class Abrupt(BaseException):
     ],
 )
 @pytest.mark.parametrize("as_decorator", [True, False], ids=["decorator", "with"])
-def test_the_outcome_is_counted_and_the_exception_passes(
+def test_the_status_is_counted_and_the_exception_passes(
     collected: Collected, error: BaseException | None, status: str, as_decorator: bool
 ) -> None:
     def work() -> int:
@@ -65,7 +65,7 @@ def test_the_outcome_is_counted_and_the_exception_passes(
     assert found[at("active_agents")] == 0
 
 
-def test_trackers_nest_and_may_be_entered_again(collected: Collected) -> None:
+def test_trackers_nest_and_are_reentrant(collected: Collected) -> None:
     tracker = track_skill("s")
 
     with tracker, track_skill("inner"), tracker:
@@ -108,7 +108,7 @@ def test_a_coroutine_is_tracked_to_its_end(collected: Collected) -> None:
 
 
 def test_a_generator_function_is_refused() -> None:
-    """Its call does nothing yet: timing that would be a lie."""
+    """Its call only makes the generator; the work comes later."""
 
     def work() -> Iterator[int]:
         yield 1
@@ -121,7 +121,7 @@ def test_a_generator_function_is_refused() -> None:
     ("operation", "label"),
     [("select", "select"), ("INSERT", "insert"), ("drop table", "other"), ("", "other")],
 )
-def test_queries_are_timed_by_a_known_operation(
+def test_an_unknown_operation_counts_as_other(
     collected: Collected, operation: str, label: str
 ) -> None:
     with track_query(operation):
@@ -130,8 +130,8 @@ def test_queries_are_timed_by_a_known_operation(
     assert collected()[at("db_query_duration_seconds_count", operation=label)] == 1
 
 
-def test_ids_are_bounded_cleaned_and_the_rest_counted_as_other(collected: Collected) -> None:
-    caps.configure(max_ids=5)
+def test_ids_are_limited_and_made_valid_text(collected: Collected) -> None:
+    label_limits.set_max_values(5)
     for number in range(8):
         with track_agent(f"agent-{number}"):
             pass
@@ -153,18 +153,18 @@ def test_ids_are_bounded_cleaned_and_the_rest_counted_as_other(collected: Collec
     assert found[at("skill_executions_total", skill_id=skill, status="success")] == 1
 
 
-def test_a_process_forked_inside_leaves_the_counting_to_its_parent(
+def test_only_the_parent_counts_a_block_in_which_the_process_forks(
     tmp_path: os.PathLike[str], collected: Collected
 ) -> None:
     from pathlib import Path
 
-    STORAGE.use(Path(tmp_path))
+    STORAGE.switch_to(Path(tmp_path))
     with track_agent("a"):
         pid = os.fork()
         if pid:
             os.waitpid(pid, 0)
     if not pid:
-        os._exit(0)  # the child leaves the block too, as after `sys.exit` in an agent
+        os._exit(0)  # the child left the block too, as after `sys.exit` in an agent
 
     found = collected()
 

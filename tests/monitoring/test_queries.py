@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from atom_platform.metrics.definitions import DEFINITIONS, HTTP_METHODS, Definition
+from atom_platform.metrics.catalog import DEFINITIONS, HTTP_METHODS, Definition
 from tests.monitoring.promql import Selection, aggregations, parse, selections
 from tests.monitoring.sources import expressions, recordings, routes
 

@@ -11,13 +11,13 @@ import pytest
 import yaml
 from promql_parser import BinaryExpr, Call, NumberLiteral
 
-from atom_platform.metrics.definitions import DEFINITIONS
+from atom_platform.metrics.catalog import DEFINITIONS
 from deploy.prometheus.render import THRESHOLDS, render_rules, thresholds
 from deploy.render import rendered
 from tests.monitoring.promql import parse, selections
 from tests.monitoring.sources import DEPLOY, alerts, dashboards, recordings, stories
+from tests.programs import needs
 from tests.service import ROOT
-from tests.tools import needs
 
 RULES = DEPLOY / "prometheus/rules"
 GUIDE_STORIES = DEPLOY / "prometheus/rules_test/guide/stories.yaml"

@@ -21,5 +21,5 @@ def test_its_counts_survive_the_directory(serve: Callable[..., Service], tmp_pat
 
     shutil.rmtree(metrics)
 
-    wait_until(lambda: (metrics / "counter_slot0.tally").exists())
+    wait_until(lambda: (metrics / "counter_slot0.columnar").exists())
     wait_until(lambda: service.sample("gunicorn_worker_exits_total", reason="killed") == 1)

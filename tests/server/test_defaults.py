@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gunicorn.config import Config
 
-from atom_platform.__main__ import main
+from atom_platform.cli import main
 from tests.service import ROOT
 
 #: Run in a process of its own: it takes a metrics directory, and raises limits.

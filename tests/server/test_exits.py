@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.server.exits import exit_reason, oom_kills
+from atom_platform.server.exits import exit_reason
 from tests.polling import wait_until
 from tests.server.load import workers_of
 from tests.service import Service
@@ -182,30 +182,3 @@ def test_reason_by_status(
     assert (
         exit_reason(status, timed_out=timed_out, farewell=farewell, oom_killed=oom_killed) == reason
     )
-
-
-@pytest.mark.parametrize(
-    ("membership", "file", "text"),
-    [
-        ("0::/pod/c1\n", "cgroup/pod/c1/memory.events", "oom 9\noom_kill 3\noom_group_kill 0\n"),
-        ("0::/\n", "cgroup/memory.events", "oom_kill 3\n"),
-        (
-            "4:memory:/c1\n0::/\n",
-            "cgroup/memory/c1/memory.oom_control",
-            "under_oom 0\noom_kill 3\n",
-        ),
-        ("4:memory:/outside\n", "cgroup/memory/memory.oom_control", "oom_kill 3\n"),
-        ("", "proc/vmstat", "nr_free_pages 7\noom_kill 3\n"),
-    ],
-)
-def test_oom_kills_of_either_version(tmp_path: Path, membership: str, file: str, text: str) -> None:
-    (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/self/cgroup").write_text(membership)
-    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / file).write_text(text)
-
-    assert oom_kills(cgroups=tmp_path / "cgroup", proc=tmp_path / "proc") == 3
-
-
-def test_oom_kills_is_zero_where_the_kernel_is_silent(tmp_path: Path) -> None:
-    assert oom_kills(cgroups=tmp_path, proc=tmp_path) == 0

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
-from atom_platform.metrics.multiprocess import ownership
+from atom_platform.metrics.storage import directory_lock
 from atom_platform.server import hooks
 from tests.server.load import occupied
 from tests.service import ROOT, Service
@@ -191,7 +191,7 @@ def test_checking_leaves_nothing_behind(tmp_path: Path) -> None:
     )
 
     assert process.wait(60) == 0
-    owners = map(ownership.read_owner, Path("/dev/shm").glob("atom-metrics-*"))
+    owners = map(directory_lock.read_owner, Path("/dev/shm").glob("atom-metrics-*"))
     assert not [owner for owner in owners if owner and process.pid in owner.arbiters]
 
 

@@ -17,7 +17,7 @@ from flask import Flask
 from gunicorn.config import Config
 
 from atom_platform.metrics import instruments
-from atom_platform.metrics.page import MetricsPage
+from atom_platform.metrics.scrape.page import MetricsPage
 from atom_platform.monitoring import Monitoring
 from atom_platform.server import scrapes
 from atom_platform.server.connection import Connection

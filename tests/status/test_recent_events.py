@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.health.result import CheckResult
-from atom_platform.metrics.multiprocess import directory as directories
-from atom_platform.metrics.multiprocess.directory import Directory
-from atom_platform.metrics.multiprocess.ownership import Owner
+from atom_platform.health.check import CheckResult
+from atom_platform.metrics.storage import directory as directories
+from atom_platform.metrics.storage.directory import Directory
+from atom_platform.metrics.storage.directory_lock import Owner
 from atom_platform.status.recent_events import RecentEvents
 
 LINE = {

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask, abort
 from flask.testing import FlaskClient
 
-from atom_platform.environment import Secret
+from atom_platform.env_parsers import Secret
 from atom_platform.monitoring import Monitoring
 from atom_platform.settings import Settings
 from atom_platform.status import views as status_views

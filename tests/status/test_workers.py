@@ -8,9 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from atom_platform.metrics.multiprocess import directory as directories
-from atom_platform.metrics.multiprocess.directory import Directory
-from atom_platform.metrics.multiprocess.ownership import Owner
+from atom_platform.metrics.storage import directory as directories
+from atom_platform.metrics.storage.directory import Directory
+from atom_platform.metrics.storage.directory_lock import Owner
 from atom_platform.status.workers import list_workers
 
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations, in the transaction that `database.migrate` has begun."""
+"""Alembic's environment: the migrations run in the transaction of `database.migrate`."""
 
 from __future__ import annotations
 

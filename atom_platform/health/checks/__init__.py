@@ -1,1 +1,1 @@
-"""One check, one file: a function that returns a `Check`. `app.py` registers it."""
+"""One check per file: a function or class that makes a `Check`, to be registered by name."""

@@ -1,7 +1,8 @@
 """
-Disk-space check: stop taking traffic while there is still room to shut down.
+Disk check: the file system has the minimum of free space.
 
-A full disk breaks SQLite, the logs and the metric files at the same time.
+A full disk breaks SQLite, the logs and the metric files at the same time. The minimum leaves room
+to stop cleanly.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from atom_platform.health.result import Check, CheckResult
+from atom_platform.health.check import Check, CheckResult
 
 __all__ = ["disk_check"]
 
@@ -18,7 +19,7 @@ BYTES_PER_GB: Final = 1024**3  # what `df -h` means by "G"
 
 
 def free_bytes_on(path: str | os.PathLike[str]) -> int:
-    """Return the bytes that a process without privileges may still write below *path*."""
+    """Return the free bytes of the file system of *path* for an unprivileged process."""
     stat = os.statvfs(path)
     return stat.f_bavail * stat.f_frsize
 
@@ -32,8 +33,8 @@ def disk_check(
     """
     Return a check that is healthy while *path* has room.
 
-    It blocks for as long as the file system does, which on a dead network mount is for ever:
-    whoever runs it brings the deadline.
+    It blocks as long as the file system does, for ever on a dead network mount: its runner keeps
+    the deadline.
 
     Args:
         path: Any path on the file system to measure.
@@ -46,10 +47,12 @@ def disk_check(
 
     def check() -> CheckResult:
         free_gb = free_bytes(path) / BYTES_PER_GB
+        healthy = free_gb >= min_free_gb
         return CheckResult(
-            healthy=free_gb >= min_free_gb,
+            healthy=healthy,
             message=f"{free_gb:.2f}GB free",
             details={"free_gb": round(free_gb, 2)},
+            code="ok" if healthy else "disk_low",
         )
 
     return check

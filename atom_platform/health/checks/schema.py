@@ -1,8 +1,8 @@
 """
-Schema gate: take no traffic on tables that this version of the code does not know.
+Schema check at startup: the tables are those of this version of the code.
 
-It is asked until it says yes, and never again: a rolling deployment migrates the database under the
-old version's workers, which go on serving.
+It runs until it is healthy once, and never again. A rolling deployment migrates the database while
+workers of the old version go on serving.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from atom_platform.health.result import Check, CheckResult
+from atom_platform.health.check import Check, CheckResult
 
 __all__ = ["SchemaState", "schema_check"]
 
@@ -19,10 +19,10 @@ SchemaState: TypeAlias = Literal["current", "behind", "ahead"]
 
 def schema_check(state: Callable[[], SchemaState]) -> Check:
     """
-    Return a check that is healthy once *state* says that the tables are those of the code.
+    Return a check that is healthy when *state* returns `current`.
 
-    A worker that meets a newer schema counts as started: restarting it would change nothing. It is
-    readiness that keeps traffic away and says why.
+    A worker that finds a newer schema has started, because a restart would change nothing.
+    Readiness keeps traffic away and says why.
     """
 
     def check() -> CheckResult:
@@ -34,7 +34,12 @@ def schema_check(state: Callable[[], SchemaState]) -> Check:
                 healthy=False,
                 message="Database schema is newer than this version knows",
                 blocks_startup=False,
+                code="schema_ahead",
             )
-        return CheckResult(healthy=False, message="Database schema waits for its migration")
+        return CheckResult(
+            healthy=False,
+            message="Database schema waits for its migration",
+            code="schema_behind",
+        )
 
     return check

@@ -1,11 +1,11 @@
-"""TCP check: somebody listens there. Whether they also work, only their own protocol can tell."""
+"""TCP check: a server accepts connections on the port; its own protocol is not tested."""
 
 from __future__ import annotations
 
 import socket
 
-from atom_platform.health.checks.reach import sentence_for
-from atom_platform.health.result import Check, CheckFailed, CheckResult
+from atom_platform.health.check import Check, CheckResult
+from atom_platform.health.checks.network_errors import network_failure
 
 __all__ = ["tcp_check"]
 
@@ -15,18 +15,18 @@ def tcp_check(host: str, port: int, *, timeout_seconds: float = 1.0) -> Check:
     Return a check that is healthy while *host* accepts connections on *port*.
 
     Args:
-        timeout_seconds: Longest each of the host's addresses may take. A name that no server
-            resolves may take longer: whoever runs the check brings the deadline.
+        timeout_seconds: Longest that each address of the host may take. Resolving the name may
+            take longer: the runner keeps the deadline.
 
     Raises:
-        CheckFailed: From the returned check, when there is no connection to be had.
+        CheckFailed: From the returned check, when the port accepts no connection.
     """
 
     def check() -> CheckResult:
         try:
             socket.create_connection((host, port), timeout=timeout_seconds).close()
         except OSError as error:
-            raise CheckFailed(sentence_for("Port", error)) from error
+            raise network_failure("Port", error) from error
         return CheckResult(healthy=True, message="Port open")
 
     return check

@@ -1,4 +1,4 @@
-"""Directory check: a file can be made there, filled, brought to the disk and removed."""
+"""Directory check: a file can be created there, written, synced to the disk and removed."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import os
 import tempfile
 from typing import Final
 
-from atom_platform.health.result import Check, CheckFailed, CheckResult
+from atom_platform.health.check import Check, CheckFailed, CheckResult
 
 __all__ = ["writable_check"]
 
 SENTENCES: Final = {
-    errno.ENOENT: "Directory missing",
-    errno.ENOTDIR: "Directory missing",
-    errno.EROFS: "Directory read-only",
-    errno.EACCES: "Directory not writable",
-    errno.EPERM: "Directory not writable",
-    errno.ENOSPC: "Directory full",
-    errno.EDQUOT: "Directory full",
-    errno.EIO: "Directory damaged",
-    errno.ESTALE: "Directory lost by its server",
+    errno.ENOENT: ("Directory missing", "missing"),
+    errno.ENOTDIR: ("Directory missing", "missing"),
+    errno.EROFS: ("Directory read-only", "read_only"),
+    errno.EACCES: ("Directory not writable", "not_writable"),
+    errno.EPERM: ("Directory not writable", "not_writable"),
+    errno.ENOSPC: ("Directory full", "disk_full"),
+    errno.EDQUOT: ("Directory full", "disk_full"),
+    errno.EIO: ("Directory damaged", "io_error"),
+    errno.ESTALE: ("Directory lost by its server", "stale_mount"),
 }
-#: One block: a full file system takes an empty file.
+#: One block, because a full file system accepts an empty file.
 PROBE: Final = b"\0" * 4096
 
 
@@ -30,7 +30,7 @@ def writable_check(directory: str | os.PathLike[str]) -> Check:
     """
     Return a check that is healthy while files can be written in *directory*.
 
-    The file has no name where the file system allows that, so that nobody else ever sees it.
+    Where the file system allows it, the file has no name and no other process sees it.
 
     Raises:
         CheckFailed: From the returned check, when nothing can be written.
@@ -40,10 +40,12 @@ def writable_check(directory: str | os.PathLike[str]) -> Check:
         try:
             with tempfile.TemporaryFile(dir=directory, prefix=".atom-check-", buffering=0) as file:
                 file.write(PROBE)
-                os.fsync(file.fileno())  # NFS tells of a full disk no sooner
+                os.fsync(file.fileno())  # NFS reports a full disk only here
         except OSError as error:
-            sentence = SENTENCES.get(error.errno or 0, "Directory not writable")
-            raise CheckFailed(sentence) from error
+            sentence, code = SENTENCES.get(
+                error.errno or 0, ("Directory not writable", "not_writable")
+            )
+            raise CheckFailed(sentence, code=code) from error
         return CheckResult(healthy=True, message="Directory writable")
 
     return check

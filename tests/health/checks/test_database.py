@@ -1,15 +1,15 @@
-"""database_check says what its ping says."""
+"""database_check is healthy when its ping returns."""
 
 from __future__ import annotations
 
 import pytest
 
+from atom_platform.health.check import CheckFailed
 from atom_platform.health.checks.database import database_check
-from atom_platform.health.result import CheckFailed
 
 
-def test_healthy_when_the_ping_comes_back() -> None:
-    """Whatever it returns: `None` is what most of them do."""
+def test_healthy_when_the_ping_returns() -> None:
+    """Any return value will do; most pings return None."""
     check = database_check(lambda: None)
 
     assert check().as_dict() == {"healthy": True, "message": "Database accessible"}
@@ -25,7 +25,7 @@ def test_each_run_pings() -> None:
     assert pings == [1, 1]
 
 
-def test_the_ping_says_what_is_wrong() -> None:
+def test_the_error_of_the_ping_is_raised() -> None:
     def refused() -> None:
         raise CheckFailed("Database refused the connection")
 

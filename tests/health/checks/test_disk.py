@@ -1,4 +1,4 @@
-"""disk_check decides on the free space it is told about, to the byte."""
+"""disk_check compares the free space with the minimum, to the byte."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_the_minimum_is_a_setting() -> None:
 
 
 def test_reports_free_space_in_gb() -> None:
-    """The body a human reads and the number a script reads agree."""
+    """The message and the detail have the same number."""
     check = disk_check(free_bytes=lambda path: int(10.5 * GB))
 
     assert check().as_dict() == {"healthy": True, "message": "10.50GB free", "free_gb": 10.5}
 
 
-def test_measures_what_an_ordinary_process_may_still_write(tmp_path: Path) -> None:
-    """No stub: what we report matches what the kernel says, less what it keeps for root."""
+def test_measures_the_space_of_an_unprivileged_process(tmp_path: Path) -> None:
+    """The real kernel: the space without the blocks reserved for root."""
     stat = os.statvfs(tmp_path)
 
     reported = disk_check(tmp_path)().details["free_gb"]
@@ -48,6 +48,6 @@ def test_measures_what_an_ordinary_process_may_still_write(tmp_path: Path) -> No
 
 
 def test_unreadable_path_raises() -> None:
-    """Errors are the guard's to report; the check does not swallow them."""
+    """The runner reports errors; the check does not catch them."""
     with pytest.raises(OSError, match="no/such/dir"):
         disk_check("/no/such/dir")()

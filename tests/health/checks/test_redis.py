@@ -1,4 +1,4 @@
-"""redis_check against a real redis-server: there, protected, silent, full and gone."""
+"""redis_check against a real redis-server: up, protected, silent, full and stopped."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from atom_platform.health.check import CheckFailed
 from atom_platform.health.checks.redis import redis_check
-from atom_platform.health.result import CheckFailed
 from tests.polling import wait_until
 from tests.redis import RedisServer
 
@@ -26,7 +26,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
         server.kill()
 
 
-def test_one_that_answers_is_healthy_and_keeps_its_connection(server: RedisServer) -> None:
+def test_a_server_that_answers_is_healthy_and_its_connection_kept(server: RedisServer) -> None:
     check = redis_check(server.url, timeout_seconds=30)
     results = [check() for _ in range(3)]
     with redis.Redis.from_url(server.url) as client:
@@ -38,7 +38,7 @@ def test_one_that_answers_is_healthy_and_keeps_its_connection(server: RedisServe
     assert len(ours) == 1
 
 
-def test_a_connection_that_was_closed_meanwhile_is_no_outage(server: RedisServer) -> None:
+def test_a_connection_closed_between_two_runs_is_no_outage(server: RedisServer) -> None:
     check = redis_check(server.url, timeout_seconds=30)
     check()
     server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -47,7 +47,7 @@ def test_a_connection_that_was_closed_meanwhile_is_no_outage(server: RedisServer
     check.close()
 
 
-def test_a_wrong_password_is_told_without_it(server: RedisServer) -> None:
+def test_a_wrong_password_is_reported_and_not_repeated(server: RedisServer) -> None:
     server.command("CONFIG", "SET", "requirepass", "right")
     try:
         check = redis_check(server.url.replace("//", "//:hunter2@"), timeout_seconds=30)
@@ -58,7 +58,7 @@ def test_a_wrong_password_is_told_without_it(server: RedisServer) -> None:
         server.command("CONFIG", "SET", "requirepass", "", password="right")
 
 
-def test_silence_is_a_timeout_and_cancel_ends_the_wait(server: RedisServer) -> None:
+def test_a_silent_server_is_a_timeout_and_cancel_ends_the_wait(server: RedisServer) -> None:
     patient, impatient = (
         redis_check(server.url, timeout_seconds=seconds) for seconds in (300.0, 0.2)
     )
@@ -91,7 +91,7 @@ def test_silence_is_a_timeout_and_cancel_ends_the_wait(server: RedisServer) -> N
     impatient.close()
 
 
-def test_one_that_is_gone_is_told_and_found_again(tmp_path: Path) -> None:
+def test_a_stopped_server_is_unhealthy_until_it_is_back(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     server.start()
     check = redis_check(server.url, timeout_seconds=30)
@@ -108,6 +108,19 @@ def test_one_that_is_gone_is_told_and_found_again(tmp_path: Path) -> None:
         server.kill()
 
 
-def test_what_is_no_url_of_redis_is_refused_at_once() -> None:
+def test_a_url_of_another_scheme_is_rejected() -> None:
     with pytest.raises(ValueError, match="redis"):
         redis_check("http://localhost")
+
+
+def test_a_client_without_known_sockets_is_logged_and_used(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("atom_platform.health.checks._compat_redis.IN_USE", "_no_such_attribute")
+    check = redis_check(server.url, timeout_seconds=30)
+
+    check.cancel()
+
+    assert check().healthy
+    assert [record.message for record in caplog.records] == ["redis_version_unproven"]
+    check.close()

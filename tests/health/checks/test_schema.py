@@ -1,4 +1,4 @@
-"""schema_check lets a worker take traffic on the tables it knows, and on no others."""
+"""schema_check lets a worker take traffic only with the tables it knows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_state_decides(state: SchemaState, healthy: bool, blocks_startup: bool) 
 
 
 def test_the_two_failures_read_differently() -> None:
-    """One is cured by a migration, the other by a newer version: whoever is paged must know."""
+    """One needs a migration and the other a newer version; the operator must see which."""
     behind = schema_check(lambda: "behind")().message
     ahead = schema_check(lambda: "ahead")().message
 

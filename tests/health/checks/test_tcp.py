@@ -1,4 +1,4 @@
-"""tcp_check asks the kernel of another host, and repeats nothing of what it was given."""
+"""tcp_check connects to a port, and its messages repeat nothing of its arguments."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
+from atom_platform.health.check import CheckFailed
 from atom_platform.health.checks.tcp import tcp_check
-from atom_platform.health.result import CheckFailed
 from tests.polling import free_port
 
 
@@ -18,13 +18,13 @@ def test_an_open_port_is_healthy() -> None:
     assert (result.healthy, result.message) == (True, "Port open")
 
 
-def test_a_closed_port_is_not() -> None:
+def test_a_closed_port_is_refused() -> None:
     with pytest.raises(CheckFailed, match=r"^Port refused the connection$"):
         tcp_check("127.0.0.1", free_port())()
 
 
 def test_a_full_backlog_is_a_timeout() -> None:
-    """What a peer that has stopped accepting looks like: packets are dropped, nobody refuses."""
+    """A server that has stopped accepting: the kernel drops packets and refuses nothing."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         port = server.getsockname()[1]
         waiting = []
@@ -41,6 +41,6 @@ def test_a_full_backlog_is_a_timeout() -> None:
             client.close()
 
 
-def test_an_unknown_host_is_told_as_such() -> None:
+def test_an_unknown_host_has_a_message_of_its_own() -> None:
     with pytest.raises(CheckFailed, match=r"^Port host not resolvable$"):
         tcp_check("no-such-host.invalid", 80)()

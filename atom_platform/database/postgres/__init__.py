@@ -1,0 +1,1 @@
+"""PostgreSQL: addresses, connections under one deadline, and the factory of the pool."""
