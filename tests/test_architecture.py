@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "alembic": ("database/*.py",),
     "psycopg": ("database/*.py",),
     "sqlite3": ("database/*.py",),
-    "gunicorn": ("server/*.py", "logs/gunicorn.py"),
+    "gunicorn": ("server/_compat_gunicorn.py", "logs/gunicorn.py"),
     "flask_swagger_ui": ("agents/reference/*.py",),
     "yaml": ("tools/*.py",),
     "click": ("cli.py", "tools/*.py"),

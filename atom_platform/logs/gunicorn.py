@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gunicorn import version_info
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
 
@@ -24,9 +25,9 @@ __all__ = ["REJECTED_REQUEST", "GunicornLogger", "RejectedRequest"]
 _REFUSED: Final = re.compile(r"Invalid request from ip=([^:]*(?:::?[0-9a-f.:]*)?): (.*)", re.DOTALL)
 #: The status of a request that gunicorn's parser rejects; of the others 400 (workers/base.py).
 _STATUS: Final[tuple[tuple[type[BaseException], int], ...]] = (
-    (errors.LimitRequestLine, 414),
+    (errors.LimitRequestLine, 414 if version_info >= (27,) else 400),
     (errors.LimitRequestHeaders, 431),
-    (errors.ExpectationFailed, 417),
+    (getattr(errors, "ExpectationFailed", NotImplementedError), 417),  # not in gunicorn 23
     (errors.UnsupportedTransferCoding, 501),
     (errors.ConfigurationProblem, 500),
     (errors.ForbiddenProxyRequest, 403),

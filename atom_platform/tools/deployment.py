@@ -68,7 +68,7 @@ def gunicorn_config() -> int:
 
     The exit status is 2 when the service would refuse a setting.
     """
-    from atom_platform.server.defaults import configuration_file
+    from atom_platform.server.config import configuration_file
     from atom_platform.settings import SettingsError
 
     try:

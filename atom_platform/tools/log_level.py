@@ -12,7 +12,7 @@ import time
 import click
 
 from atom_platform.logs.levels import Levels, LevelsFile
-from atom_platform.server import runfile
+from atom_platform.server import pidfile
 
 __all__ = ["command"]
 
@@ -41,10 +41,10 @@ def command(level: str, logger: str | None, seconds: float | None, port: int) ->
     log-level DEBUG --logger sqlalchemy  one logger, until it is reset
     log-level reset                      as the service was started
     """
-    if runfile.find(port) is None:
+    if pidfile.find(port) is None:
         click.echo(f"log-level: no service of this user on port {port}")
         return 1
-    file = LevelsFile(runfile.levels_path(port))
+    file = LevelsFile(pidfile.levels_path(port))
     level = level.upper()
     try:
         if level == "RESET":

@@ -87,14 +87,14 @@ def _left(deadline: float) -> float:
 
 def _drain(port: int) -> int:
     """Ask for a drain, and wait until the drain or the service ends."""
-    from atom_platform.server import runfile  # only here: it takes as long to import as the rest
+    from atom_platform.server import pidfile  # only here: it takes as long to import as the rest
 
-    arbiter = runfile.find(port)
+    arbiter = pidfile.find(port)
     if arbiter is None:
         click.echo(f"drain: no service of this user on port {port}")
         return 1
     try:
-        os.kill(arbiter.pid, runfile.DRAIN_SIGNAL)
+        os.kill(arbiter.pid, pidfile.DRAIN_SIGNAL)
     except OSError as error:
         click.echo(f"drain: {error}")
         return 1

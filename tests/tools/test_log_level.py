@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from atom_platform.cli import main
-from atom_platform.server import runfile
+from atom_platform.server import pidfile
 from tests.polling import free_port, wait_until
 from tests.service import Service
 
@@ -59,7 +59,7 @@ def test_a_new_service_ignores_the_level_of_a_killed_one(
 ) -> None:
     service = start_service(env={"WEB_CONCURRENCY": "1"})
     main(["log-level", "ERROR", "--port", str(service.port)])
-    told = runfile.levels_path(service.port)
+    told = pidfile.levels_path(service.port)
     assert told.exists()
     service.kill()
 

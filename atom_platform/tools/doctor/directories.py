@@ -29,7 +29,7 @@ from atom_platform.metrics.storage.directory_lock import (
     private_directories,
     read_owner,
 )
-from atom_platform.server.runfile import find
+from atom_platform.server.pidfile import find
 from atom_platform.settings import Settings
 from atom_platform.tools.doctor.findings import Finding, error, note, ok, warning
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 
-from atom_platform.server.cpu_limit import default_workers
+from atom_platform.server.config import default_workers
 from atom_platform.settings import Settings, SettingsError
 from atom_platform.tools.doctor.findings import Finding, error, note, ok, warning
 
