@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, write down, and say which promises were kept."""
+"""`python -m benchmarks`: measures, writes the report, and lists the promises that were kept."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     given = parser.parse_args(arguments)
-    # An exception, so that every server started here is ended on the way out.
+    # SystemExit unwinds the stack, which ends every server started here.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     default = 5.0 if given.quick else 60.0
     budget = given.wait_budget if given.wait_budget is not None else default
@@ -57,10 +57,10 @@ def main(arguments: list[str]) -> int:
 
 def complaints(outcome: Outcome, verdicts: Sequence[Verdict], *, whole: bool) -> list[str]:
     """
-    Return why a run was not good, line by line; nothing if it was.
+    Return the faults of a run, one per line.
 
     Args:
-        whole: Whether all sections were asked for, so that a ratio nobody measured is missed too.
+        whole: Whether the run had all sections; then a ratio that was not measured is a miss.
     """
     lines = [f"failed: {name}: {error}" for name, error in outcome.failed.items()]
     for verdict in verdicts:
