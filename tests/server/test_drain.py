@@ -16,7 +16,7 @@ from atom_platform.server import pidfile
 from tests.polling import wait_until
 from tests.server.conftest import APPLICATION
 from tests.server.load import connected, under_load
-from tests.service import ROOT, Service
+from tests.service import ROOT, Service, clean_environment
 
 Serve = Callable[..., Service]
 
@@ -41,7 +41,7 @@ def probe_drain(service: Service) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "atom_platform", "probe", "drain"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PORT": str(service.port)},
+        env={**clean_environment(), "PORT": str(service.port)},
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -12,14 +11,14 @@ import time
 import pytest
 
 from tests.polling import free_port
-from tests.service import ROOT, Service
+from tests.service import ROOT, Service, clean_environment
 
 
 def probe(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "atom_platform", "probe", *args],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **env},
+        env={**clean_environment(), **env},
         capture_output=True,
         text=True,
         timeout=30,
