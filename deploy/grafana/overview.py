@@ -70,7 +70,7 @@ def _now(dashboard: Dashboard) -> None:
         ),
         number(
             "Availability budget left",
-            "Share of the period's allowed errors that is left; below zero the objective is missed.",
+            "Share of the period's allowed errors that is left; below zero the promise is broken.",
             Query("job:slo_availability:budget_left{@job}"),
             unit="percentunit",
             levels=spent,
