@@ -1,4 +1,4 @@
-"""The responses of `/health/` and its files, their access rules, and that the page is off by default."""
+"""The responses of `/health/` and its files, their access, and that the page is off by default."""
 
 from __future__ import annotations
 
