@@ -20,10 +20,10 @@ from typing import Final
 from benchmarks.fleet import postgresql
 from benchmarks.probekit.faults import crowded, frozen, latency
 from benchmarks.servers import STOCK, Server, running
-from tests.database.relay import Relay
-from tests.faults.watch import Watch, watching
-from tests.postgres import PostgreSQL, running_postgresql
-from tests.service import Answer, migrate
+from tests.support.postgres import PostgreSQL, running_postgresql
+from tests.support.relay import Relay
+from tests.support.service import Answer, migrate
+from tests.support.watch import Watch, watching
 
 __all__ = ["main"]
 
@@ -36,7 +36,7 @@ _CONTENDERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 
 
 class Target:
-    """A server as `tests.faults.watch` asks it, and its share of the machine."""
+    """A server as `tests.support.watch` asks it, and its share of the machine."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -13,7 +13,7 @@ from typing import Final, Self
 import psutil
 
 from benchmarks.servers import ROOT, STOCK, Server, running
-from tests.postgres import running_postgresql
+from tests.support.postgres import running_postgresql
 
 __all__ = ["SERVICE", "Fleet", "Wanted", "contender", "postgresql"]
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from tests.postgres import PostgreSQL, running_postgresql
-from tests.service import Service, migrate, running_service
+from tests.support.postgres import PostgreSQL, running_postgresql
+from tests.support.service import Service, migrate, running_service
 
 __all__ = ["main"]
 

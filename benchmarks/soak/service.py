@@ -16,7 +16,8 @@ from typing import Final
 
 import psutil
 
-from tests.polling import free_port, wait_until
+from tests.support.polling import wait_until
+from tests.support.ports import free_port
 
 __all__ = ["PATH", "WORKERS", "RefusedError", "RunningService", "counted", "growing", "running"]
 
