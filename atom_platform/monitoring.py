@@ -12,27 +12,29 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from flask import Flask
 
 from atom_platform import __version__
-from atom_platform.adoption import metrics as own_metrics
-from atom_platform.adoption.dependencies import (
+from atom_platform.extension import application_metrics as own_metrics
+from atom_platform.extension.access_control import access_policy, block_api_on_management_port
+from atom_platform.extension.dependencies import (
     instrument_engine,
     record_check,
     watch_disk,
     watch_engine,
 )
-from atom_platform.adoption.http import ProbesFirst, keep_to_health, label_request, observed
-from atom_platform.adoption.logs import LogLease
-from atom_platform.adoption.platform import EXTENSION, Platform
-from atom_platform.adoption.servers import warn_about_server
-from atom_platform.adoption.views import access_of, create_blueprints
+from atom_platform.extension.labels import label_request
+from atom_platform.extension.middleware import MonitoringMiddleware
+from atom_platform.extension.probe_dispatcher import ProbeDispatcher, create_blueprints
+from atom_platform.extension.process_setup import LoggingSetup, warn_about_server
+from atom_platform.extension.request_record import RequestRecord
 from atom_platform.health.checks.callable import callable_check
 from atom_platform.health.registry import HealthRegistry
-from atom_platform.health.responses import HealthResponder, live_body
+from atom_platform.health.responses import HealthResponder, HealthResponse, live_body
 from atom_platform.logs import (
     RequestContext,
     configure_structlog,
@@ -70,6 +72,35 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[[], object])
+
+#: Where an application keeps what belongs to it.
+EXTENSION: Final = "atom"
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """
+    What `Monitoring` leaves in `app.extensions["atom"]`.
+
+    Attributes:
+        settings: The settings it was made with.
+        health: The readiness checks.
+        live_body: Makes the body of the liveness answer, for servers that give it themselves.
+        ready_answer: Makes the readiness answer for them; None when that might take time, or the
+            answer depends on who asks.
+        observe_request: Counts and logs a request that was answered outside of the application.
+        page: What a scrape shows, for them too; None when the answer depends on who asks.
+        wsgi_app: The application as it was left. What somebody wraps it in later, a login for
+            example, is to see the scrapes.
+    """
+
+    settings: Settings
+    health: HealthRegistry
+    live_body: Callable[[], bytes]
+    ready_answer: Callable[[], HealthResponse | None]
+    observe_request: Callable[[RequestRecord], None]
+    page: MetricsPage | None
+    wsgi_app: Callable[..., Any]
 
 
 class Monitoring:
@@ -114,7 +145,7 @@ class Monitoring:
         extra_labels: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self.settings = settings or Settings.from_environ(without=("DATABASE_URL",))
-        self._logs = LogLease(self.settings)
+        self._logs = LoggingSetup(self.settings)
         instruments.configure(max_ids=self.settings.metrics_max_ids)
         self.health = HealthRegistry(partial(record_check, self.settings))
         self._disk = disk
@@ -190,7 +221,7 @@ class Monitoring:
         if EXTENSION in app.extensions:
             raise RuntimeError("this application is monitored already")
         self.watch_disk()
-        access = access_of(self.settings)
+        access = access_policy(self.settings)
         page = MetricsPage(on_scrape=self._scraped)
         blueprints = create_blueprints(
             self.health,
@@ -198,10 +229,10 @@ class Monitoring:
             page,
             status_page=self.settings.status_page == "on",
         )
-        probes = ProbesFirst(app.wsgi_app, blueprints)
+        probes = ProbeDispatcher(app.wsgi_app, blueprints)
         if taken := probes.paths & {rule.rule for rule in app.url_map.iter_rules()}:
             raise RuntimeError(f"the application has its own {', '.join(sorted(taken))}")
-        application = observed(
+        application = MonitoringMiddleware(
             probes,
             app=app,
             recorder=instruments,
@@ -209,12 +240,11 @@ class Monitoring:
             excluded_paths=self._excluded_paths,
             counters=self._request_counters,
         )
-        # The method and not the object: the interpreter enters it half a microsecond sooner.
-        app.wsgi_app = application.__call__  # type: ignore[method-assign]
+        app.wsgi_app = application  # type: ignore[method-assign]
         for each in blueprints:  # for its list of routes, and to name a 405's endpoint
             app.register_blueprint(each, name=f"{EXTENSION}_{each.name}", routes_only=True)
         if self.settings.management_port is not None:
-            keep_to_health(app, access)
+            block_api_on_management_port(app, access)
         answers = HealthResponder(self.health, is_draining=is_draining, startup=lambda: True)
         app.extensions[EXTENSION] = Platform(
             settings=self.settings,

@@ -67,11 +67,9 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     Attributes:
         observe_request: Counts and logs a request that gunicorn rejects before the application sees
             it (`Platform.observe_request`). With None gunicorn's own warning is logged.
-        on_disconnect: Called with the WSGI environment of a request that ended in an error.
     """
 
     observe_request: Callable[[RequestRecord], None] | None = None
-    on_disconnect: Callable[[dict[str, Any]], None] | None = None
 
     def setup(self, cfg: Any) -> None:
         settings = Settings.from_environ(without=("DATABASE_URL",))  # may not be ours
@@ -95,9 +93,7 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         super()._set_handler(log, None if output == "-" else output, LineFormatter())
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
-        """Report a request that ended in an error; its access line is written already."""
-        if sys.exception() is not None and self.on_disconnect is not None:
-            self.on_disconnect(environ)
+        """Write nothing: each request has had its access line by now."""
 
     def debug(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         if isinstance(msg, str) and msg.startswith("Current configuration:"):

@@ -188,7 +188,6 @@ def post_worker_init(worker: Any) -> None:
         _set_socket_timeouts(sockets)
     mark_supervised()
     from atom_platform.metrics import instruments
-    from atom_platform.metrics.hang_ups import told_of_hang_ups
 
     instruments.worker_started()
     # gevent's worker has sockets of gevent's there, not gunicorn's wrappers of them.
@@ -197,10 +196,8 @@ def post_worker_init(worker: Any) -> None:
     instruments.set_app_info(__version__, platform.python_version(), prepare().revision)
     extension = getattr(getattr(worker, "wsgi", None), "extensions", {}).get("atom")
     logger: Any = getattr(worker, "log", None)
-    if hasattr(logger, "on_disconnect"):  # it is ours
+    if logger is not None:
         logger.observe_request = getattr(extension, "observe_request", None)
-        if read:  # this version calls it
-            logger.on_disconnect = told_of_hang_ups()
     if extension is not None:
         # Now: otherwise the first probe meets a worker without results, perhaps during a fault.
         extension.health.start()

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from flask import Blueprint, Response, abort, request
 
-from atom_platform.access import Access, Verdict
+from atom_platform.extension.access_control import AccessDecision, AccessPolicy
 from atom_platform.health.registry import HealthRegistry
 from atom_platform.health.responses import HealthResponder
 from atom_platform.logs.records import LOG_OUTPUT
@@ -52,7 +52,7 @@ def create_blueprint(
     registry: HealthRegistry,
     *,
     is_draining: Callable[[], bool] = lambda: False,
-    access: Access | None = None,
+    access: AccessPolicy | None = None,
 ) -> Blueprint:
     """
     Return the page, and open the journal that it shows.
@@ -61,7 +61,7 @@ def create_blueprint(
         is_draining: Whether the service is on its way out.
         access: Who may see more than the page's empty frame; everybody by default.
     """
-    access = access or Access()
+    access = access or AccessPolicy()
     answers = HealthResponder(registry, is_draining=is_draining, startup=lambda: True)
     assets = Assets()
     blueprint = Blueprint("status", __name__)
@@ -69,11 +69,11 @@ def create_blueprint(
     LOG_OUTPUT.on_error = JOURNAL.note_error
 
     def may_read() -> bool:
-        return access.verdict(request.environ) is Verdict.OPEN
+        return access.verdict(request.environ) is AccessDecision.OPEN
 
     @blueprint.before_request
     def hide() -> None:
-        if access.verdict(request.environ) is Verdict.HIDDEN:
+        if access.verdict(request.environ) is AccessDecision.HIDDEN:
             abort(404)
 
     @blueprint.route("/health/", **RULE)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from flask import Flask
 
+from atom_platform.extension.middleware import MonitoringMiddleware
 from atom_platform.metrics import instruments
-from atom_platform.metrics.http import ObservedWSGI
 from benchmarks.contenders.routes import add_liveness, add_routes
 
 __all__ = ["app"]
 
 app = add_liveness(add_routes(Flask(__name__, static_folder=None)))
-observed = ObservedWSGI(app.wsgi_app, app=app, recorder=instruments)
-app.wsgi_app = observed.__call__  # type: ignore[method-assign]  # as `Monitoring` does
+app.wsgi_app = MonitoringMiddleware(  # type: ignore[method-assign]
+    app.wsgi_app, app=app, recorder=instruments
+)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request
 
+from atom_platform.extension.middleware import MonitoringMiddleware
 from atom_platform.logs import RequestContext, get_logger, log_request, propagate
 from atom_platform.logs.access_log import AccessLog, _paths
 from atom_platform.logs.context import RequestScope, bound_fields, note_query, outgoing_headers
 from atom_platform.logs.records import LOG_OUTPUT
 from atom_platform.logs.writer import Writer
-from atom_platform.metrics.http import ObservedWSGI
 from atom_platform.trace_context import parse_trace_context
 from tests.logs.conftest import Log
 from tests.metrics.counts import Counts
@@ -34,7 +34,7 @@ def _make(log: Log) -> Callable[..., Flask]:
 
     def make(**options: Any) -> Flask:
         app = Flask("observed")
-        app.wsgi_app = ObservedWSGI(  # type: ignore[method-assign]
+        app.wsgi_app = MonitoringMiddleware(  # type: ignore[method-assign]
             app.wsgi_app, recorder=Counts(), app=app, access=AccessLog(**options)
         )
 
@@ -81,7 +81,7 @@ def test_a_request_has_one_line_with_the_documented_fields(app: Flask, log: Log)
     assert line.pop("timestamp").endswith("Z")
     assert line == {
         "level": "INFO",
-        "logger": "atom_platform.access",
+        "logger": "atom_platform.extension.access_control",
         "event": "http_request",
         "request_id": "req-1",
         "method": "GET",
@@ -336,7 +336,7 @@ def test_nothing_of_a_request_leaks_into_another_thread(app: Flask, log: Log) ->
 
 def test_a_request_answered_by_the_server_has_the_same_line(app: Flask, log: Log) -> None:
     observed = app.wsgi_app
-    assert isinstance(observed, ObservedWSGI)
+    assert isinstance(observed, MonitoringMiddleware)
     log.configure(level="DEBUG")
     app.test_client().get("/health/live", headers={"X-Request-ID": "r", "traceparent": TRACEPARENT})
     observed.observe(
@@ -358,7 +358,7 @@ def test_a_request_answered_by_the_server_has_the_same_line(app: Flask, log: Log
 
 def test_the_line_of_a_rejected_request_has_the_reason(app: Flask, log: Log) -> None:
     observed = app.wsgi_app
-    assert isinstance(observed, ObservedWSGI)
+    assert isinstance(observed, MonitoringMiddleware)
 
     observed.observe(record_of("OTHER", "unmatched", 431, path="", reason="token=hunter2"))
 
@@ -422,9 +422,9 @@ def test_the_console_format_shows_access_lines(app: Flask, log: Log) -> None:
 
 
 def test_the_access_logger_may_have_a_level_of_its_own(app: Flask, log: Log) -> None:
-    log.configure(levels={"atom_platform.access": "WARNING"})
+    log.configure(levels={"atom_platform.extension.access_control": "WARNING"})
 
     app.test_client().get("/things/a")
 
     assert [line["event"] for line in log.lines()] == ["inside"]
-    logging.getLogger("atom_platform.access").setLevel(logging.NOTSET)
+    logging.getLogger("atom_platform.extension.access_control").setLevel(logging.NOTSET)

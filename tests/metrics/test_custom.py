@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from atom_platform.adoption.metrics import counter, gauge, histogram
+from atom_platform.extension.application_metrics import counter, gauge, histogram
 from atom_platform.metrics import caps
 from atom_platform.metrics.custom import custom_definitions
 from atom_platform.metrics.scrape.exposition import negotiate

@@ -16,8 +16,8 @@ from werkzeug.serving import make_server
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response as PlainResponse
 
-from atom_platform.metrics.http import ObservedWSGI
-from atom_platform.metrics.queue_time import queue_seconds
+from atom_platform.extension.labels import queue_seconds
+from atom_platform.extension.middleware import MonitoringMiddleware
 from atom_platform.monitoring import Monitoring
 from tests.metrics.counts import Counts
 from tests.metrics.records import record_of
@@ -34,7 +34,7 @@ def _counts() -> Iterator[Counts]:
 @pytest.fixture(name="app")
 def _app(counts: Counts) -> Flask:
     app = Flask("observed")
-    app.wsgi_app = ObservedWSGI(app.wsgi_app, recorder=counts, app=app, access=counts)  # type: ignore[method-assign]
+    app.wsgi_app = MonitoringMiddleware(app.wsgi_app, recorder=counts, app=app, access=counts)  # type: ignore[method-assign]
 
     @app.get("/things/<int:number>")
     def thing(number: int) -> dict[str, int]:
@@ -201,7 +201,7 @@ def call(
 
 def test_without_a_log_exceptions_are_counted_all_the_same(counts: Counts) -> None:
     app = Flask("unlogged")
-    app.wsgi_app = ObservedWSGI(app.wsgi_app, recorder=counts, app=app)  # type: ignore[method-assign]
+    app.wsgi_app = MonitoringMiddleware(app.wsgi_app, recorder=counts, app=app)  # type: ignore[method-assign]
 
     @app.get("/raises")
     def raises() -> str:
@@ -234,7 +234,7 @@ def streamed(
 
 
 def test_a_streamed_body_is_counted_at_its_end(counts: Counts) -> None:
-    body, _ = call(ObservedWSGI(streamed(b"a", b"", b"bc"), recorder=counts, access=counts))
+    body, _ = call(MonitoringMiddleware(streamed(b"a", b"", b"bc"), recorder=counts, access=counts))
 
     assert next(body) == b"a"
     assert counts.requests == []
@@ -248,7 +248,7 @@ def test_a_streamed_body_is_counted_at_its_end(counts: Counts) -> None:
 
 
 def test_the_duration_runs_to_the_end_of_the_body(counts: Counts) -> None:
-    body, _ = call(ObservedWSGI(streamed(b"a", b"b"), recorder=counts))
+    body, _ = call(MonitoringMiddleware(streamed(b"a", b"b"), recorder=counts))
     next(body)
     threading.Event().wait(0.05)
     list(body)
@@ -261,7 +261,9 @@ def test_the_duration_runs_to_the_end_of_the_body(counts: Counts) -> None:
 def test_it_is_counted_before_the_last_byte_leaves(
     counts: Counts, chunks: tuple[bytes, ...]
 ) -> None:
-    body, _ = call(ObservedWSGI(streamed(*chunks, length=3), recorder=counts, access=counts))
+    body, _ = call(
+        MonitoringMiddleware(streamed(*chunks, length=3), recorder=counts, access=counts)
+    )
     sent = b""
     for chunk in body:
         sent += chunk
@@ -277,7 +279,7 @@ def test_a_list_is_counted_at_once(counts: Counts) -> None:
         start_response("201 Created", [])
         return [b"ab", b"c"]
 
-    body, _ = call(ObservedWSGI(application, recorder=counts, access=counts))
+    body, _ = call(MonitoringMiddleware(application, recorder=counts, access=counts))
 
     assert counts.requests == [("GET", "unmatched", 201)]
     assert counts.bytes == [3]
@@ -286,7 +288,7 @@ def test_a_list_is_counted_at_once(counts: Counts) -> None:
 
 @pytest.mark.parametrize("length", [None, 10])
 def test_a_body_that_fails_at_once_is_a_500(counts: Counts, length: int | None) -> None:
-    observed = ObservedWSGI(streamed(ValueError(), length=length), recorder=counts)
+    observed = MonitoringMiddleware(streamed(ValueError(), length=length), recorder=counts)
 
     with pytest.raises(ValueError):
         list(call(observed)[0])
@@ -300,7 +302,7 @@ def test_a_body_that_fails_at_once_is_a_500(counts: Counts, length: int | None) 
 def test_a_body_that_fails_in_the_middle_keeps_its_status(
     counts: Counts, length: int | None
 ) -> None:
-    observed = ObservedWSGI(streamed(b"ab", ValueError(), length=length), recorder=counts)
+    observed = MonitoringMiddleware(streamed(b"ab", ValueError(), length=length), recorder=counts)
     body, _ = call(observed)
 
     assert next(body) == b"ab"
@@ -315,7 +317,9 @@ def test_a_body_that_fails_in_the_middle_keeps_its_status(
 
 @pytest.mark.parametrize("length", [None, 10])
 def test_a_client_that_hangs_up_is_counted(counts: Counts, length: int | None) -> None:
-    observed = ObservedWSGI(streamed(b"ab", b"cd", length=length), recorder=counts, access=counts)
+    observed = MonitoringMiddleware(
+        streamed(b"ab", b"cd", length=length), recorder=counts, access=counts
+    )
     body, _ = call(observed)
     next(body)
     try:
@@ -332,7 +336,7 @@ def test_a_client_that_hangs_up_is_counted(counts: Counts, length: int | None) -
 def test_a_client_that_hangs_up_on_the_last_piece_is_counted_too(
     counts: Counts, chunks: tuple[bytes, ...]
 ) -> None:
-    observed = ObservedWSGI(streamed(*chunks, length=4), recorder=counts, access=counts)
+    observed = MonitoringMiddleware(streamed(*chunks, length=4), recorder=counts, access=counts)
     body, _ = call(observed)
     list(body)
     try:
@@ -345,7 +349,7 @@ def test_a_client_that_hangs_up_on_the_last_piece_is_counted_too(
 
 
 def test_a_worker_that_ends_in_the_middle_is_not_the_clients_fault(counts: Counts) -> None:
-    body, _ = call(ObservedWSGI(streamed(b"ab", b"cd"), recorder=counts))
+    body, _ = call(MonitoringMiddleware(streamed(b"ab", b"cd"), recorder=counts))
     next(body)
     try:
         raise SystemExit
@@ -374,7 +378,7 @@ def test_the_applications_body_is_closed_once(counts: Counts) -> None:
             start_response("200 OK", [("Content-Length", length)] if length else [])
             return Body(b"ab")
 
-        body, _ = call(ObservedWSGI(application, recorder=counts))
+        body, _ = call(MonitoringMiddleware(application, recorder=counts))
         assert list(body) == [b"ab"]
         body.close()
 
@@ -388,7 +392,7 @@ def test_the_write_callable_counts(counts: Counts) -> None:
         write(b"abc")
         return [b"de"]
 
-    call(ObservedWSGI(application, recorder=counts, access=counts))
+    call(MonitoringMiddleware(application, recorder=counts, access=counts))
 
     assert counts.bytes == [5]
 
@@ -399,7 +403,7 @@ def test_an_error_after_write_has_cut_the_answer_off(counts: Counts) -> None:
         raise ValueError
 
     with pytest.raises(ValueError):
-        call(ObservedWSGI(application, recorder=counts))
+        call(MonitoringMiddleware(application, recorder=counts))
 
     assert counts.requests == [("GET", "unmatched", 200)]
     assert counts.aborted == ["error"]
@@ -414,14 +418,14 @@ def test_the_second_start_response_counts(counts: Counts) -> None:
             start_response("502 Bad Gateway", [], (ValueError, error, error.__traceback__))
         return [b"sorry"]
 
-    _, started = call(ObservedWSGI(application, recorder=counts))
+    _, started = call(MonitoringMiddleware(application, recorder=counts))
 
     assert [status for status, _ in started] == ["200 OK", "502 Bad Gateway"]
     assert counts.requests == [("GET", "unmatched", 502)]
 
 
 def test_no_start_response_is_a_500(counts: Counts) -> None:
-    body, _ = call(ObservedWSGI(lambda environ, start: [b"x"], recorder=counts))
+    body, _ = call(MonitoringMiddleware(lambda environ, start: [b"x"], recorder=counts))
     list(body)
     body.close()
 
@@ -433,7 +437,7 @@ def test_a_late_start_response_counts(counts: Counts) -> None:
         start_response("202 Accepted", [])
         yield b"x"
 
-    body, _ = call(ObservedWSGI(application, recorder=counts))
+    body, _ = call(MonitoringMiddleware(application, recorder=counts))
     list(body)
     body.close()
 
@@ -443,7 +447,7 @@ def test_a_late_start_response_counts(counts: Counts) -> None:
 def test_head_and_not_modified_have_no_body_to_be_cut_off(app: Flask, counts: Counts) -> None:
     app.test_client().head("/things/7")
     body, _ = call(
-        ObservedWSGI(streamed(b"ab"), recorder=counts, access=counts), REQUEST_METHOD="HEAD"
+        MonitoringMiddleware(streamed(b"ab"), recorder=counts, access=counts), REQUEST_METHOD="HEAD"
     )
     body.close()
 
@@ -459,7 +463,7 @@ def test_our_request_id_is_returned_once(counts: Counts) -> None:
         return []
 
     for _ in range(2):
-        _, started = call(ObservedWSGI(application, recorder=counts, access=counts))
+        _, started = call(MonitoringMiddleware(application, recorder=counts, access=counts))
         assert started == [("200 OK", [("Content-Length", "0"), ("X-Request-ID", "req-1")])]
     assert headers == [("X-Request-Id", "theirs"), ("Content-Length", "0")]
 
@@ -471,7 +475,7 @@ def test_a_list_of_headers_that_the_application_keeps_does_not_grow(counts: Coun
         start_response("200 OK", headers)
         return []
 
-    call(ObservedWSGI(application, recorder=counts, access=counts))
+    call(MonitoringMiddleware(application, recorder=counts, access=counts))
 
     assert headers == [("Content-Length", "0")]
 
@@ -483,13 +487,13 @@ def test_a_body_for_head_is_none(counts: Counts) -> None:
         start_response("200 OK", [])
         return [b"body"]
 
-    call(ObservedWSGI(application, recorder=counts, access=counts), REQUEST_METHOD="HEAD")
+    call(MonitoringMiddleware(application, recorder=counts, access=counts), REQUEST_METHOD="HEAD")
 
     assert counts.bytes == [0]
 
 
 def test_without_a_log_no_header_is_added(counts: Counts) -> None:
-    body, started = call(ObservedWSGI(streamed(b"x"), recorder=counts))
+    body, started = call(MonitoringMiddleware(streamed(b"x"), recorder=counts))
     body.close()
 
     assert started == [("200 OK", [])]
@@ -537,7 +541,7 @@ def test_a_large_file_cut_off_is_a_hang_up(counts: Counts) -> None:
         start_response("200 OK", [("Content-Length", "70000")])
         return FileWrapper(io.BytesIO(b"x" * 70_000))
 
-    observed = ObservedWSGI(application, recorder=counts)
+    observed = MonitoringMiddleware(application, recorder=counts)
     body, _ = call(observed, **{"wsgi.file_wrapper": FileWrapper})
     try:
         raise ConnectionResetError
@@ -550,7 +554,7 @@ def test_a_large_file_cut_off_is_a_hang_up(counts: Counts) -> None:
 
 def test_what_was_answered_elsewhere_counts_the_same(app: Flask, counts: Counts) -> None:
     observed = app.wsgi_app
-    assert isinstance(observed, ObservedWSGI)
+    assert isinstance(observed, MonitoringMiddleware)
 
     observed.observe(record_of("GET", "/health/live", 200, 0.001, body_bytes=61))
 
@@ -688,7 +692,7 @@ def test_a_body_that_fails_before_the_server_has_it_is_closed(
         return Body()
 
     with pytest.raises(ValueError):
-        call(ObservedWSGI(application, recorder=counts))
+        call(MonitoringMiddleware(application, recorder=counts))
 
     assert closed == [True]
     assert counts.requests == [("GET", "unmatched", 500)]
@@ -712,7 +716,7 @@ def test_what_an_application_does_after_its_last_piece_is_done(
 
         return body()
 
-    body, _ = call(ObservedWSGI(application, recorder=counts))
+    body, _ = call(MonitoringMiddleware(application, recorder=counts))
     assert list(body) == [b"hello"]
     try:
         raise BrokenPipeError if hung_up else LookupError
@@ -738,9 +742,9 @@ def test_an_application_inside_of_another_counts_once(counts: Counts) -> None:
             environ["atom.request_id"] = exchange.request_id
 
     inner, outer = Counts(), Access()
-    inside = ObservedWSGI(application, recorder=inner, access=inner)
+    inside = MonitoringMiddleware(application, recorder=inner, access=inner)
 
-    call(ObservedWSGI(inside, recorder=outer, access=outer))
+    call(MonitoringMiddleware(inside, recorder=outer, access=outer))
 
     assert (len(outer.requests), len(inner.requests)) == (1, 0)
 

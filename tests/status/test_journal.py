@@ -16,7 +16,7 @@ from atom_platform.status.journal import Journal
 LINE = {
     "timestamp": "2026-02-16T19:15:00.000Z",
     "level": "ERROR",
-    "logger": "atom_platform.access",
+    "logger": "atom_platform.extension.access_control",
     "event": "http_request",
     "request_id": "req-456",
     "method": "GET",

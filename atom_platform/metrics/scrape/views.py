@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from atom_platform.access import Verdict
+from atom_platform.extension.access_control import AccessDecision
 from atom_platform.metrics.scrape.exposition import negotiate
 from atom_platform.metrics.scrape.page import NO_CACHE_HEADERS, MetricsPage
 
@@ -17,7 +17,7 @@ __all__ = ["create_blueprint"]
 def create_blueprint(
     page: MetricsPage,
     *,
-    verdict: Callable[[Mapping[str, Any]], Verdict] = lambda environ: Verdict.OPEN,
+    verdict: Callable[[Mapping[str, Any]], AccessDecision] = lambda environ: AccessDecision.OPEN,
 ) -> Blueprint:
     """
     Return the blueprint of `/health/metrics`.
@@ -38,11 +38,11 @@ def create_blueprint(
     )
     def metrics() -> Response:
         match verdict(request.environ):
-            case Verdict.GUARDED:
+            case AccessDecision.GUARDED:
                 refusal = _plain("metrics need a bearer token\n", 401)
                 refusal.headers["WWW-Authenticate"] = 'Bearer realm="metrics"'
                 return refusal
-            case Verdict.HIDDEN:
+            case AccessDecision.HIDDEN:
                 return _plain("no metrics on this port\n", 404)
         names = request.args.getlist("name[]")
         exposition = page.answer(

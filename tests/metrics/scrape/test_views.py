@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from atom_platform.access import Verdict
+from atom_platform.extension.access_control import AccessDecision
 from atom_platform.metrics.scrape.page import MetricsPage
 from atom_platform.metrics.scrape.views import create_blueprint
 
@@ -96,9 +96,13 @@ def test_scrapes_time_themselves(client: FlaskClient) -> None:
     assert f"{name} 2.0\n" in client.get(f"/health/metrics?name[]={name}").text
 
 
-@pytest.mark.parametrize(("verdict", "status"), [(Verdict.GUARDED, 401), (Verdict.HIDDEN, 404)])
+@pytest.mark.parametrize(
+    ("verdict", "status"), [(AccessDecision.GUARDED, 401), (AccessDecision.HIDDEN, 404)]
+)
 @pytest.mark.parametrize("path", ["/health/metrics", "/health/metrics/?name[]=active_agents"])
-def test_a_refusal_shows_nothing_and_wakes_nobody(verdict: Verdict, status: int, path: str) -> None:
+def test_a_refusal_shows_nothing_and_wakes_nobody(
+    verdict: AccessDecision, status: int, path: str
+) -> None:
     app = Flask("test")
     app.register_blueprint(
         create_blueprint(

@@ -12,10 +12,14 @@ import hmac
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Access", "Verdict"]
+from flask import Flask, abort, request
+
+from atom_platform.settings import Settings
+
+__all__ = ["AccessDecision", "AccessPolicy", "access_policy", "block_api_on_management_port"]
 
 
-class Verdict(enum.Enum):
+class AccessDecision(enum.Enum):
     """What a request may see."""
 
     OPEN = enum.auto()
@@ -25,7 +29,7 @@ class Verdict(enum.Enum):
     HIDDEN = enum.auto()
 
 
-class Access:
+class AccessPolicy:
     """
     Judges requests by their WSGI environment; with both given, both have to be right.
 
@@ -43,13 +47,13 @@ class Access:
         """Whether the answer depends on who asks."""
         return self._token is not None or self._management_port is not None
 
-    def verdict(self, environ: Mapping[str, Any]) -> Verdict:
+    def verdict(self, environ: Mapping[str, Any]) -> AccessDecision:
         """Say what the request of *environ* may see."""
         if self._management_port is not None and not self.on_management_port(environ):
-            return Verdict.HIDDEN
+            return AccessDecision.HIDDEN
         if self._token is not None and not self._brings_token(environ):
-            return Verdict.GUARDED
-        return Verdict.OPEN
+            return AccessDecision.GUARDED
+        return AccessDecision.OPEN
 
     def on_management_port(self, environ: Mapping[str, Any]) -> bool:
         """Whether the request came in on the management port; never, when there is none."""
@@ -73,3 +77,23 @@ def _port_of(environ: Mapping[str, Any]) -> int | None:
     except (KeyError, OSError):
         return None
     return address[1] if isinstance(address, tuple) else None
+
+
+def access_policy(settings: Settings) -> AccessPolicy:
+    """Return who may read metrics and the details of readiness."""
+    token = settings.metrics_token
+    return AccessPolicy(
+        token=token.value if token else None, management_port=settings.management_port
+    )
+
+
+def block_api_on_management_port(app: Flask, access: AccessPolicy) -> None:
+    """Have *app* answer on the management port for its health alone."""
+
+    def refuse_the_rest() -> None:
+        ours = request.path == "/health" or request.path.startswith("/health/")
+        if not ours and access.on_management_port(request.environ):
+            abort(404)
+
+    # Before the application's own, which may let in or redirect.
+    app.before_request_funcs.setdefault(None, []).insert(0, refuse_the_rest)

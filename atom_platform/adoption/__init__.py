@@ -1,1 +1,0 @@
-"""What another Flask application needs on top, to be monitored like the platform's own service."""
