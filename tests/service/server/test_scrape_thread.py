@@ -283,7 +283,7 @@ def test_without_a_thread_a_scrape_is_left_to_the_application(
     assert caplog.messages == ["scrape_thread_not_started"]
 
 
-@pytest.mark.parametrize("name", ["negotiated", "response_head"])
+@pytest.mark.parametrize("name", ["negotiate", "response_head"])
 def test_an_exception_does_not_end_the_scrape_thread(
     desk: Callable[..., Desk],
     caplog: pytest.LogCaptureFixture,
