@@ -1,5 +1,5 @@
 """
-What probes say while a database fails, ours beside a stock worker with a pool in the request.
+The responses of probes while a database fails, ours beside a stock worker with a pool.
 
 `python -m benchmarks.fault_table` prints docs/faults.md's tables; it takes about eight minutes.
 
@@ -52,7 +52,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong with the database, and how it ends."""
+    """A fault of the database, and how it ends."""
 
     name: str
     begin: Callable[[PostgreSQL, Relay], object]
@@ -151,7 +151,7 @@ def _first_refusal(watch: Watch, began: float, ended: float) -> str:
 
 
 def _ready_again(watch: Watch, ended: float) -> str:
-    """Say when the last answer came that was not 200, once all have been 200 for a while."""
+    """Return when the last response other than 200 came, once all have been 200 for a while."""
     with suppress(AssertionError):
         watch.until_all_ready()
         late = [p.sent_at + p.seconds for p in watch.ready if p.status != 200 or p.seconds > 1]

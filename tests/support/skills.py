@@ -18,7 +18,7 @@ class Anything(SkillInput):
 
 
 class Gate:
-    """Holds everybody who comes to it until it is opened."""
+    """Blocks every run until it is opened."""
 
     def __init__(self) -> None:
         self.arrived = threading.Semaphore(0)
@@ -33,7 +33,7 @@ class Gate:
 def register_test_skills(skills: SkillRegistry) -> None:
     @skills.skill("echo")
     def echo(asked: Anything) -> object:
-        """Return what it was given."""
+        """Return its input."""
         return asked.value
 
     @skills.skill("crash")
@@ -58,5 +58,5 @@ def register_test_skills(skills: SkillRegistry) -> None:
 
     @skills.skill("context")
     def context(asked: Anything) -> object:
-        """Return what its log lines would carry."""
+        """Return the fields that its log lines carry."""
         return dict(bound_fields())

@@ -185,7 +185,7 @@ def test_outages_of_a_check(
     assert [(each["from"], each["to"]) for each in found] == expected
 
 
-def test_asks_less_often_while_nobody_answers(run: Run) -> None:
+def test_retries_less_often_while_the_service_is_down(run: Run) -> None:
     waits = run(
         "client.js",
         "[0, 1, 2, 3, 4, 20].map((times) => pause(times, 2000, { random: () => 0.5 }))",

@@ -1,4 +1,4 @@
-"""What a run does, what it keeps, and what it tells: success, failure, error."""
+"""A run, its stored execution, and its status: success, failure or error."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def client_on(database: Database, skills: SkillRegistry) -> FlaskClient:
 
 
 def test_refused(skills: SkillRegistry) -> None:
-    """And nothing of where the database is, or who we are there, gets out."""
+    """The response names neither the host nor the user of the database."""
     url = f"postgresql://atom:hunter2@127.0.0.1:{free_port()}/atom"
     database = open_database(Settings(database_url=url))
     client = client_on(database, skills)

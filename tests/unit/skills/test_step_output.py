@@ -16,7 +16,7 @@ LIMIT = 65_536
 
 
 class Unprintable:
-    """Something whose own repr raises."""
+    """A value whose repr raises."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no")

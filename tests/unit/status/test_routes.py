@@ -1,4 +1,4 @@
-"""What `/health/` and the files behind it answer, to whom, and that it is off unless asked for."""
+"""The responses of `/health/` and its files, their access, and that the page is off by default."""
 
 from __future__ import annotations
 
