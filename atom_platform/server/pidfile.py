@@ -53,12 +53,15 @@ def write(ports: Iterable[int], *, drain_seconds: float) -> None:
     text = json.dumps(asdict(RunningService(pid, started_at(pid) or 0, drain_seconds)))
     for port in ports:
         path = _path(port)
-        for leftover in (path, levels_path(port)):
+        # Under another name first: a service that starts now removes a file that it cannot read.
+        draft = path.with_name(f".{path.name}.{pid}")
+        for leftover in (draft, levels_path(port)):
             leftover.unlink(missing_ok=True)
         # Other users may write to the directory: O_EXCL follows no link of theirs.
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "w") as file:
             file.write(text)
+        draft.replace(path)
 
 
 def remove(ports: Iterable[int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -26,6 +27,24 @@ def test_finds_a_living_arbiter(own_directory: Path) -> None:
     assert service is not None
     assert (service.pid, service.drain_seconds, service.alive) == (os.getpid(), 2.5, True)
     assert pidfile.find(1235) is None
+
+
+def test_a_service_that_starts_meanwhile_removes_no_unfinished_file(
+    own_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.fdopen
+
+    def start_another(fd: int, mode: str = "r") -> IO[str]:
+        if mode == "w":
+            pidfile._remove_stale()
+        return opened(fd, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdopen", start_another)
+        pidfile.write([1234], drain_seconds=0)
+
+    assert pidfile.find(1234) is not None
+    assert len(list(own_directory.iterdir())) == 1
 
 
 def test_remove_leaves_nothing(own_directory: Path) -> None:
