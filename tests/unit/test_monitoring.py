@@ -90,7 +90,7 @@ def test_an_application_can_come_later() -> None:
 
 
 class TestProbesOfAnApplicationWithHooks:
-    """What protects users from strangers must not protect a service from its orchestrator."""
+    """A login of the application must not stop the probes of the orchestrator."""
 
     @pytest.fixture(name="app")
     def _app(self) -> Iterator[Flask]:
@@ -259,7 +259,7 @@ def test_excluded_paths_are_answered_and_nothing_else() -> None:
 def test_extra_labels_count_beside_and_are_bounded() -> None:
     app = shop()
     with Monitoring(app, extra_labels={"tenant": ["acme", "globex"]}):
-        for path in ("/orders/acme", "/orders/acme", "/orders/stranger", "/missing"):
+        for path in ("/orders/acme", "/orders/acme", "/orders/unknown", "/missing"):
             app.test_client().get(path)
         found = samples(app)
 
