@@ -78,13 +78,7 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         )
         capture_output()
         super().setup(cfg)
-        for log in (self.error_log, self.access_log):
-            for handler in list(log.handlers):
-                if log is self.error_log and isinstance(handler, logging.FileHandler):
-                    handler.setFormatter(LineFormatter())
-                else:  # the lines propagate to the handler of the root logger
-                    log.removeHandler(handler)
-                    handler.close()
+        self._replace_handlers()
         # "info" is gunicorn's default, so it is taken as not set.
         default = max(logging.INFO, logging.getLogger().level)
         own = self.LOG_LEVELS.get(cfg.loglevel.lower(), logging.INFO)
@@ -92,6 +86,17 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         if "gunicorn.error" not in settings.log_levels:
             self.error_log.setLevel(self.loglevel)
         self.error_log.propagate = cfg.errorlog in (None, "-")
+
+    def _replace_handlers(self) -> None:
+        """Take gunicorn's own handlers away; syslog's and those of another class stay."""
+        for log in (self.error_log, self.access_log):
+            for handler in list(log.handlers):
+                if log is self.error_log and isinstance(handler, logging.FileHandler):
+                    handler.setFormatter(LineFormatter())
+                elif type(handler) in (logging.StreamHandler, logging.FileHandler):
+                    # The lines propagate to the handler of the root logger.
+                    log.removeHandler(handler)
+                    handler.close()
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
         """Write nothing: each request has had its access line by now."""

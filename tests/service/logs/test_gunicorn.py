@@ -279,3 +279,25 @@ def ready(service: Service) -> bool:
     with contextlib.suppress(OSError):
         return service.get("/health/startup").status == 200
     return False
+
+
+def test_syslog_still_gets_the_lines() -> None:
+    code = """
+from gunicorn.config import Config
+from atom_platform.logs.gunicorn import GunicornLogger
+
+config = Config()
+config.set("syslog", True)
+config.set("syslog_addr", "udp://127.0.0.1:9")
+print(*(type(each).__name__ for each in GunicornLogger(config).error_log.handlers), flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=scaled(60),
+        check=True,
+    )
+
+    assert '"event":"SysLogHandler"' in done.stdout
