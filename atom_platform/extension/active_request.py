@@ -67,7 +67,7 @@ class ActiveRequest(RequestScope):
     def __init__(
         self, environ: Environ, server_start: Callable[..., Any], observer: RequestObserver
     ) -> None:
-        self.request_id = ""  # as in Exchange, without the call
+        self.request_id = ""  # as `RequestScope` does; calling its constructor costs more
         self.extras = None
         self.environ = environ
         self.observer = observer
