@@ -14,7 +14,7 @@ from atom_platform.health.checks.database import database_check
 from atom_platform.health.checks.schema import schema_check
 from atom_platform.logs.context import note_query, outgoing_headers
 from atom_platform.monitoring import Monitoring, get_logger, log_request
-from atom_platform.server.surrender import surrender
+from atom_platform.server.worker_exits import request_restart
 from atom_platform.settings import Settings
 from atom_platform.skills.builtin import builtin_skills
 from atom_platform.skills.registry import SkillRegistry
@@ -58,7 +58,7 @@ def watch_database(monitoring: Monitoring, database: Database) -> None:
             upgrade(database)
         except Exception:  # readiness tells the operator; a restart would mend nothing
             log.exception("database_not_migrated")
-    database.on_pool_broken(lambda: surrender("database_pool_wedged"))
+    database.on_pool_broken(lambda: request_restart("database_pool_wedged"))
     monitoring.health.register(
         "database",
         database_check(database.ping),

@@ -47,9 +47,9 @@ from atom_platform.metrics import http_metrics, instruments
 from atom_platform.metrics.jobs import counting_with_service
 from atom_platform.metrics.scrape.page import MetricsPage
 from atom_platform.metrics.track import track_agent, track_query, track_skill
-from atom_platform.server.drain import is_draining
+from atom_platform.server.scoreboard import is_draining
 from atom_platform.settings import Settings
-from atom_platform.skills.failure import SkillFailed
+from atom_platform.skills import SkillFailed
 
 if TYPE_CHECKING:
     from atom_platform.database.engine_check import AnyEngine

@@ -18,11 +18,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from atom_platform import __main__ as commands  # noqa: E402 — needs the path
-from atom_platform import __version__, checks  # noqa: E402 — likewise
-from atom_platform.agents.openapi import openapi_document  # noqa: E402 — likewise
-from atom_platform.agents.routes import ROUTES  # noqa: E402 — likewise
+from atom_platform import __version__, checks  # noqa: E402 — needs the path
+from atom_platform.agents.openapi import ROUTES, openapi_document  # noqa: E402 — likewise
 from atom_platform.agents.views import AgentViews  # noqa: E402 — likewise
+from atom_platform.cli import COMMANDS  # noqa: E402 — likewise
 from atom_platform.metrics.catalog import DEFINITIONS, Definition  # noqa: E402 — needs the path
 from atom_platform.settings import Settings  # noqa: E402 — likewise
 
@@ -88,7 +87,9 @@ def bucket_list() -> Iterator[str]:
 
 def command_list() -> Iterator[str]:
     yield "```text"
-    yield from (commands.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0].splitlines()
+    width = max(map(len, COMMANDS))
+    for name, (_, summary) in COMMANDS.items():
+        yield f"    {name:<{width}}  {summary}"
     yield "```"
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
-from tests.tools import needs
+from tests.programs import needs
 
 __all__ = ["Visit", "launched", "visiting"]
 

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
+from tests.examples import examples
 from tests.postgres import PostgreSQL, running_postgresql
 from tests.service import Service, running_service
+from tests.stalls import STALLS
+
+# No deadline for one example: a busy machine breaks it, and says nothing about the code.
+hypothesis.settings.register_profile("suite", deadline=None, max_examples=examples(100))
+hypothesis.settings.load_profile("suite")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """
+    Measure the machine from the first test on, and keep run files apart.
+
+    The services of this test process announce themselves in a directory of its own: neither those
+    of another test process nor a developer's own service are ever met there.
+    """
+    STALLS.start()
+    runtime = tempfile.mkdtemp(prefix="atom-test-run-")
+    config.add_cleanup(lambda: shutil.rmtree(runtime, ignore_errors=True))
+    os.environ["XDG_RUNTIME_DIR"] = runtime
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import redis
 
 from tests.polling import free_port, wait_until
-from tests.tools import needs
+from tests.programs import needs
 
 __all__ = ["RedisServer"]
 

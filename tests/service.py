@@ -19,10 +19,16 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.polling import free_port, wait_until
+from tests.stalls import scaled
 
-__all__ = ["ROOT", "Answer", "Service", "migrate", "running_service"]
+__all__ = ["ROOT", "Answer", "Service", "clean_environment", "migrate", "running_service"]
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def clean_environment() -> dict[str, str]:
+    """Return what every process of a test needs: programs, and where run files lie."""
+    return {name: os.environ[name] for name in ("PATH", "XDG_RUNTIME_DIR")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,9 @@ class Answer:
 class Service:
     """
     One `gunicorn wsgi:app`.
+
+    It shares nothing with what else runs on this machine: its port is reserved, its run file lies
+    in a directory of this test process, and its database in *directory*.
 
     Args:
         directory: Where its SQLite database goes (unless *env* says DATABASE_URL).
@@ -60,7 +69,7 @@ class Service:
     ) -> None:
         self.port = free_port()
         self.env = {
-            "PATH": os.environ["PATH"],
+            **clean_environment(),
             "PORT": str(self.port),
             "DATABASE_URL": f"sqlite:///{directory}/atom.db",
             **(env or {}),
@@ -89,7 +98,7 @@ class Service:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(seconds)
+            return self.process.wait(scaled(seconds))
         finally:
             self.kill()
 
@@ -101,9 +110,9 @@ class Service:
                 process.kill()
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
-        psutil.wait_procs(family, timeout=10)
-        self._reader.join(10)
+        self.process.wait(scaled(10))
+        psutil.wait_procs(family, timeout=scaled(10))
+        self._reader.join(scaled(10))
         if self.process.stdout:
             self.process.stdout.close()
 
@@ -130,8 +139,13 @@ class Service:
         headers: Mapping[str, str] | None = None,
         timeout: float = 20,
     ) -> Answer:
-        """Send one request on a connection of its own; *body* goes out as JSON unless bytes."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        """
+        Send one request on a connection of its own; *body* goes out as JSON unless bytes.
+
+        Args:
+            timeout: Seconds on a quiet machine; a busy one gets longer.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=scaled(timeout))
         sent = dict(headers or {})
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
@@ -219,8 +233,8 @@ def migrate(env: Mapping[str, str]) -> None:
     subprocess.run(
         [sys.executable, "-m", "atom_platform", "migrate"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **env},
+        env={**clean_environment(), **env},
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=scaled(60),
     )

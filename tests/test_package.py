@@ -77,7 +77,7 @@ def test_the_whole_platform_is_what_production_installs() -> None:
 
 
 def test_every_requirement_admits_what_is_tested() -> None:
-    tested = pinned("requirements.txt") | pinned("requirements-dev.txt")
+    tested = pinned("requirements.txt") | pinned("requirements/dev.txt")
     required = requirements(
         *PROJECT["dependencies"], *(each for e in EXTRAS.values() for each in e)
     )

@@ -21,12 +21,12 @@ def test_defaults_need_no_environment() -> None:
     assert settings.http_allowed_hosts == ()
 
 
-def test_empty_counts_as_not_set() -> None:
+def test_an_empty_variable_counts_as_unset() -> None:
     """Compose files and manifests write `VARIABLE: ""` for what they leave open."""
     assert Settings.from_environ({"PORT": "", "ATOM_LOG_LEVEL": " "}) == Settings.from_environ({})
 
 
-def test_values_are_taken() -> None:
+def test_valid_values_are_read() -> None:
     settings = Settings.from_environ(
         {
             "PORT": "9000",
@@ -78,7 +78,7 @@ def test_values_are_taken() -> None:
         ("ATOM_MANAGEMENT_PORT", "0"),
     ],
 )
-def test_bad_value_names_the_variable_and_hides_the_value(variable: str, value: str) -> None:
+def test_an_invalid_value_names_the_variable_and_hides_the_value(variable: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{variable} must be ") as raised:
         Settings.from_environ({variable: value})
 
@@ -97,7 +97,7 @@ def test_a_database_may_have_several_hosts() -> None:
 TOKEN = "hush-hush-16-char"
 
 
-def test_a_token_shows_itself_to_nobody_who_prints_it() -> None:
+def test_printing_a_token_hides_it() -> None:
     settings = Settings.from_environ({"ATOM_METRICS_TOKEN": TOKEN})
 
     assert settings.metrics_token is not None
@@ -118,7 +118,7 @@ def test_a_token_may_come_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"short", b"\xff" * 20, TOKEN.encode() + b"\n" + b"x" * 9]
 )
-def test_a_file_with_anything_else_is_told_by_its_variable(content: bytes, tmp_path: Path) -> None:
+def test_a_file_without_a_token_is_refused(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_bytes(content)
 
@@ -126,7 +126,7 @@ def test_a_file_with_anything_else_is_told_by_its_variable(content: bytes, tmp_p
         Settings.from_environ({"ATOM_METRICS_TOKEN_FILE": str(file)})
 
 
-def test_one_token_is_enough(tmp_path: Path) -> None:
+def test_a_token_and_a_token_file_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(TOKEN)
     both = {"ATOM_METRICS_TOKEN": TOKEN, "ATOM_METRICS_TOKEN_FILE": str(file)}

@@ -1,4 +1,4 @@
-"""Agents and their executions as values, and what can be wrong with a wish about them."""
+"""Agents, executions and their errors as frozen values; imports nothing of the package."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ __all__ = [
     "Agent",
     "AgentError",
     "AgentExists",
-    "AgentInvalid",
     "AgentNotFound",
     "Execution",
     "ExecutionNotFound",
     "ExecutionNotStored",
-    "Fault",
-    "Outcome",
+    "ExecutionStatus",
+    "FieldError",
+    "InvalidAgent",
     "Step",
-    "StepOutcome",
+    "StepResult",
     "StoreUnavailable",
     "new_execution_id",
     "timestamp",
 ]
 
-Outcome = Literal["success", "failure", "error"]
+ExecutionStatus = Literal["success", "failure", "error"]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call of a skill; *values* stand under `with` and may hold templates."""
+    """One call of a skill. *values* are the input under `with`, and may hold templates."""
 
     skill: str
     values: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the step as it is written in an agent's JSON."""
+        """Return the step as part of an agent's JSON."""
         return {"skill": self.skill, "with": dict(self.values)}
 
 
@@ -64,23 +64,23 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
-class StepOutcome:
+class StepResult:
     """
-    What came of a step that was begun.
+    The result of a step that ran.
 
     Attributes:
-        output: What the skill returned, as JSON; None unless the step succeeded.
-        error: One sentence for a human; None if the step succeeded.
+        output: The skill's return value, as JSON; None unless the step succeeded.
+        error: One sentence for a user; None if the step succeeded.
     """
 
     skill: str
-    status: Outcome
+    status: ExecutionStatus
     duration_ms: float
     output: Any
     error: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the outcome as it is written in an execution's JSON."""
+        """Return the result as part of an execution's JSON."""
         return {
             "skill": self.skill,
             "status": self.status,
@@ -92,19 +92,19 @@ class StepOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One run of an agent; *steps* ends with the first that did not succeed."""
+    """One run of an agent. *steps* ends with the first step that did not succeed."""
 
     execution_id: str
     agent_id: str
-    status: Outcome
+    status: ExecutionStatus
     started_at: datetime
     finished_at: datetime
     duration_ms: float
     input: Mapping[str, Any]
-    steps: tuple[StepOutcome, ...]
+    steps: tuple[StepResult, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the execution's JSON; the input is stored, but not repeated to the caller."""
+        """Return the execution's JSON. The input is stored, but not returned."""
         return {
             "execution_id": self.execution_id,
             "agent_id": self.agent_id,
@@ -117,15 +117,15 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing wrong in a request: where (keys and indexes from the outside in), and what."""
+class FieldError:
+    """One error in a request body: its path (keys and indexes, outermost first) and a message."""
 
     path: tuple[str | int, ...]
     message: str
 
 
 class AgentError(Exception):
-    """What was asked of agents cannot be done."""
+    """Base class of the errors that the API answers with a problem."""
 
 
 class AgentNotFound(AgentError):
@@ -133,27 +133,27 @@ class AgentNotFound(AgentError):
 
 
 class AgentExists(AgentError):
-    """An agent has this id already."""
+    """Another agent has this id."""
 
 
 class ExecutionNotFound(AgentError):
     """No execution has this id."""
 
 
-class AgentInvalid(AgentError):
-    """An agent asks for what no skill can do; *faults* say where."""
+class InvalidAgent(AgentError):
+    """A step names an unknown skill, or its values do not fit the skill; *errors* say where."""
 
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
-        super().__init__(f"{len(faults)} faults")
-        self.faults = faults
+    def __init__(self, errors: tuple[FieldError, ...]) -> None:
+        super().__init__(f"{len(errors)} errors")
+        self.errors = errors
 
 
 class StoreUnavailable(AgentError):
-    """The database cannot be used right now; what was asked for has not been done."""
+    """The database is unavailable; nothing was changed."""
 
 
 class ExecutionNotStored(StoreUnavailable):
-    """An agent has run, but its execution could not be stored."""
+    """An agent ran, but its execution could not be stored."""
 
     def __init__(self, execution: Execution) -> None:
         super().__init__(execution.execution_id)
@@ -167,10 +167,10 @@ def timestamp(moment: datetime) -> str:
 
 def new_execution_id(started_ns: int) -> str:
     """
-    Return a new UUID of version 7 for a run that began at *started_ns* (Unix time).
+    Return a new UUID of version 7 for a run that started at *started_ns* (Unix time).
 
-    Ids sort by the time of the start, to a quarter of a microsecond: "newest first" needs no other
-    column, and two runs a request apart never change places.
+    Ids sort by start time, to a quarter of a microsecond. "Newest first" therefore needs no other
+    column, and two consecutive runs keep their order.
     """
     milliseconds, rest_ns = divmod(started_ns, 1_000_000)
     fraction = rest_ns * 4096 // 1_000_000

@@ -1,4 +1,4 @@
-"""What a request is told when it cannot be fulfilled: RFC 9457's problem details."""
+"""Turns an error of the API into problem details (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import Any, Final
 from atom_platform.agents.model import (
     AgentError,
     AgentExists,
-    AgentInvalid,
     AgentNotFound,
     ExecutionNotFound,
     ExecutionNotStored,
-    Fault,
+    FieldError,
+    InvalidAgent,
     StoreUnavailable,
 )
 
-__all__ = ["PROBLEM_TYPE", "BadBody", "BadParameter", "Problem", "problem_of"]
+__all__ = ["PROBLEM_TYPE", "InvalidBody", "InvalidParameter", "ProblemDetails", "problem_for"]
 
 PROBLEM_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 5
 MAX_ERRORS: Final = 20
 
 
-class BadBody(AgentError):
-    """The body of a request is not what the endpoint takes."""
+class InvalidBody(AgentError):
+    """The body of a request is not valid for the endpoint."""
 
-    def __init__(self, status: int, detail: str, faults: Iterable[Fault] = ()) -> None:
+    def __init__(self, status: int, detail: str, errors: Iterable[FieldError] = ()) -> None:
         super().__init__(detail)
         self.status = status
-        self.faults = tuple(faults)
+        self.errors = tuple(errors)
 
 
-class BadParameter(AgentError):
-    """A parameter of the query is not what the endpoint takes."""
+class InvalidParameter(AgentError):
+    """A query parameter is not valid for the endpoint."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)
@@ -43,14 +43,14 @@ class BadParameter(AgentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ProblemDetails:
     """
-    One problem.
+    The problem details of one response.
 
     Attributes:
-        kind: Its last word in `type`; None is `about:blank`, where the status says it all.
-        more: Members beside the standard ones.
-        headers: Headers the answer gets.
+        kind: The last part of `type`; None means `about:blank`, where the status is enough.
+        more: Extension members, in addition to the standard ones.
+        headers: Headers of the response.
     """
 
     status: int
@@ -60,7 +60,7 @@ class Problem:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self, *, instance: str, request_id: str | None) -> dict[str, Any]:
-        """Return the JSON of the problem in the answer to *instance*."""
+        """Return the JSON of the problem; *instance* is the path of the request."""
         phrase = HTTPStatus(self.status).phrase
         members = {
             "type": f"urn:atom:problem:{self.kind}" if self.kind else "about:blank",
@@ -75,49 +75,53 @@ class Problem:
         return members
 
 
-def problem_of(error: AgentError) -> Problem:
+def problem_for(error: AgentError) -> ProblemDetails:
     """
-    Return the problem that *error* is to whoever asked.
+    Return the problem details that the client gets for *error*.
 
     Raises:
-        TypeError: It is one that this function does not know.
+        TypeError: The class of *error* has no problem.
     """
     match error:
         case AgentNotFound():
-            return Problem(404, "There is no agent with this id.", "agent-not-found")
+            return ProblemDetails(404, "There is no agent with this id.", "agent-not-found")
         case ExecutionNotFound():
-            return Problem(404, "There is no execution with this id.", "execution-not-found")
+            return ProblemDetails(404, "There is no execution with this id.", "execution-not-found")
         case AgentExists():
-            return Problem(409, "An agent with this id exists; change it with PUT.", "agent-exists")
-        case AgentInvalid(faults=faults):
-            return _faulty(422, "The agent cannot be run", faults)
-        case BadBody(status=status, faults=faults) if faults:
-            return _faulty(status, str(error), faults)
-        case BadBody(status=status):
-            return Problem(status, str(error), "invalid-body")
-        case BadParameter(name=name):
-            errors = [{"parameter": name, "message": str(error)}]
-            return Problem(400, f"{name}: {error}", "invalid-parameter", {"errors": errors})
+            return ProblemDetails(
+                409, "An agent with this id exists; change it with PUT.", "agent-exists"
+            )
+        case InvalidAgent(errors=errors):
+            return _field_errors_problem(422, "The agent is not valid", errors)
+        case InvalidBody(status=status, errors=errors) if errors:
+            return _field_errors_problem(status, str(error), errors)
+        case InvalidBody(status=status):
+            return ProblemDetails(status, str(error), "invalid-body")
+        case InvalidParameter(name=name):
+            found = [{"parameter": name, "message": str(error)}]
+            return ProblemDetails(400, f"{name}: {error}", "invalid-parameter", {"errors": found})
         case ExecutionNotStored(execution=execution):
             told = {"execution_id": execution.execution_id, "execution_status": execution.status}
-            detail = "The agent has run, but its execution could not be stored."
-            return Problem(503, detail, "execution-not-stored", told, _retry())
+            detail = "The agent ran, but its execution could not be stored."
+            return ProblemDetails(503, detail, "execution-not-stored", told, _retry())
         case StoreUnavailable():
-            detail = "The database cannot be used right now. Nothing has been changed."
-            return Problem(503, detail, "store-unavailable", headers=_retry())
+            detail = "The database is unavailable. Nothing was changed."
+            return ProblemDetails(503, detail, "store-unavailable", headers=_retry())
     raise TypeError(f"no problem for {type(error).__name__}")
 
 
-def _faulty(status: int, summary: str, faults: tuple[Fault, ...]) -> Problem:
-    errors = [{"pointer": _pointer(each), "message": each.message} for each in faults[:MAX_ERRORS]]
-    first = errors[0]
+def _field_errors_problem(
+    status: int, summary: str, errors: tuple[FieldError, ...]
+) -> ProblemDetails:
+    shown = [{"pointer": _pointer(each), "message": each.message} for each in errors[:MAX_ERRORS]]
+    first = shown[0]
     detail = f"{summary}: at {first['pointer'] or 'the top'}: {first['message']}"
-    return Problem(status, detail, "invalid-body", {"errors": errors})
+    return ProblemDetails(status, detail, "invalid-body", {"errors": shown})
 
 
-def _pointer(fault: Fault) -> str:
-    """Return where a fault is as a JSON pointer (RFC 6901)."""
-    keys = (str(key).replace("~", "~0").replace("/", "~1") for key in fault.path)
+def _pointer(error: FieldError) -> str:
+    """Return the location of *error* as a JSON pointer (RFC 6901)."""
+    keys = (str(key).replace("~", "~0").replace("/", "~1") for key in error.path)
     return "".join(f"/{key}" for key in keys)
 
 

@@ -1,4 +1,4 @@
-"""The JSON of the API: what requests are checked against, and what the OpenAPI document shows."""
+"""The pydantic models of request and response bodies, which the OpenAPI document shows."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 __all__ = [
-    "AgentAnswer",
+    "AgentCreate",
+    "AgentOut",
     "AgentPage",
-    "AgentReplacement",
-    "ExecutionAnswer",
+    "AgentUpdate",
+    "ExecutionCreate",
+    "ExecutionOut",
     "ExecutionPage",
-    "ExecutionWish",
-    "NewAgent",
     "PageQuery",
-    "ProblemAnswer",
+    "ProblemOut",
     "SkillList",
-    "StepWish",
+    "StepIn",
 ]
 
 AgentId = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$"), Field(examples=["welcome-mail"])
 ]
 Duration = Annotated[float, Field(description="Milliseconds.", examples=[12.345])]
-OutcomeName = Literal["success", "failure", "error"]
+StatusName = Literal["success", "failure", "error"]
 
 
-class _Wish(BaseModel):
-    """What a caller sends: nothing unknown in it, and nothing taken for what it is not."""
+class _RequestBody(BaseModel):
+    """Base class of request bodies: unknown fields are errors, and types are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class StepWish(_Wish):
+class StepIn(_RequestBody):
     skill: str = Field(description="The id of a skill.", examples=["render-template"])
     values: dict[str, JsonValue] = Field(
         default_factory=dict,
@@ -45,21 +45,21 @@ class StepWish(_Wish):
     )
 
 
-class AgentReplacement(_Wish):
+class AgentUpdate(_RequestBody):
     agent_id: AgentId | None = Field(
         default=None, description="May be repeated here, as it is in the path."
     )
     name: str = Field(min_length=1, max_length=200, examples=["Welcome mail"])
-    steps: list[StepWish] = Field(max_length=100)
+    steps: list[StepIn] = Field(max_length=100)
 
 
-class NewAgent(_Wish):
+class AgentCreate(_RequestBody):
     agent_id: AgentId
     name: str = Field(min_length=1, max_length=200, examples=["Welcome mail"])
-    steps: list[StepWish] = Field(max_length=100)
+    steps: list[StepIn] = Field(max_length=100)
 
 
-class ExecutionWish(_Wish):
+class ExecutionCreate(_RequestBody):
     input: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="What the templates of the steps see as `input`.",
@@ -72,69 +72,69 @@ class PageQuery(BaseModel):
     cursor: str = Field(default="", description="The `next_cursor` of the page before; opaque.")
 
 
-class StepAnswer(BaseModel):
+class StepOut(BaseModel):
     skill: str
     values: dict[str, Any] = Field(alias="with")
 
 
-class AgentAnswer(BaseModel):
+class AgentOut(BaseModel):
     agent_id: str
     name: str
-    steps: list[StepAnswer]
+    steps: list[StepOut]
     created_at: datetime
     updated_at: datetime
 
 
 class AgentPage(BaseModel):
-    agents: list[AgentAnswer] = Field(description="In the order of their ids.")
+    agents: list[AgentOut] = Field(description="In the order of their ids.")
     next_cursor: str | None = Field(description="Null on the last page.")
 
 
-class StepOutcomeAnswer(BaseModel):
+class StepResultOut(BaseModel):
     skill: str
-    status: OutcomeName
+    status: StatusName
     duration_ms: Duration
     output: Any = Field(description="What the skill returned, or null.")
     error: str | None = Field(description="Why the step did not succeed, or null.")
 
 
-class ExecutionAnswer(BaseModel):
+class ExecutionOut(BaseModel):
     execution_id: str
     agent_id: str
-    status: OutcomeName = Field(
-        description="`success`: all steps returned. `failure`: a skill said no. `error`: anything "
-        "else."
+    status: StatusName = Field(
+        description="`success`: all steps returned. `failure`: a skill failed. `error`: any "
+        "other exception."
     )
     started_at: datetime
     finished_at: datetime
     duration_ms: Duration
-    steps: list[StepOutcomeAnswer] = Field(
-        description="The steps that were begun; the last is the first that did not succeed."
+    steps: list[StepResultOut] = Field(
+        description="The steps that ran; only the last of them can be unsuccessful."
     )
 
 
 class ExecutionPage(BaseModel):
-    executions: list[ExecutionAnswer] = Field(description="Newest first.")
+    executions: list[ExecutionOut] = Field(description="Newest first.")
     next_cursor: str | None = Field(description="Null on the last page.")
 
 
-class SkillAnswer(BaseModel):
+class SkillOut(BaseModel):
     id: str
     description: str
     input: dict[str, Any] = Field(description="The JSON schema of its input.")
 
 
 class SkillList(BaseModel):
-    skills: list[SkillAnswer] = Field(description="In the order of their ids.")
+    skills: list[SkillOut] = Field(description="In the order of their ids.")
 
 
-class ProblemError(BaseModel):
+class ProblemFieldError(BaseModel):
     pointer: str | None = Field(default=None, description="Where in the body (RFC 6901).")
     parameter: str | None = Field(default=None, description="Which parameter of the query.")
     message: str
 
 
-class ProblemAnswer(BaseModel):
+class ProblemOut(BaseModel):
     """Problem details as in RFC 9457."""
 
     type: str
@@ -142,5 +142,5 @@ class ProblemAnswer(BaseModel):
     status: int
     detail: str
     instance: str
-    errors: list[ProblemError] | None = None
+    errors: list[ProblemFieldError] | None = None
     request_id: str | None = None

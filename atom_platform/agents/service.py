@@ -1,4 +1,4 @@
-"""Keeping agents, and running them."""
+"""The operations of the API: create, change, list, delete and run agents."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from atom_platform.agents.model import (
     Agent,
-    AgentInvalid,
     Execution,
     ExecutionNotStored,
-    Fault,
+    FieldError,
+    InvalidAgent,
     Step,
     StoreUnavailable,
 )
 from atom_platform.agents.runner import AgentRunner
 from atom_platform.agents.store import AgentStore
-from atom_platform.skills.inputs import input_faults
 from atom_platform.skills.registry import SkillRegistry, UnknownSkill
+from atom_platform.skills.step_data import find_input_errors
 from atom_platform.skills.templates import Templates
 
 __all__ = ["AgentService"]
@@ -29,17 +29,17 @@ log = logging.getLogger("atom_platform.agents")
 
 class AgentService:
     """
-    What can be done with agents.
+    The operations on agents and executions.
 
     Raises:
-        StoreUnavailable: From every method, if the database cannot be used.
+        StoreUnavailable: From every method, if the database is unavailable.
     """
 
     def __init__(self, store: AgentStore, skills: SkillRegistry) -> None:
         self.skills = skills
         self._store = store
         self._templates = Templates()
-        self._runner = AgentRunner(skills, self._templates, keep=self._keep)
+        self._runner = AgentRunner(skills, self._templates, on_finished=self._store_execution)
 
     def create(self, agent_id: str, name: str, steps: Sequence[Step]) -> Agent:
         """
@@ -47,9 +47,9 @@ class AgentService:
 
         Raises:
             AgentExists: The id is taken.
-            AgentInvalid: A step asks for a skill that there is not, or for what it does not take.
+            InvalidAgent: A step names an unknown skill, or its values do not fit the skill.
         """
-        self._check(steps)
+        self._validate(steps)
         now = datetime.now(UTC)
         agent = Agent(agent_id, name, tuple(steps), created_at=now, updated_at=now)
         self._store.add(agent)
@@ -57,21 +57,21 @@ class AgentService:
 
     def replace(self, agent_id: str, name: str, steps: Sequence[Step]) -> Agent:
         """
-        Give an agent a new name and new steps, and return it. Runs under way go on with the old.
+        Change an agent's name and steps, and return it. Runs in progress keep the old steps.
 
         Raises:
-            AgentNotFound: There is none with this id: what makes an agent is `create`.
-            AgentInvalid: As for `create`.
+            AgentNotFound: No agent has this id; only `create` makes one.
+            InvalidAgent: As for `create`.
         """
-        self._check(steps)
+        self._validate(steps)
         return self._store.replace(agent_id, name, steps)
 
     def delete(self, agent_id: str) -> None:
         """
-        Delete an agent. Its executions stay, and one under way is finished and stored.
+        Delete an agent. Its executions stay; a run in progress finishes and is stored.
 
         Raises:
-            AgentNotFound: There is none with this id.
+            AgentNotFound: No agent has this id.
         """
         self._store.remove(agent_id)
 
@@ -80,12 +80,12 @@ class AgentService:
         Return an agent.
 
         Raises:
-            AgentNotFound: There is none with this id.
+            AgentNotFound: No agent has this id.
         """
         return self._store.agent(agent_id)
 
     def agents(self, *, limit: int, after: str | None = None) -> list[Agent]:
-        """Return up to *limit* agents in the order of their ids, those behind *after*."""
+        """Return up to *limit* agents in the order of their ids, starting behind the id *after*."""
         return self._store.agents(limit=limit, after=after)
 
     def execution(self, execution_id: str) -> Execution:
@@ -93,7 +93,7 @@ class AgentService:
         Return an execution, also of an agent that has been deleted.
 
         Raises:
-            ExecutionNotFound: There is none with this id.
+            ExecutionNotFound: No execution has this id.
         """
         return self._store.execution(execution_id)
 
@@ -104,7 +104,7 @@ class AgentService:
         Return up to *limit* executions of an agent, newest first, older than *before*.
 
         Raises:
-            AgentNotFound: There is no such agent, and there is nothing that one did.
+            AgentNotFound: No agent has this id, and no execution names it.
         """
         found = self._store.executions(agent_id, limit=limit, before=before)
         if not found and before is None:
@@ -113,34 +113,36 @@ class AgentService:
 
     def run(self, agent_id: str, given: Mapping[str, Any]) -> Execution:
         """
-        Run an agent on the input *given*, store what came of it, and return that.
+        Run an agent on the input *given*, store the execution, and return it.
 
-        What a skill raises ends the run and is told in the execution: it does not come out here.
+        An exception of a skill ends the run and is reported in the execution, not raised here.
 
         Raises:
-            AgentNotFound: There is none with this id.
-            ExecutionNotStored: It has run, and the database cannot be used any more.
+            AgentNotFound: No agent has this id.
+            ExecutionNotStored: The agent ran, but the database is unavailable.
         """
         return self._runner.run(self._store.agent(agent_id), given)
 
-    def _keep(self, execution: Execution) -> None:
+    def _store_execution(self, execution: Execution) -> None:
         try:
             self._store.add_execution(execution)
         except StoreUnavailable as error:
             log.error("execution_not_stored", extra={"status": execution.status})
             raise ExecutionNotStored(execution) from error
 
-    def _check(self, steps: Sequence[Step]) -> None:
-        faults = tuple(fault for i, step in enumerate(steps) for fault in self._faults(i, step))
-        if faults:
-            raise AgentInvalid(faults)
+    def _validate(self, steps: Sequence[Step]) -> None:
+        errors = tuple(
+            error for i, step in enumerate(steps) for error in self._step_errors(i, step)
+        )
+        if errors:
+            raise InvalidAgent(errors)
 
-    def _faults(self, index: int, step: Step) -> Iterator[Fault]:
+    def _step_errors(self, index: int, step: Step) -> Iterator[FieldError]:
         at: tuple[str | int, ...] = ("steps", index)
         try:
             skill = self.skills[step.skill]
         except UnknownSkill:
-            yield Fault((*at, "skill"), "There is no skill with this id")
+            yield FieldError((*at, "skill"), "There is no skill with this id")
             return
-        for path, message in input_faults(skill, step.values, self._templates):
-            yield Fault((*at, "with", *path), message)
+        for path, message in find_input_errors(skill, step.values, self._templates):
+            yield FieldError((*at, "with", *path), message)

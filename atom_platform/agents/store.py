@@ -1,4 +1,4 @@
-"""Where agents and executions are kept."""
+"""Stores agents and executions in the relational database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from atom_platform.agents.model import (
     Execution,
     ExecutionNotFound,
     Step,
-    StepOutcome,
+    StepResult,
     StoreUnavailable,
 )
 from atom_platform.database.engine import Database
@@ -35,8 +35,8 @@ class AgentStore:
     Agents and executions in the relational database.
 
     Raises:
-        StoreUnavailable: From every method, if the database cannot be used. What is wrong with it
-            is in the log only.
+        StoreUnavailable: From every method, if the database is unavailable. The cause is in the
+            log only.
     """
 
     def __init__(self, database: Database) -> None:
@@ -47,7 +47,7 @@ class AgentStore:
         Store a new agent.
 
         Raises:
-            AgentExists: Its id is taken.
+            AgentExists: Another agent has its id.
         """
         statement = insert(agents).values(**_agent_row(agent))
         try:
@@ -57,10 +57,10 @@ class AgentStore:
 
     def replace(self, agent_id: str, name: str, steps: Sequence[Step]) -> Agent:
         """
-        Give an agent a new name and new steps, and return it.
+        Change an agent's name and steps, and return it.
 
         Raises:
-            AgentNotFound: There is none to change.
+            AgentNotFound: No agent has this id.
         """
         statement = (
             update(agents)
@@ -82,7 +82,7 @@ class AgentStore:
         Delete an agent; its executions stay.
 
         Raises:
-            AgentNotFound: There is none.
+            AgentNotFound: No agent has this id.
         """
         statement = delete(agents).where(agents.c.agent_id == agent_id)
         if not self._write(lambda connection: connection.execute(statement).rowcount):
@@ -93,7 +93,7 @@ class AgentStore:
         Return the agent *agent_id*.
 
         Raises:
-            AgentNotFound: There is none.
+            AgentNotFound: No agent has this id.
         """
         rows = self._rows(select(agents).where(agents.c.agent_id == agent_id))
         if not rows:
@@ -101,7 +101,7 @@ class AgentStore:
         return _agent(rows[0])
 
     def agents(self, *, limit: int, after: str | None = None) -> list[Agent]:
-        """Return agents in the order of their ids, those behind the id *after*."""
+        """Return up to *limit* agents in the order of their ids, starting behind the id *after*."""
         statement = select(agents).order_by(agents.c.agent_id).limit(limit)
         if after is not None:
             statement = statement.where(agents.c.agent_id > after)
@@ -122,7 +122,7 @@ class AgentStore:
         try:
             self._write(lambda connection: connection.execute(statement), idempotent=True)
         except exc.IntegrityError:
-            # The id is new and ours alone: the first try was stored, and its answer got lost.
+            # The id is unique to this run: an earlier try was stored, and its answer was lost.
             log.info("execution_stored_before", extra={"execution_id": execution.execution_id})
 
     def execution(self, execution_id: str) -> Execution:
@@ -130,7 +130,7 @@ class AgentStore:
         Return the execution *execution_id*.
 
         Raises:
-            ExecutionNotFound: There is none.
+            ExecutionNotFound: No execution has this id.
         """
         rows = self._rows(select(executions).where(executions.c.execution_id == execution_id))
         if not rows:
@@ -140,7 +140,7 @@ class AgentStore:
     def executions(
         self, agent_id: str, *, limit: int, before: str | None = None
     ) -> list[Execution]:
-        """Return what an agent did, newest first, older than the execution *before*."""
+        """Return up to *limit* executions of an agent, newest first, older than *before*."""
         statement = (
             select(executions)
             .where(executions.c.agent_id == agent_id)
@@ -155,23 +155,23 @@ class AgentStore:
         def read(connection: Connection) -> Sequence[Row[Any]]:
             return connection.execute(statement).all()
 
-        with _told_apart():
+        with _translated_errors():
             return self._database.run(read, read_only=True)
 
     def _write(self, work: Callable[[Connection], T], *, idempotent: bool = False) -> T:
-        with _told_apart():
+        with _translated_errors():
             return self._database.run(work, idempotent=idempotent)
 
 
 @contextmanager
-def _told_apart() -> Iterator[None]:
-    """Tell a database that cannot be used from a mistake of ours, which stays what it is."""
+def _translated_errors() -> Iterator[None]:
+    """Turn errors of the database's availability into StoreUnavailable; others pass."""
     try:
         yield
     except (exc.IntegrityError, exc.DataError):
         raise
     except (exc.DBAPIError, exc.TimeoutError, OSError) as error:
-        # A missing table too: an OperationalError to one driver, a ProgrammingError to the other.
+        # A missing table is an OperationalError in SQLite, a ProgrammingError in psycopg.
         log.error("store_unavailable", exc_info=True)
         raise StoreUnavailable(type(error).__name__) from error
 
@@ -205,5 +205,5 @@ def _execution(row: Row[Any]) -> Execution:
         finished_at=row.finished_at,
         duration_ms=row.duration_ms,
         input=row.input,
-        steps=tuple(StepOutcome(**each) for each in row.steps),
+        steps=tuple(StepResult(**each) for each in row.steps),
     )

@@ -14,21 +14,25 @@ from pydantic import BaseModel
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from atom_platform import __version__
-from atom_platform.agents.bodies import MAX_BODY_BYTES, checked_body, is_json
 from atom_platform.agents.model import (
     AgentError,
-    AgentInvalid,
     AgentNotFound,
     ExecutionNotFound,
-    Fault,
+    FieldError,
+    InvalidAgent,
     Step,
 )
-from atom_platform.agents.openapi import PREFIX, openapi_document
-from atom_platform.agents.paging import page_of, wanted_page
-from atom_platform.agents.problems import PROBLEM_TYPE, BadBody, Problem, problem_of
+from atom_platform.agents.openapi import API_PREFIX, ROUTES, openapi_document
+from atom_platform.agents.problems import PROBLEM_TYPE, InvalidBody, ProblemDetails, problem_for
 from atom_platform.agents.reference import views as reference_views
-from atom_platform.agents.routes import ROUTES
-from atom_platform.agents.schemas import AgentReplacement, ExecutionWish, NewAgent, StepWish
+from atom_platform.agents.request_parsing import (
+    MAX_BODY_BYTES,
+    fetch_page,
+    is_json,
+    parse_body,
+    parse_page_query,
+)
+from atom_platform.agents.schemas import AgentCreate, AgentUpdate, ExecutionCreate, StepIn
 from atom_platform.agents.service import AgentService
 
 __all__ = ["create_blueprint"]
@@ -36,15 +40,15 @@ __all__ = ["create_blueprint"]
 AGENT_ID: Final = re.compile(r"[a-z0-9-]{1,64}")
 EXECUTION_ID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
-Wish = TypeVar("Wish", bound=BaseModel)
+Body = TypeVar("Body", bound=BaseModel)
 
 
 def _nothing(**fields: Any) -> None:
-    """Log nothing more: the default where no access line is written."""
+    """Ignore the fields: the default where no access line is written."""
 
 
 class AgentViews:
-    """One method a route; its docstring is the route's text in the OpenAPI document."""
+    """One method per route; its docstring is the route's text in the OpenAPI document."""
 
     def __init__(self, service: AgentService, log_request: Callable[..., None]) -> None:
         self._service = service
@@ -58,10 +62,10 @@ class AgentViews:
 
     def list_agents(self) -> Response:
         """List the agents, in the order of their ids."""
-        page = wanted_page(request.args, id_pattern=AGENT_ID)
-        agents, cursor = page_of(
+        page = parse_page_query(request.args, id_pattern=AGENT_ID)
+        agents, cursor = fetch_page(
             page,
-            lambda limit: self._service.agents(limit=limit, after=page.beyond),
+            lambda limit: self._service.agents(limit=limit, after=page.after_id),
             lambda agent: agent.agent_id,
         )
         return _json({"agents": [agent.as_dict() for agent in agents], "next_cursor": cursor})
@@ -69,11 +73,11 @@ class AgentViews:
     def create_agent(self) -> Response:
         """Create an agent.
 
-        Every step's skill has to exist, and what stands under `with` has to be what it takes, as
-        far as that can be told before a run.
+        Every step's skill must exist, and the values under `with` must fit its input, as far as
+        that is known before a run.
         """
-        wish = _wish(NewAgent)
-        agent = self._service.create(wish.agent_id, wish.name, _steps(wish.steps))
+        body = _request_body(AgentCreate)
+        agent = self._service.create(body.agent_id, body.name, _steps(body.steps))
         self._log_request(agent_id=agent.agent_id)
         return _json(agent.as_dict(), 201, location=f"/api/v1/agents/{agent.agent_id}")
 
@@ -84,43 +88,45 @@ class AgentViews:
     def replace_agent(self, agent_id: str) -> Response:
         """Give an agent a new name and new steps.
 
-        It has to exist. A run under way goes on with the steps it began with.
+        The agent must exist. A run in progress keeps the steps it started with.
         """
-        known_id, wish = self._agent_id(agent_id), _wish(AgentReplacement)
-        if wish.agent_id not in (None, known_id):
-            raise AgentInvalid((Fault(("agent_id",), "An agent keeps its id: not as in the path"),))
-        return _json(self._service.replace(known_id, wish.name, _steps(wish.steps)).as_dict())
+        known_id, body = self._agent_id(agent_id), _request_body(AgentUpdate)
+        if body.agent_id not in (None, known_id):
+            raise InvalidAgent(
+                (FieldError(("agent_id",), "The id differs from the path; an agent keeps its id"),)
+            )
+        return _json(self._service.replace(known_id, body.name, _steps(body.steps)).as_dict())
 
     def delete_agent(self, agent_id: str) -> Response:
-        """Delete an agent; what it did stays on record."""
+        """Delete an agent; its executions stay."""
         self._service.delete(self._agent_id(agent_id))
         answer = Response(status=204)
         del answer.headers["Content-Type"]
         return answer
 
     def list_executions(self, agent_id: str) -> Response:
-        """List what an agent did, newest first.
+        """List the executions of an agent, newest first.
 
-        Also after it has been deleted.
+        Executions of a deleted agent are listed too.
         """
         known_id = self._agent_id(agent_id)
-        page = wanted_page(request.args, id_pattern=EXECUTION_ID)
-        executions, cursor = page_of(
+        page = parse_page_query(request.args, id_pattern=EXECUTION_ID)
+        executions, cursor = fetch_page(
             page,
-            lambda limit: self._service.executions(known_id, limit=limit, before=page.beyond),
+            lambda limit: self._service.executions(known_id, limit=limit, before=page.after_id),
             lambda execution: execution.execution_id,
         )
         listed = [execution.as_dict() for execution in executions]
         return _json({"executions": listed, "next_cursor": cursor})
 
     def run_agent(self, agent_id: str) -> Response:
-        """Run an agent and return its execution, when it has ended.
+        """Run an agent and return its execution when it has ended.
 
-        The answer is 201 whatever came of the run: see its `status`.
+        The response is 201 whatever the result of the run: see `status`.
         """
         known_id = self._agent_id(agent_id)
-        wish = _wish(ExecutionWish, may_be_empty=True)
-        execution = self._service.run(known_id, wish.input)
+        body = _request_body(ExecutionCreate, may_be_empty=True)
+        execution = self._service.run(known_id, body.input)
         self._log_request(execution_id=execution.execution_id)
         location = f"/api/v1/executions/{execution.execution_id}"
         return _json(execution.as_dict(), 201, location=location)
@@ -132,7 +138,7 @@ class AgentViews:
         return _json(self._service.execution(execution_id).as_dict())
 
     def list_skills(self) -> Response:
-        """List the skills, with what each of them takes."""
+        """List the skills, each with the JSON schema of its input."""
         skills = [
             {
                 "id": skill.skill_id,
@@ -148,16 +154,16 @@ def create_blueprint(
     service: AgentService, *, log_request: Callable[..., None] = _nothing
 ) -> Blueprint:
     """
-    Return the API under `/api`, with its document at `/api/openapi.json` and a page of it at
-    `/api/docs`.
+    Return the API under `/api`, with its OpenAPI document at `/api/openapi.json` and a page for
+    users at `/api/docs`.
 
-    The blueprint also turns every HTTP error of the application under `/api/` into a problem: those
-    that no view of it raised, such as 404 and 405, too. Other paths keep Flask's own answers.
+    The blueprint also turns every HTTP error under `/api/` into a problem, Flask's own 404 and 405
+    included. Other paths keep Flask's own error responses.
 
     Args:
-        log_request: Takes fields for the access line of the request being answered.
+        log_request: Adds fields to the access line of the current request.
     """
-    blueprint = Blueprint("agents", __name__, url_prefix=PREFIX)
+    blueprint = Blueprint("agents", __name__, url_prefix=API_PREFIX)
     views = AgentViews(service, log_request)
     for route in ROUTES:
         view = getattr(views, route.view)
@@ -166,7 +172,7 @@ def create_blueprint(
             route.view,
             view,
             methods=[route.method],
-            provide_automatic_options=False,  # what is not offered is a 405, OPTIONS included
+            provide_automatic_options=False,  # every other method is a 405, OPTIONS included
         )
 
     document = functools.cache(lambda: openapi_document(ROUTES, views, version=__version__))
@@ -177,8 +183,8 @@ def create_blueprint(
 
     @blueprint.before_request
     def bound_body() -> None:
-        # One more than may come: of a body that does not say how long it is, Werkzeug hands on the
-        # first so many bytes as if they were the whole.
+        # One byte above the limit: Werkzeug cuts a body without Content-Length at this limit and
+        # returns it as if it were complete.
         request.max_content_length = MAX_BODY_BYTES + 1
 
     blueprint.register_error_handler(AgentError, _on_agent_error)
@@ -193,7 +199,7 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _on_agent_error(error: AgentError) -> Response:
-    return _problem(problem_of(error))
+    return _problem(problem_for(error))
 
 
 def _on_http_error(error: HTTPException) -> Any:
@@ -202,11 +208,11 @@ def _on_http_error(error: HTTPException) -> Any:
     detail = error.description or HTTPStatus(error.code).phrase
     headers = {name: value for name, value in error.get_headers() if name == "Allow"}
     if error.code == 500:
-        detail = "Something went wrong on our side; the log says what."
-    return _problem(Problem(error.code, detail, headers=headers))
+        detail = "The server failed to answer this request; see its log."
+    return _problem(ProblemDetails(error.code, detail, headers=headers))
 
 
-def _problem(problem: Problem) -> Response:
+def _problem(problem: ProblemDetails) -> Response:
     request_id = request.environ.get("atom.request_id")
     answer = _json(problem.as_dict(instance=request.path, request_id=request_id), problem.status)
     answer.content_type = PROBLEM_TYPE
@@ -215,7 +221,7 @@ def _problem(problem: Problem) -> Response:
 
 
 def _json(value: Mapping[str, Any], status: int = 200, *, location: str | None = None) -> Response:
-    # Not Flask's own encoder: it sorts keys, and a step's outputs keep the order they were made in.
+    # Flask's own encoder sorts keys; the outputs of a step keep their order.
     text = json.dumps(value, ensure_ascii=False)
     answer = Response(text, status=status, content_type="application/json")
     if location is not None:
@@ -223,21 +229,21 @@ def _json(value: Mapping[str, Any], status: int = 200, *, location: str | None =
     return answer
 
 
-def _wish(model: type[Wish], *, may_be_empty: bool = False) -> Wish:
+def _request_body(model: type[Body], *, may_be_empty: bool = False) -> Body:
     try:
         content = request.get_data(cache=False)
     except HTTPException:
         raise
-    except Exception:  # badly framed: each server has exceptions of its own for that
-        raise BadBody(400, "The body could not be read to its end.") from None
+    except Exception:  # badly framed: every server has its own exceptions for that
+        raise InvalidBody(400, "The body could not be read to its end.") from None
     if len(content) > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
     if not content and may_be_empty:
         return model()
     if not is_json(request.mimetype):
-        raise BadBody(415, "The body has to be application/json.")
-    return checked_body(content, model)
+        raise InvalidBody(415, "The body must be application/json.")
+    return parse_body(content, model)
 
 
-def _steps(wishes: list[StepWish]) -> list[Step]:
-    return [Step(wish.skill, wish.values) for wish in wishes]
+def _steps(steps: list[StepIn]) -> list[Step]:
+    return [Step(step.skill, step.values) for step in steps]

@@ -15,7 +15,7 @@ from atom_platform.health.registry import HealthRegistry
 from atom_platform.logs.context import note_query
 from atom_platform.metrics import instruments
 from atom_platform.settings import Settings
-from atom_platform.status.journal import JOURNAL
+from atom_platform.status.recent_events import RECENT_EVENTS
 
 if TYPE_CHECKING:
     from atom_platform.database.engine_check import AnyEngine
@@ -70,7 +70,7 @@ def record_check(
 ) -> None:
     """Count the run of a check, and what it measured that is a metric of its own."""
     instruments.record_check(name, result.healthy, duration_seconds)
-    JOURNAL.note_check(name, result)
+    RECENT_EVENTS.record_check_result(name, result)
     free_gb = result.details.get("free_gb")
     if name == "disk" and free_gb is not None:
         instruments.set_disk_free(str(settings.disk_path), free_gb * BYTES_PER_GB)

@@ -15,7 +15,7 @@ from atom_platform.health.registry import HealthRegistry
 from atom_platform.logs.context import note_exception
 from atom_platform.metrics.scrape import views as metrics_views
 from atom_platform.metrics.scrape.page import MetricsPage
-from atom_platform.server.drain import is_draining
+from atom_platform.server.scoreboard import is_draining
 from atom_platform.status import views as status_views
 
 __all__ = ["ProbeDispatcher", "create_blueprints"]

@@ -27,7 +27,7 @@ from atom_platform.trace_context import active_span, parse_trace_context
 
 __all__ = ["ACCESS_LOGGER", "MAX_PATH", "AccessEntry", "AccessLog"]
 
-ACCESS_LOGGER: Final = "atom_platform.extension.access_control"
+ACCESS_LOGGER: Final = "atom_platform.access"
 #: Characters of a path that are written; a client chooses its length.
 MAX_PATH: Final = 1024
 #: Characters of a path that are searched for secrets; none of the later ones is written.

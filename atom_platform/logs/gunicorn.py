@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gunicorn import version_info
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
 
@@ -24,9 +25,9 @@ __all__ = ["REJECTED_REQUEST", "GunicornLogger", "RejectedRequest"]
 _REFUSED: Final = re.compile(r"Invalid request from ip=([^:]*(?:::?[0-9a-f.:]*)?): (.*)", re.DOTALL)
 #: The status of a request that gunicorn's parser rejects; of the others 400 (workers/base.py).
 _STATUS: Final[tuple[tuple[type[BaseException], int], ...]] = (
-    (errors.LimitRequestLine, 414),
+    (errors.LimitRequestLine, 414 if version_info >= (27,) else 400),
     (errors.LimitRequestHeaders, 431),
-    (errors.ExpectationFailed, 417),
+    (getattr(errors, "ExpectationFailed", NotImplementedError), 417),  # not in gunicorn 23
     (errors.UnsupportedTransferCoding, 501),
     (errors.ConfigurationProblem, 500),
     (errors.ForbiddenProxyRequest, 403),
@@ -77,6 +78,13 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         )
         capture_output()
         super().setup(cfg)
+        for log in (self.error_log, self.access_log):
+            for handler in list(log.handlers):
+                if log is self.error_log and isinstance(handler, logging.FileHandler):
+                    handler.setFormatter(LineFormatter())
+                else:  # the lines propagate to the handler of the root logger
+                    log.removeHandler(handler)
+                    handler.close()
         # "info" is gunicorn's default, so it is taken as not set.
         default = max(logging.INFO, logging.getLogger().level)
         own = self.LOG_LEVELS.get(cfg.loglevel.lower(), logging.INFO)
@@ -84,12 +92,6 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         if "gunicorn.error" not in settings.log_levels:
             self.error_log.setLevel(self.loglevel)
         self.error_log.propagate = cfg.errorlog in (None, "-")
-
-    def _set_handler(self, log: Any, output: Any, fmt: Any, stream: Any = None) -> None:
-        if log is self.access_log:
-            return
-        # "-" needs no handler: the lines propagate to the handler of the root logger.
-        super()._set_handler(log, None if output == "-" else output, LineFormatter())
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
         """Write nothing: each request has had its access line by now."""

@@ -54,10 +54,10 @@ def _from_environment() -> Path | None:
 
 def _only_service() -> Path | None:
     """Return the directory of the only running service of this user, if there is exactly one."""
-    living = []
+    living = set()  # the temporary directory may lie in shared memory too
     for parent in (directory_lock.SHARED_MEMORY, Path(tempfile.gettempdir())):
         for path in directory_lock.private_directories(parent):
             with contextlib.suppress(OSError):
                 if directory_lock.read_owner(path) is not None and not directory_lock.is_dead(path):
-                    living.append(path)
-    return living[0] if len(living) == 1 else None
+                    living.add(path)
+    return living.pop() if len(living) == 1 else None

@@ -31,7 +31,7 @@ from atom_platform.metrics.families import (
 )
 from atom_platform.metrics.label_limits import OTHER, LabelLimiter
 from atom_platform.metrics.storage.storage import STORAGE
-from atom_platform.skills.failure import SkillFailed
+from atom_platform.skills import SkillFailed
 
 __all__ = ["Tracker", "observe_query", "track_agent", "track_query", "track_skill"]
 

@@ -1,4 +1,4 @@
-"""What a skill is, and which ones there are."""
+"""The skill type, its input model, and the registry of an application's skills."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ Run = TypeVar("Run", bound=Callable[[Any], object])
 
 class SkillInput(BaseModel):
     """
-    What a skill takes: each skill's model derives from this one.
+    Base class of every skill's input model.
 
-    Text becomes a number where the model wants one, because a rendered template is always text.
+    Validation converts text to numbers where a field is a number, because a rendered template is
+    always text.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -34,10 +35,10 @@ class Skill:
 
     Attributes:
         skill_id: 1 to 64 of `[a-z0-9-]`.
-        description: What it does, for the user; a built-in skill's is its module's docstring.
-        input_model: What it takes; checked when an agent is stored and again before each run.
-        run: Does the work and returns what JSON can hold. Raises SkillFailed to say no; any other
-            exception counts as an error. Runs in many threads at once.
+        description: For the user; the description of a built-in skill is its module's docstring.
+        input_model: Checked when an agent is stored, and again before each run.
+        run: Does the work and returns JSON values. SkillFailed counts as a failure, any other
+            exception as an error. Called from many threads at once.
     """
 
     skill_id: str
@@ -51,7 +52,7 @@ class Skill:
 
 
 class UnknownSkill(LookupError):
-    """No skill has this id."""
+    """No registered skill has this id."""
 
 
 class SkillRegistry:
@@ -65,7 +66,7 @@ class SkillRegistry:
         Add *skill*.
 
         Raises:
-            ValueError: Another skill has its id.
+            ValueError: Another skill is registered under its id.
         """
         if skill.skill_id in self._skills:
             raise ValueError(f"the skill {skill.skill_id!r} is registered already")
@@ -79,7 +80,7 @@ class SkillRegistry:
 
         Raises:
             ValueError: The id is taken.
-            TypeError: The function does not say what it takes.
+            TypeError: The function's only parameter is not annotated with a SkillInput.
         """
 
         def decorate(run: Run) -> Run:
@@ -98,7 +99,7 @@ class SkillRegistry:
         Return the skill *skill_id*.
 
         Raises:
-            UnknownSkill: There is none.
+            UnknownSkill: No skill is registered under it.
         """
         try:
             return self._skills[skill_id]

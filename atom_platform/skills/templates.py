@@ -1,4 +1,4 @@
-"""The values under `with`: text that may hold a template, and what is made of it for a run."""
+"""Compiles and renders the templates among the values under `with` of a step."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from typing import Any, Final
 
 from jinja2 import Template, TemplateSyntaxError
 
-from atom_platform.skills.meter import charge, metered
-from atom_platform.skills.sandbox import BoundedEnvironment
+from atom_platform.skills.sandbox import BoundedEnvironment, charge, render_budget
 
-__all__ = ["TemplateFailed", "Templates", "is_template"]
+__all__ = ["TemplateFailed", "Templates", "ValuePath", "is_template"]
 
 MAX_TEMPLATE_CHARACTERS: Final = 32_768
 MAX_MESSAGE_CHARACTERS: Final = 300
 
 _MARKUP: Final = re.compile(r"\{[{%#]")
 
-#: Where in a value something stands: keys and indexes from the outside in.
-Path = tuple[str | int, ...]
+#: The location of an element in nested values: keys and indexes, outermost first.
+ValuePath = tuple[str | int, ...]
 
 
 class TemplateFailed(Exception):
-    """A template cannot be compiled or rendered; the text says where and why, and may be shown."""
+    """A template does not compile or render; the message says where and why, and is public."""
 
 
 def is_template(value: object) -> bool:
-    """Tell whether *value* is rendered before a skill sees it; others pass as they are."""
+    """Tell whether *value* is text with template markup; other values are not rendered."""
     return isinstance(value, str) and _MARKUP.search(value) is not None
 
 
@@ -36,11 +35,11 @@ class Templates:
     """
     Compiles and renders templates; one object serves all threads.
 
-    A rendered value is always text: `"{{ input.count }}"` becomes `"3"`, and the skill's input
-    model turns that into a number where it wants one.
+    A rendered value is always text: `"{{ input.count }}"` becomes `"3"`. The skill's input model
+    turns that into a number where the field is a number.
 
     Args:
-        cpu_seconds: Processor time that all the templates of one step may take together.
+        cpu_seconds: CPU time that all templates of one step may take together.
     """
 
     def __init__(self, *, cpu_seconds: float = 2.0) -> None:
@@ -48,8 +47,8 @@ class Templates:
         self._environment = BoundedEnvironment()
         self._compiled = lru_cache(maxsize=64)(self._compile)
 
-    def faults(self, value: object) -> Iterator[tuple[Path, str]]:
-        """Yield where a template in *value* cannot be compiled, and why."""
+    def find_errors(self, value: object) -> Iterator[tuple[ValuePath, str]]:
+        """Yield the path and the error of each template in *value* that does not compile."""
         for path, text in _templates_in(value):
             try:
                 self._compiled(text)
@@ -61,12 +60,12 @@ class Templates:
         Return *value* with every template in it rendered over *variables*.
 
         Raises:
-            TemplateFailed: One of them does not compile, raises, or costs more than it may.
+            TemplateFailed: A template does not compile, raises, or exceeds its budget.
         """
-        with metered(cpu_seconds=self._cpu_seconds):
+        with render_budget(cpu_seconds=self._cpu_seconds):
             return self._render(value, variables, ())
 
-    def _render(self, value: Any, variables: Mapping[str, object], path: Path) -> Any:
+    def _render(self, value: Any, variables: Mapping[str, object], path: ValuePath) -> Any:
         if isinstance(value, dict):
             return {key: self._render(each, variables, (*path, key)) for key, each in value.items()}
         if isinstance(value, list):
@@ -77,26 +76,26 @@ class Templates:
             return self._text(self._compiled(value), variables)
         except Exception as error:
             where = "/".join(str(each) for each in path)
-            raise TemplateFailed(f"{where}: {_sentence(error)}") from error
+            raise TemplateFailed(f"{where}: {_message(error)}") from error
 
     def _text(self, template: Template, variables: Mapping[str, object]) -> str:
-        pieces = []
-        for piece in template.generate(variables):
-            charge(len(piece))
-            pieces.append(piece)
-        return "".join(pieces)
+        chunks = []
+        for chunk in template.generate(variables):
+            charge(len(chunk))
+            chunks.append(chunk)
+        return "".join(chunks)
 
     def _compile(self, text: str) -> Template:
         if len(text) > MAX_TEMPLATE_CHARACTERS:
             raise TemplateFailed(f"a template of more than {MAX_TEMPLATE_CHARACTERS:,} characters")
         try:
             return self._environment.from_string(text)
-        except Exception as error:  # also RecursionError, and whatever compile() finds too nested
-            raise TemplateFailed(_sentence(error)) from error
+        except Exception as error:  # RecursionError and MemoryError of compile() included
+            raise TemplateFailed(_message(error)) from error
 
 
-def _templates_in(value: object) -> Iterator[tuple[Path, str]]:
-    waiting: list[tuple[Path, object]] = [((), value)]
+def _templates_in(value: object) -> Iterator[tuple[ValuePath, str]]:
+    waiting: list[tuple[ValuePath, object]] = [((), value)]
     while waiting:
         path, each = waiting.pop()
         if isinstance(each, dict):
@@ -107,7 +106,7 @@ def _templates_in(value: object) -> Iterator[tuple[Path, str]]:
             yield path, each
 
 
-def _sentence(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, TemplateFailed):
         return str(error)
     if isinstance(error, (RecursionError, MemoryError)):

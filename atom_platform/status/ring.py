@@ -1,9 +1,8 @@
 """
-The last few records that any process of the service wrote, in one small file.
+A ring file: the last records of all processes of the service, in slots of one size.
 
-Slots of one size, written over in turn. The lock is held for microseconds and never waited for
-long: whoever cannot have it keeps its record to itself, since a page is no reason to hold up a
-request.
+A writer holds the file's lock for microseconds, and waits for it for LOCK_SECONDS at most. After
+that it drops its record, because the status page must not delay a request.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ Record = Mapping[str, Any]
 
 SLOT_BYTES: Final = 1024
 HEADER: Final = struct.Struct("<32sQ")
-#: Slots begin here, so that none crosses a page.
+#: Offset of the first slot: no slot crosses a memory page.
 FIRST_SLOT: Final = 1024
 LOCK_SECONDS: Final = 0.02
 
 
 class Ring(Protocol):
-    """Keeps the last records and forgets the others."""
+    """Keeps the last records and drops older ones."""
 
     def add(self, record: Record) -> None: ...
     def records(self) -> list[dict[str, Any]]:
-        """Return what is kept, oldest first."""
+        """Return the kept records, oldest first."""
 
 
 class MemoryRing:
@@ -59,13 +58,13 @@ class FileRing:
     """
     The records of all processes that name the same *path* and *service*.
 
-    What an earlier service left there is written over. A record longer than a slot is left out.
+    Records of an earlier service are overwritten. A record longer than a slot is dropped.
 
     Args:
-        service: The name of this life of the service, 32 bytes of ASCII at most.
+        service: The id of this start of the service, 32 bytes of ASCII at most.
 
     Raises:
-        OSError: The file cannot be made; from `add` and `records` too.
+        OSError: The file cannot be opened; from `add` and `records` too.
     """
 
     def __init__(self, path: Path, service: str, *, slots: int) -> None:
@@ -93,7 +92,7 @@ class FileRing:
                 os.posix_fallocate(fd, 0, FIRST_SLOT + self._slots * SLOT_BYTES)
             at = FIRST_SLOT + number % self._slots * SLOT_BYTES
             os.pwrite(fd, body.ljust(SLOT_BYTES, b"\n"), at)
-            # Last, so that whoever dies in between has written nothing.
+            # Last: if the process dies before this line, its record is not counted.
             os.pwrite(fd, HEADER.pack(self._service, number + 1), 0)
 
     def records(self) -> list[dict[str, Any]]:
@@ -105,16 +104,16 @@ class FileRing:
         found = []
         for each in range(max(0, number - self._slots), number):
             at = FIRST_SLOT + each % self._slots * SLOT_BYTES
-            with contextlib.suppress(ValueError):  # its writer was killed in the middle
+            with contextlib.suppress(ValueError):  # its writer was killed while writing
                 found.append(json.loads(data[at : at + SLOT_BYTES]))
         return found
 
     def forget(self) -> None:
         """
-        Begin anew in a forked process.
+        Reset lock and descriptor in a forked process.
 
-        A descriptor that is shared with the parent shares its lock as well; and another thread of
-        the parent may have held ours.
+        A descriptor inherited from the parent shares the parent's file lock, and another thread of
+        the parent may have held the thread lock during the fork.
         """
         self._lock = threading.Lock()
         if self._fd is not None:
@@ -123,7 +122,7 @@ class FileRing:
 
     def _open(self) -> int:
         if self._fd is not None and os.fstat(self._fd).st_nlink == 0:
-            os.close(self._fd)  # somebody cleared the directory
+            os.close(self._fd)  # the file was deleted
             self._fd = None
         if self._fd is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -132,7 +131,7 @@ class FileRing:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int | None]:
-        """Give the file, locked against threads and processes; None when that takes too long."""
+        """Yield the descriptor, locked against threads and processes, or None after a timeout."""
         deadline = time.monotonic() + LOCK_SECONDS
         if not self._lock.acquire(timeout=LOCK_SECONDS):
             yield None
@@ -164,7 +163,7 @@ def _after_fork_in_child() -> None:
         ring.forget()
 
 
-# One hook for all rings: what is registered here can never be taken back.
+# One hook for all rings: a fork hook cannot be unregistered.
 at_fork("status_ring", after_in_child=_after_fork_in_child)
 
 

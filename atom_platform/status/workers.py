@@ -1,4 +1,4 @@
-"""The workers of the service as the kernel sees them: whichever worker is asked, all of them."""
+"""Lists all worker processes of the service from `/proc`, from inside any of them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Final
 from atom_platform.metrics.storage import directory as directories
 from atom_platform.metrics.storage.directory_lock import read_owner
 
-__all__ = ["Worker", "living_workers", "service_started_at"]
+__all__ = ["WorkerProcess", "list_workers", "service_started_at"]
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class WorkerProcess:
     """
     One worker process.
 
     Attributes:
-        memory_bytes: Resident; pages that workers share count in each of them.
+        memory_bytes: Resident set size; shared pages count in each worker.
     """
 
     pid: int
@@ -31,24 +31,24 @@ class Worker:
     memory_bytes: int
 
 
-def living_workers(*, proc: Path = Path("/proc")) -> list[Worker]:
+def list_workers(*, proc: Path = Path("/proc")) -> list[WorkerProcess]:
     """
     Return the workers, oldest first; without an arbiter, this process.
 
-    Empty where the kernel does not tell.
+    The list is empty where `/proc` cannot be read.
     """
     found = []
     with contextlib.suppress(OSError, ValueError):
         uptime = float((proc / "uptime").read_text().split()[0])
         for pid in _pids(proc):
-            # A worker may end between two readings.
+            # A worker may end between two reads.
             with contextlib.suppress(OSError, ValueError, IndexError):
                 found.append(_worker(proc, pid, uptime))
     return sorted(found, key=lambda each: (-each.age_seconds, each.pid))
 
 
 def service_started_at() -> float | None:
-    """Return when this life of the service began, in seconds of the Unix epoch, if it is known."""
+    """Return the start time of the service in seconds since the epoch; None if it is unknown."""
     prepared = directories.prepared()
     return None if prepared is None else prepared.owner.started_at
 
@@ -57,7 +57,7 @@ def _pids(proc: Path) -> list[int]:
     prepared = directories.prepared()
     if prepared is None:
         return [os.getpid()]
-    # Written anew around a SIGUSR2, when there are two arbiters.
+    # Read again each time: during a SIGUSR2 there are two arbiters.
     owner = (read_owner(prepared.path) if prepared.path else None) or prepared.owner
     arbiters = [pid for pid in owner.arbiters if (proc / str(pid)).exists()]
     children = {
@@ -68,12 +68,12 @@ def _pids(proc: Path) -> list[int]:
     return sorted(children - set(arbiters)) or [os.getpid()]
 
 
-def _worker(proc: Path, pid: int, uptime: float) -> Worker:
+def _worker(proc: Path, pid: int, uptime: float) -> WorkerProcess:
     text = (proc / str(pid) / "stat").read_text(errors="replace")
-    # The name may hold anything, spaces and brackets included; numbers follow its last bracket.
+    # The process name may contain spaces and brackets; the numbers follow the last bracket.
     fields = text[text.rindex(")") + 2 :].split()
     if fields[0] == "Z":
         raise ValueError("it has ended")
     pages = int((proc / str(pid) / "statm").read_text().split()[1])
     age = round(max(0.0, uptime - int(fields[19]) / _TICKS), 1)
-    return Worker(pid, age, pages * _PAGE_BYTES)
+    return WorkerProcess(pid, age, pages * _PAGE_BYTES)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from atom_platform.server.defaults import configuration_file
+from atom_platform.server.config import configuration_file
 from tests.adoption.adopted import Adopted, python_of_others
 from tests.polling import wait_until
 from tests.redis import RedisServer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.server.defaults import configuration_file
+from atom_platform.server.config import configuration_file
 from tests.adoption.adopted import serving
 from tests.polling import wait_until
 

@@ -72,13 +72,13 @@ def test_schemas_fit_the_answers(api: Api, document: Any) -> None:
 
     for answer, model in [
         (client.get("/api/v1/agents"), "AgentPage"),
-        (client.get("/api/v1/agents/a"), "AgentAnswer"),
+        (client.get("/api/v1/agents/a"), "AgentOut"),
         (client.get("/api/v1/agents/a/executions"), "ExecutionPage"),
-        (client.get(f"/api/v1/executions/{execution['execution_id']}"), "ExecutionAnswer"),
+        (client.get(f"/api/v1/executions/{execution['execution_id']}"), "ExecutionOut"),
         (client.get("/api/v1/skills"), "SkillList"),
-        (client.get("/api/v1/agents/nobody"), "ProblemAnswer"),
-        (client.get("/api/v1/agents?limit=0"), "ProblemAnswer"),
-        (client.post("/api/v1/agents", json={"steps": 1}), "ProblemAnswer"),
+        (client.get("/api/v1/agents/nobody"), "ProblemOut"),
+        (client.get("/api/v1/agents?limit=0"), "ProblemOut"),
+        (client.post("/api/v1/agents", json={"steps": 1}), "ProblemOut"),
     ]:
         schema = {"$ref": f"#/components/schemas/{model}", "components": document["components"]}
         validator = Draft202012Validator(strictly(schema))
@@ -89,13 +89,13 @@ def test_schemas_fit_the_answers(api: Api, document: Any) -> None:
 def test_its_examples_work(client: FlaskClient, document: Any) -> None:
     """What "try it out" fills in can be sent as it is."""
     schemas = document["components"]["schemas"]
-    properties = schemas["StepWish"]["properties"]
+    properties = schemas["StepIn"]["properties"]
     example = {
-        "agent_id": schemas["NewAgent"]["properties"]["agent_id"]["examples"][0],
-        "name": schemas["NewAgent"]["properties"]["name"]["examples"][0],
+        "agent_id": schemas["AgentCreate"]["properties"]["agent_id"]["examples"][0],
+        "name": schemas["AgentCreate"]["properties"]["name"]["examples"][0],
         "steps": [{key: each["examples"][0] for key, each in properties.items()}],
     }
-    given = schemas["ExecutionWish"]["properties"]["input"]["examples"][0]
+    given = schemas["ExecutionCreate"]["properties"]["input"]["examples"][0]
 
     assert client.post("/api/v1/agents", json=example).status_code == 201
     path = f"/api/v1/agents/{example['agent_id']}/executions"

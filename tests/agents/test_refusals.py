@@ -235,5 +235,5 @@ def test_a_refusal_names_nothing_of_ours(client: FlaskClient, content: bytes) ->
 
     assert answer.status_code == 422
     assert "Input should be an object" in answer.text
-    assert "NewAgent" not in answer.text
-    assert "StepWish" not in answer.text
+    assert "AgentCreate" not in answer.text
+    assert "StepIn" not in answer.text

@@ -101,7 +101,7 @@ def test_an_exception_is_an_error_and_tells_no_secret(
     assert execution["status"] == "error"
     (only,) = execution["steps"]
     assert only["status"] == "error"
-    assert only["error"] == "RuntimeError: the skill broke off; the log says where and why."
+    assert only["error"] == "RuntimeError: the skill raised an exception; see the log."
     (line,) = [record for record in caplog.records if record.message == "skill_error"]
     assert line.levelno == logging.ERROR
     assert line.exc_info is not None

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from tests.programs import needs
 from tests.service import ROOT
-from tests.tools import needs
 
 __all__ = ["KUBERNETES", "Objects", "rendered", "rendered_with", "settings_of", "written"]
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from atom_platform.doctor import main as doctor
+from atom_platform.cli import main
 from atom_platform.settings import Settings
 from tests.deploy.manifests import Objects, rendered, rendered_with, settings_of
 from tests.deploy.tools import check
+from tests.programs import needs
 from tests.service import ROOT
-from tests.tools import needs
 
 DOCUMENT = (ROOT / "docs" / "deployment.md").read_text()
 MANAGEMENT_PORT = 9100
@@ -114,7 +114,7 @@ def test_the_doctor_has_nothing_to_complain_about(
     file = tmp_path / "all.yaml"
     file.write_text(yaml.safe_dump_all(objects.all))
 
-    assert doctor.main(["--json", str(file)]) == 0
+    assert main(["doctor", "--json", str(file)]) == 0
 
     findings = json.loads(capsys.readouterr().out)["findings"]
     assert {each["severity"] for each in findings} <= {"ok", "note"}

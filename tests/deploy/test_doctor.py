@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from atom_platform.doctor import main as doctor
+from atom_platform.cli import main
 from tests.service import ROOT
 
 
@@ -27,7 +27,7 @@ def test_the_doctor_has_nothing_to_complain_about(
     """And it has looked at the container, not passed it over."""
     monkeypatch.chdir(ROOT)
 
-    status = doctor.main(["--json", folder])
+    status = main(["doctor", "--json", folder])
 
     findings = json.loads(capsys.readouterr().out)["findings"]
     assert status == 0

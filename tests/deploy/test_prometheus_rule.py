@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from deploy.kubernetes.render import PROMETHEUS_RULE, render_prometheus_rule
+from tests.programs import needs
 from tests.service import ROOT
-from tests.tools import needs
 
 RULES = ROOT / "deploy" / "prometheus" / "rules"
 

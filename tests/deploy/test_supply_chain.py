@@ -40,8 +40,8 @@ def commands(name: str, job: str) -> str:
     "lock",
     [
         "requirements.txt",
-        "requirements-dev.txt",
-        "requirements-deploy.txt",
+        "requirements/dev.txt",
+        "requirements/deploy.txt",
         "deploy/image/requirements-build.txt",
     ],
 )
@@ -145,7 +145,11 @@ def test_every_lock_and_the_base_image_are_watched() -> None:
     updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
 
     (packages,) = [each for each in updates if each["package-ecosystem"] == "uv"]
-    locks = {path for path in ROOT.glob("**/requirements*.txt") if ".venv" not in path.parts}
+    locks = {
+        path
+        for pattern in ("requirements*.txt", "requirements/*.txt", "deploy/**/requirements*.txt")
+        for path in ROOT.glob(pattern)
+    }
 
     assert {each["package-ecosystem"] for each in updates} == {"uv", "docker", "github-actions"}
     assert {ROOT / each.strip("/") for each in packages["directories"]} == {

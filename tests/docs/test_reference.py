@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform import __main__ as commands
 from atom_platform.app import create_app
+from atom_platform.cli import COMMANDS
 from atom_platform.settings import Settings
 from tests.docs.snippets import PAGES
 from tests.service import ROOT
@@ -44,11 +44,13 @@ def test_settings_that_a_page_names_exist(page: Path) -> None:
 def test_commands_that_a_page_names_exist(page: Path) -> None:
     text = page.read_text()
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    known = set(re.findall(r"^    ([a-z-]+) ", commands.__doc__ or "", re.M))
+    known = set(COMMANDS)
 
     for target in re.findall(r"(?:`|^|[A-Z]+=\S+ )make ([a-z][a-z-]*)", text, re.M):
         assert target in targets
-    for command in re.findall(r"python -m atom_platform ([a-z][a-z-]*)", text):
+    for command in re.findall(
+        r"(?:python -m atom_platform|(?:^|`)atom-platform) ([a-z][a-z-]*)", text
+    ):
         assert command in known
 
 

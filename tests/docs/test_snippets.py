@@ -24,8 +24,8 @@ from tests.docs.not_run import REASONS, reason_for
 from tests.docs.snippets import PAGES, Command, Snippet, commands_of, parses, snippets_of
 from tests.polling import free_port, wait_until
 from tests.postgres import PostgreSQL
+from tests.programs import needs
 from tests.service import ROOT, Service, running_service
-from tests.tools import needs
 
 SNIPPETS = [snippet for page in PAGES for snippet in snippets_of(page)]
 

@@ -139,7 +139,7 @@ def test_killed_workers(start_service: Start, metrics: Path) -> None:
     scrapes.assert_true()
 
     assert_exact(service, load)
-    assert service.sample("gunicorn_worker_exits_total", reason="killed") == 8
+    wait_until(lambda: service.sample("gunicorn_worker_exits_total", reason="killed") == 8)
     assert len(list(metrics.glob("counter_*.columnar"))) <= 1 + 2 * 3
 
 

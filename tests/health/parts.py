@@ -17,34 +17,36 @@ class Hanging:
         self.inside = 0
         self.most_inside = 0
         self.cancels = 0
-        self._lock = threading.Lock()
-        self._free = threading.Event()
-        if not held:
-            self._free.set()
+        self._held = held
+        self._changed = threading.Condition()
 
     def __call__(self) -> CheckResult:
-        with self._lock:
+        with self._changed:
             self.entered += 1
             self.inside += 1
             self.most_inside = max(self.most_inside, self.inside)
-        self._free.wait(60)
-        with self._lock:
+            # A cancel counts from here on: whoever sees `entered` may break this run.
+            cancels = self.cancels
+            self._changed.wait_for(lambda: not self._held or self.cancels > cancels, 60)
             self.inside -= 1
         return CheckResult(healthy=True, message="Dependency answers")
 
     def hold(self) -> None:
         """Block from the next run on."""
-        self._free.clear()
+        with self._changed:
+            self._held = True
 
     def release(self) -> None:
         """Let the blocked run and all later ones return."""
-        self._free.set()
+        with self._changed:
+            self._held = False
+            self._changed.notify_all()
 
     def cancel(self) -> None:
         """Break the run in flight, as closing its connection does; later ones block again."""
-        self.cancels += 1
-        self._free.set()
-        self._free.clear()
+        with self._changed:
+            self.cancels += 1
+            self._changed.notify_all()
 
 
 class Changing:

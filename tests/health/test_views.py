@@ -349,7 +349,11 @@ class TestStartup:
         startup_check = Changing(CheckResult(healthy=False, message="Database schema waits"))
         registry.register_startup_check("schema", startup_check, timeout_seconds=5)
         assert client.get("/health/startup").status_code == 503
-        assert body_without_time(client, "/health/startup")["message"] == "Database schema waits"
+        wait_until(
+            lambda: (
+                body_without_time(client, "/health/startup")["message"] == "Database schema waits"
+            )
+        )
 
         startup_check.recover()
 

@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
+from tests.programs import needs
 from tests.service import Service
-from tests.tools import needs
 
 TIMESTAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 

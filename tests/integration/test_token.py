@@ -18,8 +18,8 @@ import yaml
 from tests.deploy.test_access import scrape_config
 from tests.integration.asking import command
 from tests.polling import free_port, wait_until
+from tests.programs import needs
 from tests.service import Service, running_service
-from tests.tools import needs
 
 TOKEN = "4f1d-hush-hush-4f1d"
 NEW_TOKEN = "e2c7-whisper-e2c7"

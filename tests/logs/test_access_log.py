@@ -81,7 +81,7 @@ def test_a_request_has_one_line_with_the_documented_fields(app: Flask, log: Log)
     assert line.pop("timestamp").endswith("Z")
     assert line == {
         "level": "INFO",
-        "logger": "atom_platform.extension.access_control",
+        "logger": "atom_platform.access",
         "event": "http_request",
         "request_id": "req-1",
         "method": "GET",
@@ -422,9 +422,9 @@ def test_the_console_format_shows_access_lines(app: Flask, log: Log) -> None:
 
 
 def test_the_access_logger_may_have_a_level_of_its_own(app: Flask, log: Log) -> None:
-    log.configure(levels={"atom_platform.extension.access_control": "WARNING"})
+    log.configure(levels={"atom_platform.access": "WARNING"})
 
     app.test_client().get("/things/a")
 
     assert [line["event"] for line in log.lines()] == ["inside"]
-    logging.getLogger("atom_platform.extension.access_control").setLevel(logging.NOTSET)
+    logging.getLogger("atom_platform.access").setLevel(logging.NOTSET)

@@ -18,9 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 #: Runs the code, then evaluates each line it is sent and answers with the value as JSON.
 _LOOP = """
-import json, sys
+import json, os, pathlib, sys
 scope = {}
 exec(compile(%r, "script", "exec"), scope)
+if "SCRIPT_MEMORY" in os.environ:
+    for name, module in list(sys.modules.items()):
+        if name.startswith("atom_platform.") and hasattr(module, "SHARED_MEMORY"):
+            module.SHARED_MEMORY = pathlib.Path(os.environ["SCRIPT_MEMORY"])
 for line in iter(sys.stdin.readline, ""):
     try:
         answer = eval(line, scope)
@@ -32,13 +36,26 @@ for line in iter(sys.stdin.readline, ""):
 
 
 class Script:
-    """A process that runs *code* and then what `ask` sends it."""
+    """
+    A process that runs *code* and then what `ask` sends it.
 
-    def __init__(self, code: str, *, env: Mapping[str, str] | None = None) -> None:
+    Args:
+        memory: What it takes for `/dev/shm` once *code* was run, its temporary directory inside.
+            It meets no private metrics directory of another service there.
+    """
+
+    def __init__(
+        self, code: str, *, env: Mapping[str, str] | None = None, memory: Path | None = None
+    ) -> None:
+        environment = {"PATH": os.environ["PATH"], **(env or {})}
+        if memory is not None:
+            disk = memory / "tmp"
+            disk.mkdir(exist_ok=True)
+            environment = {"SCRIPT_MEMORY": str(memory), "TMPDIR": str(disk), **environment}
         self._process = subprocess.Popen(
             [sys.executable, "-c", _LOOP % code],
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"], **(env or {})},
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -81,9 +98,11 @@ class Script:
 
 
 @contextlib.contextmanager
-def running_script(code: str, *, env: Mapping[str, str] | None = None) -> Iterator[Script]:
+def running_script(
+    code: str, *, env: Mapping[str, str] | None = None, memory: Path | None = None
+) -> Iterator[Script]:
     """Start a script, and end it and what it has forked afterwards, whatever happened."""
-    script = Script(code, env=env)
+    script = Script(code, env=env, memory=memory)
     try:
         yield script
     finally:

@@ -55,24 +55,36 @@ def test_a_jobs_counts_stay_and_its_gauges_go(
     assert len(list(directory.glob("counter_*.columnar"))) == 1  # one slot for all three
 
 
-def test_a_job_finds_the_one_service_that_runs_here(tmp_path: Path) -> None:
-    service = (
-        "from atom_platform.metrics.storage import directory\n"
-        "path = str(directory.prepare(None).path)\n"
-    )
-    with running_script(service) as one, running_script(JOB) as job:
-        path = one.ask("path")
-        others = [
-            each
-            for each in Path("/dev/shm").glob("atom-metrics-*")
-            if each != Path(path) and "spill" not in each.name
-        ]
+SERVICE = """
+from atom_platform.metrics.storage import directory
 
-        found = job.ask("run()")
+def prepare():
+    return str(directory.prepare(None).path)
+"""
 
-        # Other services may run on this machine: then there is no telling which one is meant.
-        assert found == path if not others else found in (path, None)
+
+@pytest.mark.parametrize("temporary", ["", "tmp"], ids=["in-memory", "on-disk"])
+def test_a_job_finds_the_one_service_that_runs_here(tmp_path: Path, temporary: str) -> None:
+    env = {"TMPDIR": str(tmp_path / temporary)}
+    with running_script(SERVICE, env=env, memory=tmp_path) as one:
+        path = one.ask("prepare()")
+
+        with running_script(JOB, env=env, memory=tmp_path) as job:
+            assert job.ask("run()") == path
         one.end()
+
+
+def test_a_job_beside_two_services_does_not_guess(tmp_path: Path) -> None:
+    with (
+        running_script(SERVICE, memory=tmp_path) as one,
+        running_script(SERVICE, memory=tmp_path) as two,
+        running_script(JOB, memory=tmp_path) as job,
+    ):
+        assert one.ask("prepare()") != two.ask("prepare()")
+
+        assert job.ask("run()") is None
+        one.end()
+        two.end()
 
 
 def test_after_the_block_the_job_counts_for_itself(directory: Path) -> None:

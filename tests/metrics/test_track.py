@@ -12,7 +12,7 @@ import pytest
 from atom_platform.metrics import label_limits
 from atom_platform.metrics.storage.storage import STORAGE
 from atom_platform.metrics.track import track_agent, track_query, track_skill
-from atom_platform.skills.failure import SkillFailed
+from atom_platform.skills import SkillFailed
 from tests.metrics.conftest import Samples
 from tests.metrics.test_instruments import at
 

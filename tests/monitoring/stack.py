@@ -24,7 +24,7 @@ import yaml
 
 from tests.monitoring.sources import DEPLOY
 from tests.polling import free_port, wait_until
-from tests.tools import needs
+from tests.programs import needs
 
 __all__ = ["SPEED", "Stack", "quick", "running_stack"]
 

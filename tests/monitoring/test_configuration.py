@@ -12,8 +12,8 @@ import yaml
 
 from deploy.prometheus.render import thresholds
 from tests.monitoring.sources import DEPLOY, dashboards
+from tests.programs import needs
 from tests.service import ROOT
-from tests.tools import needs
 
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]

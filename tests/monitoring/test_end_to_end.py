@@ -14,7 +14,7 @@ from tests.monitoring.drill import EXPECTED, Drill, Expected, drilled
 from tests.monitoring.sources import dashboards
 from tests.monitoring.stack import SPEED
 from tests.postgres import PostgreSQL
-from tests.tools import needs
+from tests.programs import needs
 
 pytestmark = pytest.mark.timeout(400)  # the drill is the set-up of whichever test comes first
 

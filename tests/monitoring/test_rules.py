@@ -16,8 +16,8 @@ from deploy.prometheus.render import THRESHOLDS, render_rules, thresholds
 from deploy.render import rendered
 from tests.monitoring.promql import parse, selections
 from tests.monitoring.sources import DEPLOY, alerts, dashboards, recordings, stories
+from tests.programs import needs
 from tests.service import ROOT
-from tests.tools import needs
 
 RULES = DEPLOY / "prometheus/rules"
 GUIDE_STORIES = DEPLOY / "prometheus/rules_test/guide/stories.yaml"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from atom_platform.cli import COMMANDS
 from atom_platform.metrics.catalog import DEFINITIONS
 from tests.monitoring.promql import parse, selections
 from tests.monitoring.sources import alerts, recordings, routes
@@ -86,8 +87,8 @@ def test_what_it_names_exists(page: Path) -> None:
         assert f'"{setting}"' in source, setting
     for event in re.findall(r'\.event == "([a-z_]+)"', text):
         assert f'"{event}"' in source, event
-    for command in re.findall(r"python -m atom_platform ([a-z-]+)", text):
-        assert f'command == "{command}"' in source, command
+    for command in re.findall(r"(?:python -m atom_platform|(?:^|`)atom-platform) ([a-z-]+)", text):
+        assert command in COMMANDS, command
     for url in re.findall(
         r"(?:localhost:8000|http://INSTANCE|https?://SERVICE)(/[^\"'\s?;]*)", text
     ):

@@ -12,7 +12,7 @@ import time
 from flask import Flask, Response, request
 
 from atom_platform.monitoring import Monitoring
-from atom_platform.server.surrender import surrender
+from atom_platform.server.worker_exits import request_restart
 
 __all__ = ["app"]
 
@@ -25,9 +25,9 @@ def pid() -> str:
     return str(os.getpid())
 
 
-@app.get("/surrender")
-def give_up() -> str:
-    surrender("drill")
+@app.get("/restart")
+def restart() -> str:
+    request_restart("drill")
     return str(os.getpid())
 
 

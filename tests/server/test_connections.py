@@ -1,4 +1,4 @@
-"""The worker speaks HTTP as gunicorn does, whoever answers: the loop, a lane or a thread."""
+"""The worker speaks HTTP as gunicorn does, whether the loop or a thread answers."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_expect_is_answered_before_the_body_is_sent(service: Service, connect: C
 
 
 def test_a_probe_with_a_body_is_no_probe(service: Service, connect: Connect) -> None:
-    """It may be half-sent, and must not hold a lane; it is answered all the same."""
+    """It may be half-sent, and must hold no health thread; it is answered all the same."""
     client = connect(service)
     client.send(b"GET /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
 
@@ -252,7 +252,7 @@ def test_other_spellings_of_liveness_pass(service: Service, connect: Connect, ta
         pytest.param(b"GET /health/lively HTTP/1.1\r\nHost: x\r\n\r\n", 404, id="lively"),
     ],
 )
-def test_what_gunicorn_refuses_is_refused(
+def test_requests_that_gunicorn_refuses_are_refused(
     service: Service, connect: Connect, data: bytes, status: int
 ) -> None:
     client = connect(service)
@@ -276,7 +276,9 @@ def test_an_unread_body_does_not_cut_the_answer_off(service: Service, connect: C
     assert client.sock.recv(1) == b""
 
 
-def test_a_client_that_leaves_costs_nothing(service: Service, connect: Connect) -> None:
+def test_a_client_that_disconnects_leaves_nothing_behind(
+    service: Service, connect: Connect
+) -> None:
     """Whatever it has sent by then."""
     for data in (
         b"",

@@ -1,4 +1,4 @@
-"""The drain: readiness says no first, the service stops later, and nobody is turned away."""
+"""The drain: readiness is 503 first, the service stops later, and no request fails."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from atom_platform.server import runfile
+from atom_platform.server import pidfile
 from tests.polling import wait_until
 from tests.server.conftest import APPLICATION
 from tests.server.load import connected, under_load
-from tests.service import ROOT, Service
+from tests.service import ROOT, Service, clean_environment
 
 Serve = Callable[..., Service]
 
 WORKERS = [
-    pytest.param([], id="health-lane"),
+    pytest.param([], id="probe-thread-worker"),
     pytest.param(["--worker-class", "gthread"], id="gthread"),
     pytest.param(["--worker-class", "sync", "--threads", "1"], id="sync"),
 ]
@@ -41,7 +41,7 @@ def probe_drain(service: Service) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "atom_platform", "probe", "drain"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PORT": str(service.port)},
+        env={**clean_environment(), "PORT": str(service.port)},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -49,7 +49,7 @@ def probe_drain(service: Service) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("args", WORKERS)
 def test_sigterm_drains_and_no_request_fails(serve: Serve, args: list[str]) -> None:
-    """The load ends once readiness has said no, as a load balancer's would."""
+    """The load ends when readiness is 503, as that of a load balancer does."""
     service = serve(args=args, env={"ATOM_DRAIN_SECONDS": "2"})
     with under_load(service, "/sleep/0.02", clients=6) as load:
         wait_until(lambda: load.answers[200] > 30)
@@ -66,8 +66,8 @@ def test_sigterm_drains_and_no_request_fails(serve: Serve, args: list[str]) -> N
 
 
 @pytest.mark.parametrize("args", WORKERS[:2])
-def test_answers_close_the_connection_while_draining(serve: Serve, args: list[str]) -> None:
-    """Whoever answers; clients then come back to another instance. (sync keeps none open.)"""
+def test_responses_close_the_connection_during_a_drain(serve: Serve, args: list[str]) -> None:
+    """In the loop and in threads; clients reconnect to another instance. (sync keeps none.)"""
     service = serve(args=args, env={"ATOM_DRAIN_SECONDS": "30", "WEB_CONCURRENCY": "1"})
     paths = ("/health/live", "/health/ready", "/pid")
     with connected(service, len(paths)) as clients:
@@ -82,7 +82,7 @@ def test_answers_close_the_connection_while_draining(serve: Serve, args: list[st
         assert all(client.is_closed() for client in clients)
 
 
-def test_who_connects_before_the_end_and_asks_after_it_is_answered(serve: Serve) -> None:
+def test_a_connection_made_before_the_end_of_the_drain_is_answered(serve: Serve) -> None:
     service = serve(env={"ATOM_DRAIN_SECONDS": "2"})
     os.kill(service.arbiter, signal.SIGTERM)
     began = time.monotonic()
@@ -152,7 +152,7 @@ def test_probe_drain_without_a_drain_time_returns_at_once(serve: Serve) -> None:
 
 
 def test_a_drain_survives_a_reload(serve: Serve) -> None:
-    """The workers that come during it are draining too, and its end still comes."""
+    """Workers that start during it drain too, and it ends in time."""
     service = serve(env={"ATOM_DRAIN_SECONDS": "5"})
     before = set(service.workers())
     began = time.monotonic()
@@ -166,7 +166,7 @@ def test_a_drain_survives_a_reload(serve: Serve) -> None:
 
 
 def announced_pid(service: Service) -> int | None:
-    arbiter = runfile.find(service.port)
+    arbiter = pidfile.find(service.port)
     return arbiter.pid if arbiter else None
 
 
@@ -185,8 +185,8 @@ def _reexecutable(tmp_path: Path) -> Iterator[Service]:
         service.kill()
 
 
-def test_an_arbiter_that_is_relieved_does_not_drain(reexecutable: Service) -> None:
-    """After SIGUSR2 its successor serves on at the same port: nobody must be sent away."""
+def test_an_arbiter_that_is_being_replaced_does_not_drain(reexecutable: Service) -> None:
+    """After SIGUSR2 the new arbiter serves on the same port, so readiness stays 200."""
     service = reexecutable
     answered = service.total("http_requests_total", endpoint="/health/startup")
     os.kill(service.arbiter, signal.SIGUSR2)

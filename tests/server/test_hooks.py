@@ -1,4 +1,4 @@
-"""Hooks never end a server, and the configuration says what it means."""
+"""Hooks never end a server, and the configuration has the documented values."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_importing_the_hooks_loads_no_library() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_the_configuration_sets_what_it_means_to_and_nothing_else() -> None:
+def test_the_configuration_sets_these_settings_only() -> None:
     code = (
         "import runpy, sys\n"
         "from gunicorn.config import Config\n"
@@ -178,11 +178,11 @@ def test_a_wrong_setting_is_one_line(args: list[str], variable: str, value: str)
     assert line.startswith(f"atom-platform: {variable} must be ")
 
 
-def test_help_needs_no_right_setting() -> None:
+def test_help_works_with_a_bad_setting() -> None:
     assert gunicorn("--help", env={"PORT": "http"}).returncode == 0
 
 
-def test_checking_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_check_config_leaves_no_directory_behind(tmp_path: Path) -> None:
     """It loads the application, for which the metrics directory is made, but serves nothing."""
     process = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "--check-config", "tests.server.application:app"],
@@ -202,18 +202,18 @@ def test_checking_leaves_nothing_behind(tmp_path: Path) -> None:
         (["-k", "sync"], "sync"),
     ],
 )
-def test_other_workers_run_and_say_what_is_missing(
+def test_other_worker_classes_run_and_log_what_is_missing(
     serve: Serve, args: list[str], name: str
 ) -> None:
     service = serve(args=args)
 
     assert service.get("/health/live").status == 200
     assert service.get("/health/metrics").status == 200
-    (line,) = service.logged("health_lane_off")
+    (line,) = service.logged("probe_fast_path_disabled")
     assert (line["level"], line["worker_class"]) == ("WARNING", name)
 
 
-def test_threads_and_what_runs_are_told(serve: Serve) -> None:
+def test_threads_and_versions_are_metrics(serve: Serve) -> None:
     service = serve(env={"WEB_CONCURRENCY": "1", "ATOM_THREADS": "3", "ATOM_REVISION": "abc123"})
     with occupied(service, 2, "/sleep/2.0"):
         busy = {service.sample("gunicorn_threads_busy") for _ in range(50)}
@@ -224,7 +224,7 @@ def test_threads_and_what_runs_are_told(serve: Serve) -> None:
     assert 2 in busy
     assert info["revision"] == "abc123"
     assert info["version"]
-    assert not service.logged("health_lane_off")
+    assert not service.logged("probe_fast_path_disabled")
 
 
 def test_requests_that_the_parser_refuses_are_counted(serve: Serve) -> None:

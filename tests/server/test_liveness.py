@@ -1,4 +1,4 @@
-"""Liveness answers whatever the requests, the clients and the siblings do."""
+"""Liveness is answered whatever requests, clients and other workers do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HALF_BODY = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc"
 ANSWERED = get("/health/ready", "Connection: close")
 
 #: The promise is 10 ms; on a machine shared with other work a bound has to be a multiple of it.
-#: Without the lane these are seconds.
+#: Without the fast path these are seconds.
 MOST_SECONDS = 0.25
 
 
@@ -60,7 +60,7 @@ def test_with_every_thread_busy_and_every_kind_of_bad_client(serve: Serve) -> No
         assert service.get("/health/live?detour").status == 200
 
 
-def test_threads_that_compute_do_not_hold_it_up(serve: Serve) -> None:
+def test_threads_that_compute_do_not_delay_liveness(serve: Serve) -> None:
     service = both_booted(serve())
     with all_busy(service, "/spin/30.0", threads=8):
         taken = latencies(service, count=30)
@@ -68,7 +68,7 @@ def test_threads_that_compute_do_not_hold_it_up(serve: Serve) -> None:
         assert taken[15] < 3 * MOST_SECONDS, statistics.quantiles(taken)
 
 
-def test_half_sent_requests_take_no_thread_and_are_given_up(serve: Serve) -> None:
+def test_half_sent_requests_take_no_thread_and_time_out(serve: Serve) -> None:
     """
     With 408, so that the client knows. A large upload does have a thread, and gives it back when it
     stalls; one that moves may take longer than that, piece by piece.
@@ -121,8 +121,8 @@ def test_thousands_of_idle_connections_wait(serve: Serve) -> None:
         assert kept[0].ask("/pid").status == 200
 
 
-def test_past_the_limit_the_longest_idle_makes_room(serve: Serve) -> None:
-    """Refusing to accept would refuse the probe."""
+def test_past_the_limit_the_longest_idle_connection_is_evicted(serve: Serve) -> None:
+    """A worker that stopped accepting would not see the probe."""
     service = serve(env={"WEB_CONCURRENCY": "1"}, args=["--worker-connections", "50"])
     asked = get("/health/live")
     with connected(service, 49, asked) as old, connected(service, 20, asked) as young:
@@ -132,7 +132,7 @@ def test_past_the_limit_the_longest_idle_makes_room(serve: Serve) -> None:
         assert young[-1].ask("/health/live").status == 200
 
 
-def test_out_of_descriptors_it_makes_room_too(serve: Serve) -> None:
+def test_without_descriptors_a_connection_is_evicted(serve: Serve) -> None:
     """accept fails then, and in gunicorn's own worker that ends the process."""
     service = serve(env={"WEB_CONCURRENCY": "1"})
     pid = service.workers()[0]
@@ -145,8 +145,8 @@ def test_out_of_descriptors_it_makes_room_too(serve: Serve) -> None:
     assert service.workers() == [pid]
 
 
-def test_garbage_is_not_looked_for_among_what_was_loaded(serve: Serve) -> None:
-    """A collection that walks through a whole application holds every thread up."""
+def test_the_collector_leaves_loaded_modules_alone(serve: Serve) -> None:
+    """A collection that walks through a whole application stops every thread."""
     service = serve(env={"WEB_CONCURRENCY": "1"})
 
     assert int(service.get("/frozen").body) > 20_000
@@ -173,12 +173,12 @@ def test_a_busy_worker_leaves_connections_to_a_free_one(serve: Serve) -> None:
     with one_worker_busy(service) as free:
         answers = Counter(int(service.get("/pid").body) for _ in range(40))
 
-    # All, unless the free one is kept from running for a while; half of them without the turnstile.
+    # All, unless the free one is kept from running for a while; half of them without balancing.
     assert answers[free] >= 28
 
 
 def test_a_busy_worker_answers_liveness_when_the_free_one_hangs(serve: Serve) -> None:
-    """A stopped process looks free, and nobody else would open the door."""
+    """A stopped process looks free, and no other worker would accept."""
     service = both_booted(serve(args=["--timeout", "60"]))
     with one_worker_busy(service) as free:
         os.kill(free, signal.SIGSTOP)

@@ -101,7 +101,7 @@ def test_tls(tmp_path: Path, certificate: tuple[str, str]) -> None:
 
 
 def test_a_unix_socket(tmp_path: Path) -> None:
-    """Whoever connects has no address there, and the path is no host."""
+    """Clients have no address there, and the path is no host."""
     path = tmp_path / "socket"
     service = Service(
         tmp_path,

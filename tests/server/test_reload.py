@@ -1,4 +1,4 @@
-"""A reload changes the workers, and nobody waits for the new ones to load."""
+"""A reload replaces the workers, and no request waits for the new ones to load."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_stop_does_not_wait_for_a_reload(serve: Serve, tmp_path: Path) -> None
     assert service.stop() == 0
 
 
-def test_an_arbiter_started_as_a_module_has_a_successor(serve: Serve) -> None:
+def test_an_arbiter_started_as_a_module_can_be_reexecuted(serve: Serve) -> None:
     """`python -m gunicorn`: executed again as it was started, with the same metrics."""
     service = serve(env={"WEB_CONCURRENCY": "1"})
     (old,) = workers_of(service, 1)

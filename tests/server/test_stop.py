@@ -46,7 +46,7 @@ def test_sigterm_answers_what_was_accepted(
     assert replies[0].status == 200
 
 
-def test_sighup_fails_nothing(serve: Serve) -> None:
+def test_a_reload_fails_no_request(serve: Serve) -> None:
     service = serve()
     before = set(workers_of(service, 2))
     with (
@@ -62,7 +62,7 @@ def test_sighup_fails_nothing(serve: Serve) -> None:
     assert not keeping.failures
 
 
-def test_recycling_fails_nothing(serve: Serve) -> None:
+def test_recycling_fails_no_request(serve: Serve) -> None:
     """A worker sixty requests, and many more requests."""
     service = serve(args=["--max-requests", "60", "--max-requests-jitter", "20"])
     with under_load(service, "/pid", clients=4) as load:
@@ -73,7 +73,7 @@ def test_recycling_fails_nothing(serve: Serve) -> None:
     assert service.sample("gunicorn_worker_exits_total", reason="recycled") >= 3
 
 
-def test_probes_answered_by_the_loop_do_not_recycle(serve: Serve) -> None:
+def test_probes_do_not_count_toward_max_requests(serve: Serve) -> None:
     service = serve(env={"WEB_CONCURRENCY": "1"}, args=["--max-requests", "50"])
     pid = service.workers()
 
@@ -84,7 +84,7 @@ def test_probes_answered_by_the_loop_do_not_recycle(serve: Serve) -> None:
     assert service.workers() == pid
 
 
-def test_idle_connections_do_not_hold_it_up(serve: Serve) -> None:
+def test_idle_connections_do_not_delay_a_stop(serve: Serve) -> None:
     service = serve()
     with connected(service, 20, get("/pid")) as kept, connected(service, 20):
         for client in kept:
@@ -97,11 +97,11 @@ def test_idle_connections_do_not_hold_it_up(serve: Serve) -> None:
         assert all(client.is_closed() for client in kept)
 
 
-@pytest.mark.parametrize("seconds", [0.5, 1.6], ids=["outside", "let-in"])
-def test_who_has_connected_and_asks_after_the_stop_is_answered(
+@pytest.mark.parametrize("seconds", [0.5, 1.6], ids=["hidden", "accepted"])
+def test_a_connection_made_before_the_stop_is_answered_after_it(
     serve: Serve, seconds: float
 ) -> None:
-    """The kernel keeps it outside until it asks, or for a second."""
+    """The kernel hides it until its request comes, or for a second."""
     service = serve()
     with connected(service, 6) as clients:
         os.kill(service.arbiter, signal.SIGTERM)
@@ -111,7 +111,7 @@ def test_who_has_connected_and_asks_after_the_stop_is_answered(
     assert service.process.wait(20) == 0
 
 
-def test_who_says_nothing_does_not_outlast_the_graceful_timeout(serve: Serve) -> None:
+def test_a_silent_connection_does_not_outlast_the_graceful_timeout(serve: Serve) -> None:
     service = serve(args=["--graceful-timeout", "1"])
     with connected(service, 6) as clients:
         began = time.monotonic()
@@ -125,7 +125,7 @@ def test_who_says_nothing_does_not_outlast_the_graceful_timeout(serve: Serve) ->
 
 
 def test_a_stopping_worker_closes_after_its_answer(serve: Serve, connect: Connect) -> None:
-    """Whoever kept a connection learns from the answer that it ends."""
+    """The response on a kept connection says `Connection: close`."""
     service = serve(env={"WEB_CONCURRENCY": "1"})
     busy, probing = connect(service), connect(service)
     thread, replies = in_background(busy, "/sleep/3.0")
@@ -142,7 +142,7 @@ def test_a_stopping_worker_closes_after_its_answer(serve: Serve, connect: Connec
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
-def test_the_quick_signals_wait_for_no_request(serve: Serve, number: signal.Signals) -> None:
+def test_sigint_and_sigquit_wait_for_no_request(serve: Serve, number: signal.Signals) -> None:
     """gunicorn's own threaded worker joins its threads, until the arbiter kills it."""
     service = serve()
     with occupied(service, 4, "/sleep/30.0"):

@@ -44,7 +44,7 @@ def _threadless(serve: Callable[..., Service], flag: Path) -> Iterator[Service]:
 @pytest.mark.parametrize(
     ("path", "status"), [(PATH, 200), ("/pid", 500)], ids=["by-application", "not-at-all"]
 )
-def test_who_comes_meanwhile_is_told_so_and_who_comes_later_is_answered(
+def test_without_a_thread_requests_get_an_error_and_later_ones_an_answer(
     threadless: Service, connect: Connect, flag: Path, path: str, status: int
 ) -> None:
     """The application needs a thread for a scrape too, but has one since the first probe."""
@@ -57,7 +57,7 @@ def test_who_comes_meanwhile_is_told_so_and_who_comes_later_is_answered(
     assert threadless.sample("gunicorn_threads_busy") == 0
 
 
-def test_who_reads_slowly_does_not_end_the_scrapes_of_others(
+def test_a_slow_client_does_not_end_other_scrapes(
     threadless: Service, connect: Connect, flag: Path
 ) -> None:
     flag.unlink()

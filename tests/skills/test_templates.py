@@ -168,7 +168,7 @@ def test_says_where(templates: Templates) -> None:
 def test_faults_are_found_without_rendering(templates: Templates) -> None:
     value = {"good": "{{ nobody }}", "bad": ["{{ x", "{% nothing %}"], "macro": "{% macro m() %}"}
 
-    faults = dict(templates.faults(value))
+    faults = dict(templates.find_errors(value))
 
     assert set(faults) == {("bad", 0), ("bad", 1), ("macro",)}
     assert all(message.startswith("line 1: ") for message in faults.values())

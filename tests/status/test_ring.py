@@ -72,7 +72,7 @@ def test_what_is_no_unicode_is_kept_all_the_same(path: Path) -> None:
 
 
 def test_processes_and_threads_lose_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With more patience than a request has: the machine may be busy."""
+    """With a longer lock timeout than a request has, because the machine may be busy."""
     monkeypatch.setattr(ring_module, "LOCK_SECONDS", 60)
     code = (
         "import sys; from pathlib import Path; from atom_platform.status import ring; "

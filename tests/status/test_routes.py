@@ -9,11 +9,11 @@ import pytest
 from flask import Flask, abort
 from flask.testing import FlaskClient
 
-from atom_platform.environment import Secret
+from atom_platform.env_parsers import Secret
 from atom_platform.monitoring import Monitoring
 from atom_platform.settings import Settings
-from atom_platform.status import assets
-from atom_platform.status.journal import JOURNAL
+from atom_platform.status import views as status_views
+from atom_platform.status.recent_events import RECENT_EVENTS
 from tests.polling import wait_until
 
 TOKEN = "an-operators-token-0123"
@@ -22,9 +22,9 @@ JSON = {"Accept": "application/json"}
 
 
 @pytest.fixture(autouse=True)
-def _closed_journal() -> Iterator[None]:
+def _closed_events() -> Iterator[None]:
     yield
-    JOURNAL.close()
+    RECENT_EVENTS.close()
 
 
 def serve(**settings: object) -> Iterator[FlaskClient]:
@@ -105,14 +105,14 @@ def test_machines_get_the_status_code_of_readiness() -> None:
 
         assert client.get("/health/", headers=JSON).status_code == 503
         # Told a moment after it can be asked for.
-        wait_until(lambda: (client.get("/health/status").json or {})["check_turns"])
+        wait_until(lambda: (client.get("/health/status").json or {})["check_transitions"])
         # The page's own question is not a probe: a browser would report an error.
         answer = client.get("/health/status")
         assert answer.status_code == 200
         assert answer.json is not None
         assert answer.json["readiness"]["status"] == "not_ready"
-        (turn,) = answer.json["check_turns"]
-        assert (turn["check"], turn["healthy"]) == ("queue", False)
+        (transition,) = answer.json["check_transitions"]
+        assert (transition["check"], transition["healthy"]) == ("queue", False)
         assert answer.json["of"] == "worker"  # without gunicorn there is nothing to share
 
 
@@ -157,10 +157,10 @@ def test_files_of_another_version_are_not(client: FlaskClient) -> None:
 def test_another_file_is_another_address(tmp_path: Path) -> None:
     for name in ("index.html", "main.js"):
         (tmp_path / name).write_text("one")
-    one = assets.Assets(tmp_path).version
+    one = status_views.Assets(tmp_path).version
     (tmp_path / "main.js").write_text("two")
 
-    assert assets.Assets(tmp_path).version != one
+    assert status_views.Assets(tmp_path).version != one
 
 
 @pytest.mark.parametrize(

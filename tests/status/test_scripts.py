@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Route
 
-from atom_platform.status.assets import STATIC, TYPES
+from atom_platform.status.views import STATIC, TYPES
 from tests.browser import launched, visiting
 
 ORIGIN = "http://127.0.0.1/health/assets/version/"

@@ -11,7 +11,7 @@ import pytest
 from atom_platform.metrics.storage import directory as directories
 from atom_platform.metrics.storage.directory import Directory
 from atom_platform.metrics.storage.directory_lock import Owner
-from atom_platform.status.workers import living_workers
+from atom_platform.status.workers import list_workers
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -47,7 +47,7 @@ def test_of_all_arbiters_and_without_them(proc: Path) -> None:
     children(proc, 10, "11 20 ")
     children(proc, 20, "21 ")
 
-    found = living_workers(proc=proc)
+    found = list_workers(proc=proc)
 
     assert [(each.pid, each.age_seconds) for each in found] == [(11, 100.0), (21, 10.0)]
     assert found[0].memory_bytes == 5 * PAGE
@@ -59,17 +59,17 @@ def test_those_that_have_ended_are_left_out(proc: Path) -> None:
     process(proc, 12, started=3)
     children(proc, 10, "11 12 13 ")
 
-    assert [each.pid for each in living_workers(proc=proc)] == [12]
+    assert [each.pid for each in list_workers(proc=proc)] == [12]
 
 
 def test_without_a_process_table_nothing_is_known(tmp_path: Path) -> None:
-    assert living_workers(proc=tmp_path) == []
+    assert list_workers(proc=tmp_path) == []
 
 
 def test_without_an_arbiter_it_is_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directories, "_prepared", None)
 
-    (worker,) = living_workers()
+    (worker,) = list_workers()
 
     assert worker.pid == os.getpid()
     assert worker.memory_bytes == pytest.approx(psutil.Process().memory_info().rss, rel=0.5)

@@ -1,1 +1,1 @@
-"""The page to read and try the API."""
+"""The page where a user reads and tries the API."""

@@ -1,8 +1,8 @@
 """
 `/api/docs`: Swagger UI over the OpenAPI document.
 
-Everything comes from this service, out of the installed package `flask-swagger-ui`: the page works
-without the internet, and under a policy that allows no other source and no inline script.
+All files come from the installed package `flask-swagger-ui`. The page works without the internet,
+and its content security policy allows no other source and no inline script.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def create_blueprint() -> Blueprint:
         return send_from_directory(assets, asset, max_age=3600)
 
     @blueprint.after_request
-    def taken_as_said(answer: Response) -> Response:
+    def forbid_sniffing(answer: Response) -> Response:
         answer.headers["X-Content-Type-Options"] = "nosniff"
         return answer
 
@@ -84,7 +84,7 @@ def create_blueprint() -> Blueprint:
 
 
 def _installed_assets() -> Path:
-    # Found, not imported: the package itself is another way to serve the page.
+    # Located, not imported: importing the package loads its own Flask blueprint.
     found = importlib.util.find_spec("flask_swagger_ui")
     if found is None or found.origin is None:
         raise ModuleNotFoundError("flask-swagger-ui is not installed")

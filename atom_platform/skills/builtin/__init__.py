@@ -1,4 +1,4 @@
-"""The skills that come with the platform, one a file; its docstring is its documentation."""
+"""The built-in skills, one per file; a file's docstring is the documentation of its skill."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ def builtin_skills(
     settings: Settings, *, outgoing_headers: Callable[[], Mapping[str, str]] = dict
 ) -> Iterator[Skill]:
     """
-    Yield every built-in skill, set up as *settings* say.
+    Yield every built-in skill, configured from *settings*.
 
     Args:
-        outgoing_headers: What a call to another service carries on, such as the request id.
+        outgoing_headers: Called for each HTTP request of a skill; returns headers to send, such as
+            the request id.
     """
     yield fail.create()
     yield http_request.create(settings.http_allowed_hosts, outgoing_headers=outgoing_headers)

@@ -1,15 +1,15 @@
 """
-This skill always says no, with the message it is given.
+This skill always fails, with the message it is given.
 
-For drills: an agent that ends in `fail` counts as `failure`, and shows what alerts and dashboards
-make of it.
+Use it for drills: an agent that ends in `fail` counts as `failure` in metrics, alerts and
+dashboards.
 """
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from atom_platform.skills.failure import SkillFailed
+from atom_platform.skills import SkillFailed
 from atom_platform.skills.registry import Skill, SkillInput
 
 __all__ = ["create"]

@@ -1,11 +1,11 @@
 """
-This skill calls another service by HTTP and returns its answer's `status`, `headers` and `body`.
+This skill sends an HTTP request and returns the response's `status`, `headers` and `body`.
 
-Only hosts on the allow-list are called, and the list is empty until an operator fills it. An entry
-`host` allows every port of that host, `host:port` that port alone. `body` is sent as it is when it
-is text, and as JSON otherwise; a JSON answer is there once more, parsed, as `json`. Redirects are
-followed while they stay on the list. The skill says no when the host is not allowed, when the
-answer is larger than 1 MiB, or when its status is 400 or above; it is an error when none comes.
+It calls only hosts on the allow-list, which is empty until an operator fills it. An entry `host`
+allows every port of that host, `host:port` only that port. A `body` that is text is sent as it is,
+any other value as JSON. A JSON response is also returned parsed, as `json`. Redirects are followed
+while their hosts are on the list. The skill fails when the host is not allowed, when the response
+is larger than 1 MiB, or when its status is 400 or above. No response at all is an error.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Timeout, Url, parse_url
 
-from atom_platform.skills.failure import SkillFailed
+from atom_platform.skills import SkillFailed
 from atom_platform.skills.registry import Skill, SkillInput
 
 __all__ = ["create"]
 
 CONNECT_SECONDS: Final = 5.0
-#: Longest wait for the next bytes of an answer, and for the whole of its body.
+#: Longest wait for the next bytes of a response, and for its whole body.
 READ_SECONDS: Final = 15.0
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 MAX_REDIRECTS: Final = 5
 CHUNK_BYTES: Final = 65_536
 
-#: What belongs to the connection and is ours to set.
+#: Headers of the connection, which only this skill sets.
 _RESERVED: Final = frozenset(
     (
         *("connection", "content-length", "host", "keep-alive", "proxy-authorization"),
@@ -71,7 +71,7 @@ class HttpRequestInput(SkillInput):
 
 
 class HttpRequest:
-    """Calls hosts on a list, and nobody else."""
+    """Sends requests to hosts on the allow-list only."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class HttpRequest:
         self._read_seconds = read_seconds
         self._pools = urllib3.PoolManager(
             num_pools=20,
-            retries=False,  # a POST that may have arrived is not sent twice
+            retries=False,  # a POST may have arrived: never send it twice
             timeout=Timeout(connect=CONNECT_SECONDS, read=read_seconds),
         )
 
@@ -113,7 +113,7 @@ class HttpRequest:
         self, method: str, url: Url, body: bytes | None, headers: HTTPHeaderDict
     ) -> urllib3.BaseHTTPResponse:
         self._must_be_allowed(url)
-        # The very Url that was judged is the one connected to: no second parser, no other view.
+        # The Url that passed the check is the one connected to; a second parser could disagree.
         pool = self._pools.connection_from_host(url.host, url.port, url.scheme)
         return pool.urlopen(
             method,
@@ -122,7 +122,7 @@ class HttpRequest:
             headers=headers,
             redirect=False,
             preload_content=False,
-            decode_content=False,  # a few KiB can unpack to gigabytes
+            decode_content=False,  # a few KiB can decompress to gigabytes
         )
 
     def _must_be_allowed(self, url: Url) -> None:
@@ -173,9 +173,9 @@ def create(
     Return the skill, calling *allowed_hosts* only.
 
     Args:
-        outgoing_headers: Called for each run; what passes on the request id and the trace.
-        read_seconds: Longest wait for the next bytes of an answer, and for the whole of its body.
-            A server that sends its *headers* byte by byte can stretch that.
+        outgoing_headers: Called for each run; returns headers that carry request id and trace.
+        read_seconds: Longest wait for the next bytes of a response, and for its whole body. A
+            server that sends its *headers* byte by byte can exceed it.
     """
     call = HttpRequest(allowed_hosts, outgoing_headers=outgoing_headers, read_seconds=read_seconds)
     return Skill("http-request", __doc__ or "", HttpRequestInput, call)

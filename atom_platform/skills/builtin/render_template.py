@@ -1,8 +1,8 @@
 """
 This skill returns the text of a template over `input` and the outputs of earlier `steps`.
 
-`{{ steps[0].output }}` is what the first step returned, `{{ steps["http-request"].output }}` what
-the latest step of that skill did. Use it to prepare a text once that several later steps need.
+`{{ steps[0].output }}` is the output of the first step, `{{ steps["http-request"].output }}` the
+output of the latest step of that skill. Use it to prepare a text that several later steps need.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class RenderTemplateInput(SkillInput):
 
 
 def render_template(asked: RenderTemplateInput) -> object:
-    # Every text under `with` is rendered, in the sandbox and over just these variables, before its
-    # skill runs. To render once more here would run what a caller put into `input` as a template.
+    # The runner has rendered every text under `with` already, in the sandbox. Rendering it again
+    # would execute templates that a caller put into `input`.
     return asked.template
 
 

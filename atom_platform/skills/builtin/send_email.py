@@ -1,10 +1,10 @@
 """
 This skill sends a plain-text e-mail through the configured mail server.
 
-`to` holds one address or several separated by commas. It says no when the server refuses the
-sender, the message or any recipient; the other recipients may then have got theirs. It is an error
-when the server cannot be reached or does not let us in. With a user name in the server's URL the
-connection is encrypted before the password is sent, unless the server is this machine.
+`to` holds one address, or several separated by commas. The skill fails when the server refuses the
+sender, the message or any recipient; the other recipients may then have received it. An unreachable
+server and a refused login are errors. With a user name in the server's URL the connection is
+encrypted before the password is sent, unless the server is on the loopback interface.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import Field, field_validator
 
-from atom_platform.skills.failure import SkillFailed
+from atom_platform.skills import SkillFailed
 from atom_platform.skills.registry import Skill, SkillInput
 
 __all__ = ["create"]
@@ -53,19 +53,19 @@ class EmailInput(SkillInput):
     @field_validator("subject")
     @classmethod
     def _one_line(cls, text: str) -> str:
-        if _CONTROL.search(text):  # a line break would begin a header of the caller's choice
+        if _CONTROL.search(text):  # a line break would start a header that the caller chooses
             raise ValueError("one line, without control characters")
         return text
 
 
 class SendEmail:
-    """Sends through one server; a connection per message."""
+    """Sends through one server, with one connection per message."""
 
     def __init__(self, smtp_url: str, *, sender: str, timeout_seconds: float) -> None:
         self._server = urlsplit(smtp_url)
         self._sender = sender
-        # Given everywhere it is wanted: by default the name of this machine goes out with every
-        # message, and looking that name up can take longer than the message.
+        # Passed explicitly: the default is the name of this machine, which would go out with every
+        # message and can take longer to look up than the message takes to send.
         self._domain = sender.rpartition("@")[2]
         self._timeout_seconds = timeout_seconds
 
@@ -124,7 +124,7 @@ def create(smtp_url: str, *, sender: str, timeout_seconds: float = TIMEOUT_SECON
     Return the skill, sending through *smtp_url* (`smtp://` or `smtps://`) as *sender*.
 
     Args:
-        timeout_seconds: Longest wait for the server at any one step of the conversation.
+        timeout_seconds: Longest wait for the server's answer to one SMTP command.
     """
     send = SendEmail(smtp_url, sender=sender, timeout_seconds=timeout_seconds)
     return Skill("send-email", __doc__ or "", EmailInput, send)

@@ -1,7 +1,7 @@
 """
-This skill waits, for at most a minute, and returns how long it was asked to.
+This skill waits for at most 60 seconds and returns the seconds it was asked to wait.
 
-It holds one request thread while it does.
+It occupies one request thread while it waits.
 """
 
 from __future__ import annotations

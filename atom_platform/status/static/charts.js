@@ -1,4 +1,4 @@
-// Lines over time. What they show is also in the tables and in each chart's own caption.
+// Lines over time. Tables and captions hold the same figures as text.
 
 /* global uPlot */
 
@@ -7,7 +7,7 @@ const HEIGHT = 170;
 const minutes = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const seconds = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 
-/** The points of a line that has no neighbour on either side: they would not be seen. */
+/** The points of a line without a neighbour, which are invisible unless drawn as dots. */
 function lonely(plot, series) {
   const values = plot.data[series];
   const isLonely = (value, at) =>
@@ -16,8 +16,8 @@ function lonely(plot, series) {
 }
 
 /**
- * One chart: its title, how its values read, and its lines as [name, key of a point, CSS colour], with
- * a format of its own if need be.
+ * One chart: its title, the format of its values, and its lines as [name, key of a point, CSS colour,
+ * optional format].
  */
 export class Chart {
   #plot;
@@ -98,7 +98,7 @@ export class Chart {
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
       scales: {
         x: { time: true, auto: false },
-        // From zero: a line that trembles at the top of its own little scale looks like trouble.
+        // From zero: a scale around the values makes small changes look large.
         y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] },
       },
       axes: [

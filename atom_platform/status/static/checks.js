@@ -1,33 +1,33 @@
-// The readiness checks: how they are, and how they were since the service began.
+// The readiness checks: their state now, and their outages since the service started.
 
 import { age, moment } from "./format.js";
 import { arrange, setText } from "./tables.js";
 
 /**
- * From the turns of a check in all workers, oldest first, to its outages: [{from, to, message}],
- * in seconds of the epoch; `to` is null while it lasts. An outage lasts as long as one worker
- * sees it. What a worker that is no more saw last is taken to have ended there.
+ * Turn the transitions of a check in all workers, oldest first, into outages: [{from, to, message}],
+ * in seconds of the epoch; `to` is null while an outage lasts. An outage lasts while any worker
+ * sees it; it ends at the last transition of a worker that has exited.
  */
-export function outages(turns, livingPids) {
+export function outages(transitions, livingPids) {
   const found = [];
   const unhealthy = new Set();
-  const last = new Map(turns.map((turn) => [turn.pid, turn]));
-  for (const turn of turns) {
+  const last = new Map(transitions.map((transition) => [transition.pid, transition]));
+  for (const transition of transitions) {
     const before = unhealthy.size;
-    const stays = livingPids.has(turn.pid) || last.get(turn.pid) !== turn;
-    if (turn.healthy || !stays) unhealthy.delete(turn.pid);
-    else unhealthy.add(turn.pid);
-    if (!turn.healthy && before === 0) {
-      const to = unhealthy.size > 0 ? null : turn.at;
-      found.push({ from: turn.at, to, message: turn.message });
+    const stays = livingPids.has(transition.pid) || last.get(transition.pid) !== transition;
+    if (transition.healthy || !stays) unhealthy.delete(transition.pid);
+    else unhealthy.add(transition.pid);
+    if (!transition.healthy && before === 0) {
+      const to = unhealthy.size > 0 ? null : transition.at;
+      found.push({ from: transition.at, to, message: transition.message });
     } else if (before > 0 && unhealthy.size === 0) {
-      found[found.length - 1].to = turn.at;
+      found[found.length - 1].to = transition.at;
     }
   }
   return found;
 }
 
-/** Show the checks of `status`; `everywhere` is what the metrics say of all workers together. */
+/** Show the checks of `status`; `everywhere` is the state over all workers, from the metrics. */
 export function showChecks(list, status, everywhere) {
   const known = new Map([...list.children].map((item) => [item.dataset.key, item]));
   const pids = new Set([status.pid, ...status.workers.map(({ pid }) => pid)]);
@@ -38,15 +38,15 @@ export function showChecks(list, status, everywhere) {
     Object.entries(status.readiness.checks).map(([name, check]) => {
       const item = known.get(name) ?? newItem(name);
       const healthy = check.healthy && everywhere.get(name) !== false;
-      const turns = status.check_turns.filter((turn) => turn.check === name);
-      const since = Number.isFinite(started) ? started : Math.min(now - 60, turns[0]?.at ?? now);
+      const transitions = status.check_transitions.filter((transition) => transition.check === name);
+      const since = Number.isFinite(started) ? started : Math.min(now - 60, transitions[0]?.at ?? now);
       item.dataset.tone = healthy ? "good" : "bad";
       setText(item.querySelector(".state"), healthy ? "✓ healthy" : "✕ unhealthy");
       setText(
         item.querySelector(".message"),
         healthy || !check.healthy ? check.message : `${check.message} here, not in another worker`,
       );
-      showHistory(item, outages(turns, pids), since, now);
+      showHistory(item, outages(transitions, pids), since, now);
       return item;
     }),
   );

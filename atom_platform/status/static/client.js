@@ -1,12 +1,12 @@
-// Asks the service, and keeps asking when it is not there.
+// Fetches data from the service, and retries while it is unavailable.
 
 const TIMEOUT_MS = 5000;
 const TOKEN = "atom-status-token";
 
-/** The service wants a token, or another one. */
+/** The service requires a token, or rejects the one it got. */
 export class Refused extends Error {}
 
-/** The addresses are found from this file's own: a proxy may have put a prefix before them. */
+/** URLs are relative to this file's own URL, because a proxy may add a prefix. */
 const at = (name) => new URL(`../../${name}`, import.meta.url);
 
 export const token = {
@@ -35,14 +35,14 @@ export async function metrics(families) {
   return (await get(url, "text/plain")).text();
 }
 
-/** Return what metrics do not hold. */
+/** Return the data that metrics do not hold. */
 export async function status() {
   return (await get(at("status"), "application/json")).json();
 }
 
 /**
- * How long to wait before asking again after `failures` in a row: twice as long each time up to
- * `most`, and not in step with other pages that watch the same service.
+ * Return the delay before the next request after `failures` in a row: doubled each time up to `most`,
+ * with a random share so that open pages do not retry in step.
  */
 export function pause(failures, every, { most = 15000, random = Math.random } = {}) {
   if (failures === 0) return every;

@@ -1,4 +1,4 @@
-// The Prometheus text format, as far as a page needs it: names, labels, values.
+// Parses the Prometheus text format: names, labels and values.
 
 const SAMPLE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)/;
 const LABEL = /([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g;

@@ -1,4 +1,4 @@
-// Numbers and times as people read them.
+// Formats numbers and times for users.
 
 const NOTHING = "–";
 const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });

@@ -1,4 +1,4 @@
-// The page: asks every two seconds, and shows what it learned.
+// The page: fetches data every two seconds and shows it.
 
 import { Chart } from "./charts.js";
 import { FAMILIES, between, reading, restarted } from "./reading.js";
@@ -13,7 +13,7 @@ const CHART_SECONDS = 600;
 const SHORTEST_CHART_SECONDS = 60;
 
 const by = (id) => document.getElementById(id);
-/** Wall clock that does not jump while the page is open. */
+/** Wall-clock time that does not jump while the page is open. */
 const clock = () => performance.timeOrigin + performance.now();
 const plain = (value) => String(Number(value.toPrecision(3)));
 const whole = (value) => (Number.isInteger(value) ? String(value) : "");

@@ -1,9 +1,9 @@
 /**
  * Return the q-quantile of a histogram, as Prometheus' histogram_quantile does: linear within the
- * bucket it falls into, which begins at 0 if it is the first.
+ * bucket that holds it; the first bucket starts at 0.
  *
  * `buckets`: [[upper bound, cumulative count], …] by rising bound, +Inf last. NaN when nothing was
- * observed. A quantile beyond the last finite bound is that bound: nobody knows better.
+ * observed. A quantile beyond the last finite bound is that bound.
  */
 export function quantile(q, buckets) {
   if (buckets.length < 2) return NaN;

@@ -1,9 +1,9 @@
-// From samples to what the page shows: one reading of the metrics, and the difference of two.
+// One reading of the metrics, and the difference of two readings.
 
 import { parseValue } from "./exposition.js";
 import { quantile } from "./quantile.js";
 
-/** The families that the page reads; nothing else is asked for. */
+/** The families that the page reads; it requests no others. */
 export const FAMILIES = [
   "http_requests_total",
   "http_request_duration_seconds",
@@ -29,8 +29,8 @@ const isHealth = (endpoint) => endpoint.startsWith("/health/");
 /**
  * Return one reading of the service at the moment `at` (milliseconds).
  *
- * Counters by their labels, so that two readings can be subtracted; gauges as they are, null where
- * the service does not say.
+ * Counters are keyed by their labels, so that two readings can be subtracted. A gauge that is absent
+ * is null.
  */
 export function reading(samples, at) {
   const gauge = (name) => samples.get(name)?.[0]?.value ?? null;
@@ -75,8 +75,8 @@ export function reading(samples, at) {
 }
 
 /**
- * How much each counter of `now` grew since `before`. One that is lower than it was began anew; one
- * that was not there began at nothing. Never negative.
+ * Return the increase of each counter since `before`. A lower value means a restart, a new counter
+ * started at 0. Never negative.
  */
 export function* increases(before, now) {
   for (const [key, { value, ...labels }] of now) {
@@ -85,10 +85,10 @@ export function* increases(before, now) {
   }
 }
 
-/** Whether the service was started anew between two readings: nothing can be told across that. */
+/** Whether the service restarted between two readings, which makes their difference meaningless. */
 export const restarted = (before, now) => before.startedAt !== now.startedAt;
 
-/** What happened between two readings of the same life of the service. */
+/** The difference of two readings without a restart between them. */
 export function between(before, now) {
   const seconds = (now.at - before.at) / 1000;
   const endpoints = new Map();

@@ -1,8 +1,8 @@
-// Tables and lists that change in place: a selection or a reader's position survives.
+// Updates tables and lists in place, which preserves selection and scroll position.
 
 /**
  * Make the rows of `table` those of `rows`: [{key, cells: [text, …], tone}], in their order. The
- * first cell heads its row. What follows the table says why when there are none.
+ * first cell is the row's header. The element behind the table is shown when there are no rows.
  */
 export function fill(table, rows) {
   const body = table.tBodies[0];
@@ -30,7 +30,7 @@ function newRow(key, cells) {
   return row;
 }
 
-/** Make the children of `parent` those of `wanted`, moving only what is not in its place. */
+/** Make the children of `parent` those of `wanted`, and move only misplaced ones. */
 export function arrange(parent, wanted) {
   wanted.forEach((each, at) => {
     if (parent.children[at] !== each) parent.insertBefore(each, parent.children[at] ?? null);

@@ -1,4 +1,4 @@
-// Puts figures onto the page.
+// Writes the figures into the page.
 
 import { showChecks } from "./checks.js";
 import { age, bytes, count, duration, moment, percent, rate } from "./format.js";
@@ -12,7 +12,7 @@ const VERDICTS = {
   draining: ["warn", "▾ Draining"],
 };
 
-/** Say how the service is, in one word; `tone` colours it. */
+/** Show the state of the service in one word; `tone` sets its colour. */
 export function showVerdict(tone, text) {
   const verdict = by("verdict");
   verdict.dataset.tone = tone;
@@ -20,7 +20,7 @@ export function showVerdict(tone, text) {
   document.title = `${text} · ATOM platform`;
 }
 
-/** Show `now` and `status`; `lately` is what happened in the last minute, null at first. */
+/** Show `now` and `status`; `lately` is the difference over the last minute, null at first. */
 export function show(now, lately, status) {
   showVerdict(...(VERDICTS[status.readiness.status] ?? ["warn", status.readiness.status]));
   const running = now.at / 1000 - now.startedAt;
@@ -89,7 +89,7 @@ function newTile(name) {
 
 let shownLately = null;
 
-/** Show the endpoints again, of the same minute: the reader changed what they want to see. */
+/** Show the endpoints of the same minute again, after the user changed a filter. */
 export const showEndpointsAgain = () => showEndpoints(shownLately);
 
 function showEndpoints(lately) {
@@ -154,7 +154,7 @@ function placeOf({ method, endpoint, status, agent_id, skill_id, logger }) {
   return logger ?? "–";
 }
 
-/** A request that failed may have several lines; one row tells what all of them say. */
+/** Merge the log lines of one failed request into one row. */
 export function byRequest(errors) {
   const rows = new Map();
   errors.forEach((each, at) => {

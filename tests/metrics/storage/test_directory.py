@@ -57,10 +57,16 @@ def end_successor():
 """
 
 
+@pytest.fixture(name="memory")
+def _memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where private directories go: no other service of this machine looks there."""
+    return tmp_path_factory.mktemp("memory")
+
+
 @pytest.fixture(name="service")
-def _service() -> Iterator[Callable[..., Script]]:
+def _service(memory: Path) -> Iterator[Callable[..., Script]]:
     with ExitStack() as stack:
-        yield lambda **env: stack.enter_context(running_script(SERVICE, env=env))
+        yield lambda **env: stack.enter_context(running_script(SERVICE, env=env, memory=memory))
 
 
 def test_the_configured_directory_is_made_and_named(
@@ -103,14 +109,14 @@ def test_asking_again_changes_nothing(service: Callable[..., Script], tmp_path: 
 
 
 def test_without_a_setting_a_private_directory_lives_as_long_as_the_service(
-    service: Callable[..., Script],
+    service: Callable[..., Script], memory: Path
 ) -> None:
     one = service()
     path, private, event, _ = one.ask("start(None)")
 
     assert private
     assert event is None
-    assert Path(path).parent == Path("/dev/shm")
+    assert Path(path).parent == memory
     assert Path(path).stat().st_mode & 0o777 == 0o700
 
     one.end()
@@ -134,12 +140,12 @@ def test_a_killed_service_leaves_a_directory_that_the_next_one_removes(
 
 @pytest.mark.parametrize("path", ["/dev/null/metrics", "/proc/metrics"])
 def test_an_unusable_directory_is_replaced_and_told(
-    service: Callable[..., Script], path: str
+    service: Callable[..., Script], memory: Path, path: str
 ) -> None:
     chosen, private, event, fault = service().ask(f"start({path!r})")
 
     assert private
-    assert Path(chosen).parent == Path("/dev/shm")
+    assert Path(chosen).parent == memory
     assert (event, fault) == ("metrics_directory_unusable", True)
 
 

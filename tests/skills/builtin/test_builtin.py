@@ -9,9 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from atom_platform.settings import Settings
-from atom_platform.skills import builtin
+from atom_platform.skills import SkillFailed, builtin
 from atom_platform.skills.builtin import builtin_skills, fail, render_template, wait
-from atom_platform.skills.failure import SkillFailed
 
 NAMES = sorted(
     path.stem for path in Path(builtin.__path__[0]).glob("*.py") if path.stem != "__init__"

@@ -14,8 +14,8 @@ import pytest
 import urllib3
 from pydantic import ValidationError
 
+from atom_platform.skills import SkillFailed
 from atom_platform.skills.builtin import http_request
-from atom_platform.skills.failure import SkillFailed
 from tests.polling import free_port
 
 MEGABYTE = 1024 * 1024

@@ -14,8 +14,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 from pydantic import ValidationError
 
+from atom_platform.skills import SkillFailed
 from atom_platform.skills.builtin import send_email
-from atom_platform.skills.failure import SkillFailed
 from tests.polling import free_port
 
 GOOD = {"to": "ada@example.org", "subject": "Hello", "body": "How are you?\n"}

@@ -1,1 +1,0 @@
-"""Deployment files, held against the figures of the service that they start."""

@@ -1,0 +1,1 @@
+"""Commands for operators: what `atom-platform` runs beside the service."""

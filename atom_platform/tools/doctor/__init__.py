@@ -1,0 +1,1 @@
+"""The command `doctor`: finds errors of a service or its manifests, and says what to do."""

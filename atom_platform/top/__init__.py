@@ -1,1 +1,0 @@
-"""The status of a service in a terminal: `python -m atom_platform top`."""
