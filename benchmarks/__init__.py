@@ -1,1 +1,1 @@
-"""What contract and guide promise about speed, measured beside peers: `python -m benchmarks`."""
+"""The promises of contract and guide about speed, measured beside peers: `python -m benchmarks`."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, write down, and say which promises were kept."""
+"""`python -m benchmarks`: measures, writes the report, and lists the promises that were kept."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", nargs="*", choices=SECTIONS, help="leave the rest out")
     parser.add_argument("--rounds", type=int, default=0, help="readings of each contender")
     parser.add_argument(
-        "--patience", type=float, help="seconds to wait for quiet and to repeat, all in all"
+        "--wait-budget", type=float, help="seconds for waiting and repeating, in total"
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     given = parser.parse_args(arguments)
-    # An exception, so that every server started here is ended on the way out.
+    # SystemExit unwinds the stack, which ends every server started here.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    patience = given.patience if given.patience is not None else (5.0 if given.quick else 60.0)
-    quiet = Quiet(budget_seconds=patience, look_seconds=0.1 if given.quick else 0.25)
+    default = 5.0 if given.quick else 60.0
+    budget = given.wait_budget if given.wait_budget is not None else default
+    quiet = Quiet(budget_seconds=budget, look_seconds=0.1 if given.quick else 0.25)
     makers = {name: make for name, make in SECTIONS.items() if name in (given.only or SECTIONS)}
     with Fleet() as fleet:
         plan = Plan(
@@ -56,10 +57,10 @@ def main(arguments: list[str]) -> int:
 
 def complaints(outcome: Outcome, verdicts: Sequence[Verdict], *, whole: bool) -> list[str]:
     """
-    Return why a run was not good, line by line; nothing if it was.
+    Return the faults of a run, one per line.
 
     Args:
-        whole: Whether all sections were asked for, so that a ratio nobody measured is missed too.
+        whole: Whether the run had all sections; then a ratio that was not measured is a miss.
     """
     lines = [f"failed: {name}: {error}" for name, error in outcome.failed.items()]
     for verdict in verdicts:

@@ -13,7 +13,7 @@ __all__ = ["bars"]
 _WIDTH: Final = 640
 _LABEL: Final = 210
 _ROW: Final = 26
-#: For pages that are light, then for those that are dark.
+#: For light pages, then for dark ones.
 _STYLE: Final = (
     ".paper{fill:#fff}.text{fill:#1a202c}.ours{fill:#2b6cb0}.theirs{fill:#a0aec0}"
     ".spread{stroke:#1a202c}@media (prefers-color-scheme:dark){.paper{fill:#0f172a}"

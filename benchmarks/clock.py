@@ -1,4 +1,4 @@
-"""CPU time of the thread that does the work: what a quiet machine's clock would show."""
+"""CPU time of the working thread, which equals the time on an idle machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract §7, line by line: what is promised, and which figures say whether it is kept."""
+"""Contract §7, line by line: each promise, and the figures that decide whether it is kept."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _FAULTS: Final = (
 
 
 def judge(sections: Sections) -> list[Verdict]:
-    """Return a verdict for each promise, also for those nothing was measured for."""
+    """Return a verdict for each promise, also for those without a measurement."""
     return judge_all(PROMISES, sections)
 
 
 def _guide_p99(endpoint: str, tool: str) -> Figure:
-    """Return what finds the slower database's P99 of one command."""
+    """Return a function that finds the slower database's P99 of one command."""
 
     def slower(sections: Sections) -> float:
         rows = sections[f"guide_{endpoint}_{tool}"].rows
@@ -203,6 +203,6 @@ PROMISES: Final = (
     *_probes(),
     *_scrape(),
     *_recycled(),
-    # Not a line of its own: a server that refuses is quick.
+    # Failures count against the line: a server that rejects requests is fast.
     Promise("all of these", "requests to ours that failed", failures, most=0.0),
 )

@@ -1,5 +1,5 @@
 """
-What counting a request costs a process that knows many label sets.
+The cost of counting a request in a process with many label sets.
 
 `python -m benchmarks.counting SETS` prints JSON: µs a call of the public `record_request`, the loop
 around it included. `same_us` asks for one label set again and again, `in_turn_us` for all of them,

@@ -1,4 +1,4 @@
-"""The curves of a run: what a scrape and a request cost, along one size after the other."""
+"""The curves of a run: the cost of a scrape and of a request, along one size at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Line:
     Points of one cost, in order of size.
 
     Attributes:
-        measured: Otherwise it is what the law of the measured ones would have it be.
+        measured: False for a point that is extrapolated from the measured ones.
     """
 
     name: str
@@ -33,9 +33,9 @@ class Curve:
     One chart.
 
     Attributes:
-        what: The cost, whose table of laws has a column for each of *cases*.
-        cases: What all of its points have in common.
-        x: What the horizontal axis counts.
+        what: The cost; its table of laws has a column for each of *cases*.
+        cases: The values that all of its points share.
+        x: The quantity of the horizontal axis.
         y: The unit of the vertical one.
     """
 

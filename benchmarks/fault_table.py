@@ -1,5 +1,5 @@
 """
-What probes say while a database fails, ours beside a stock worker with a pool in the request.
+The responses of probes while a database fails, ours beside a stock worker with a pool.
 
 `python -m benchmarks.fault_table` prints docs/faults.md's tables; it takes about eight minutes.
 
@@ -20,10 +20,10 @@ from typing import Final
 from benchmarks.fleet import postgresql
 from benchmarks.probekit.faults import crowded, frozen, latency
 from benchmarks.servers import STOCK, Server, running
-from tests.database.relay import Relay
-from tests.faults.watch import Watch, watching
-from tests.postgres import PostgreSQL, running_postgresql
-from tests.service import Answer, migrate
+from tests.support.postgres import PostgreSQL, running_postgresql
+from tests.support.relay import Relay
+from tests.support.service import Answer, migrate
+from tests.support.watch import Watch, watching
 
 __all__ = ["main"]
 
@@ -36,7 +36,7 @@ _CONTENDERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 
 
 class Target:
-    """A server as `tests.faults.watch` asks it, and its share of the machine."""
+    """A server as `tests.support.watch` asks it, and its share of the machine."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -52,7 +52,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong with the database, and how it ends."""
+    """A fault of the database, and how it ends."""
 
     name: str
     begin: Callable[[PostgreSQL, Relay], object]
@@ -151,7 +151,7 @@ def _first_refusal(watch: Watch, began: float, ended: float) -> str:
 
 
 def _ready_again(watch: Watch, ended: float) -> str:
-    """Say when the last answer came that was not 200, once all have been 200 for a while."""
+    """Return when the last response other than 200 came, once all have been 200 for a while."""
     with suppress(AssertionError):
         watch.until_all_ready()
         late = [p.sent_at + p.seconds for p in watch.ready if p.status != 200 or p.seconds > 1]

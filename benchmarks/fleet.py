@@ -1,4 +1,4 @@
-"""The servers of a run: each is started for the first section that asks, and serves them all."""
+"""The servers of a run: each starts for the first section that needs it, and serves them all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final, Self
 import psutil
 
 from benchmarks.servers import ROOT, STOCK, Server, running
-from tests.postgres import running_postgresql
+from tests.support.postgres import running_postgresql
 
 __all__ = ["SERVICE", "Fleet", "Wanted", "contender", "postgresql"]
 
@@ -45,7 +45,7 @@ SERVICE: Final = Wanted("wsgi:app", ready="/health/ready")
 
 
 class Fleet:
-    """Keeps what was started until its block ends; what has died meanwhile is started anew."""
+    """Keeps servers running until its block ends, and restarts a server that has died."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -82,7 +82,7 @@ class Fleet:
         return self._database
 
     def roots(self) -> tuple[int, ...]:
-        """Return the processes that are the run's own although they are not its descendants."""
+        """Return the processes of the run that are not its descendants."""
         return () if self._database is None else tuple(self._database[1]())
 
 

@@ -1,4 +1,4 @@
-"""What a label set takes, in memory and in the directory, from the cases of the scrape."""
+"""The memory and disk space of a label set, from the cases of the scrape."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from benchmarks.run import Section
 
 __all__ = ["footprint"]
 
-#: Below it, what a process needs in any case is a part of the figure.
+#: Below it, the fixed memory of a process is a part of the figure.
 _LEAST_SETS: Final = 600
 
 
 def footprint(sections: Mapping[str, Section]) -> dict[str, float]:
     """
-    Return KiB by what it is for; empty unless cases differ in workers.
+    Return KiB by purpose; empty unless cases differ in workers.
 
     A process that scrapes keeps, for each label set, a part that is its text and a part for each
     worker's numbers: intercept and slope of the straight line through KiB a label set, by workers.

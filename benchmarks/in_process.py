@@ -42,7 +42,7 @@ def contenders_in_process(
     Start each module of *names* in a process of its own.
 
     Args:
-        turns: How often contender and bare Flask each have theirs in one reading.
+        turns: Turns of contender and of bare Flask in one reading.
     """
     with contextlib.ExitStack() as stack:
         readings = {name: stack.enter_context(_contender(module)) for name, module in names.items()}
@@ -97,7 +97,7 @@ def _contender(module: str) -> Iterator[Callable[[int], Mapping[str, float]]]:
 
 
 def _environ() -> dict[str, Any]:
-    """As gunicorn makes it for a small GET through a proxy."""
+    """The environ of a small GET through a proxy, as gunicorn makes it."""
     from werkzeug.test import EnvironBuilder
 
     builder = EnvironBuilder(
@@ -140,7 +140,7 @@ def reading_of(
     contender: Callable[[int], None], bare: Callable[[int], None], turns: int
 ) -> dict[str, float]:
     """
-    Return what a request of *contender* takes, and what that is over *bare*, by CPU time.
+    Return the CPU time of a request to *contender*, and its share above *bare*.
 
     The share is the median over pairs of turns, plus what other threads of the process used, such
     as one that writes lines. In microseconds it is that share of bare Flask's quickest tenth,

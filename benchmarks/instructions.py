@@ -2,8 +2,8 @@
 Machine instructions a request takes in process: `python -m benchmarks.instructions CONTENDER …`.
 
 Needs valgrind. The number is the same on a loaded machine as on an idle one, to about one in two
-hundred. It leaves out caches, which our code, small and spread, misses more than its share. A
-source file that changes meanwhile is compiled in one of the two runs, and spoils it.
+hundred. It excludes cache misses, of which our code has many because it is small and spread. A
+source file that changes during the measurement is compiled in one of the two runs, and spoils it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ os._exit(0)
 
 
 def instructions_per_request(module: str) -> float:
-    """Return how many instructions a request to the contender *module* takes, all threads'."""
+    """Return the instructions of a request to the contender *module*, over all threads."""
     return (_instructions(module, _MANY) - _instructions(module, _FEW)) / (_MANY - _FEW)
 
 

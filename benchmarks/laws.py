@@ -17,9 +17,9 @@ class Law:
     cost = factor × size ** exponent, between *least* and *most*.
 
     Attributes:
-        last: The exponent between the two largest sizes: what is the same at every size lowers the
-            other one, and it says better how things go on.
-        worst: By which factor the point that fits worst is off, 1 being none.
+        last: The exponent between the two largest sizes. A constant part lowers the other exponent,
+            so this one predicts larger sizes better.
+        worst: The factor by which the worst point is off; 1 is an exact fit.
     """
 
     factor: float
@@ -40,7 +40,7 @@ def fit(points: Sequence[Point]) -> Law:
     Return the power law that fits *points* best, by least squares of the logarithms.
 
     Raises:
-        ValueError: Two points always fit, one fits anything, and zero has no logarithm.
+        ValueError: There are fewer than three points, or a value has no logarithm.
     """
     if len({x for x, _ in points}) < 3:
         raise ValueError("a law needs three sizes")

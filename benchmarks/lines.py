@@ -17,7 +17,7 @@ _HEIGHT: Final = 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 78, 246, 44, 56
 _APART: Final = 34  # pixels between two labels of an axis
 
-#: Of each line, on white and on black; who cannot tell them apart has the marks.
+#: Colours of the lines, on white and on black; marks distinguish the lines without colour.
 _COLOURS: Final = (
     ("#1d4ed8", "#93c5fd"),
     ("#0e7490", "#67e8f9"),
@@ -77,7 +77,7 @@ def lines(curve: Curve) -> str:
     ]
     looks: dict[str, int] = {}
     for row, line in enumerate(curve.lines):
-        # What is extrapolated looks like what it goes on from, and is dashed.
+        # An extrapolation has the colour of its line, and is dashed.
         look = looks.setdefault(line.name.removesuffix(", extrapolated"), len(looks))
         look %= len(_COLOURS)
         on_paper = [(across(x), up(y)) for x, y in line.points]

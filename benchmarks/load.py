@@ -1,4 +1,4 @@
-"""`ab` and `wrk`, run as the guide writes them, and what they print made numbers."""
+"""Runs `ab` and `wrk` as the guide writes them, and parses their output."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def ab(
 
 
 def parse_ab(text: str) -> dict[str, float]:
-    """Return requests per second and failures, answers that are not 2xx among them."""
+    """Return requests per second and failures, responses other than 2xx included."""
     rps = re.search(r"^Requests per second:\s+([0-9.]+)", text, re.MULTILINE)
     failed = re.search(r"^Failed requests:\s+(\d+)", text, re.MULTILINE)
     lengths = re.search(r"Connect: \d+, Receive: \d+, Length: (\d+)", text)

@@ -1,5 +1,5 @@
 """
-What a log line costs the thread that logs it, ours beside the usual stacks.
+The cost of a log line in the thread that logs it, ours beside the usual stacks.
 
     python -m benchmarks.log_cost
 
@@ -41,7 +41,7 @@ Contender = Callable[[], None]
 
 
 class JsonFormatter(logging.Formatter):
-    """The formatter that every second project writes for itself."""
+    """A common hand-written JSON formatter."""
 
     def format(self, record: logging.LogRecord) -> str:
         return json.dumps(

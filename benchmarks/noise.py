@@ -1,5 +1,5 @@
 """
-Whose machine it is at the moment: a figure taken while others compute says little.
+How much other processes use the machine: figures under foreign load say little.
 
 The share of the CPUs that processes other than ours used is known from /proc; rounds in which it
 was high are marked, and repeated if there is time.
@@ -32,7 +32,7 @@ class _Clock:
 
 class Noise:
     """
-    How much of the machine others used between `begin` and `share`.
+    The share of the machine that other processes used between `begin` and `share`.
 
     Args:
         roots: Processes that are ours although they are not our descendants, such as a database.
@@ -43,7 +43,7 @@ class Noise:
         self.begin()
 
     def begin(self) -> None:
-        """Look from now on."""
+        """Start measuring."""
         self._from = self._now()
 
     def share(self) -> float:
@@ -93,7 +93,7 @@ class Quiet:
     waited_seconds: float = field(default=0.0, init=False)
 
     def wait(self) -> None:
-        """Return when the machine is quiet, or when patience or budget are spent."""
+        """Return when the machine is idle, or when the limit or the budget is used up."""
         deadline = time.monotonic() + min(self.each_seconds, self.budget_seconds)
         started = time.monotonic()
         while time.monotonic() < deadline:
@@ -106,5 +106,5 @@ class Quiet:
         self.spend(spent - self.look_seconds)
 
     def spend(self, seconds: float) -> None:
-        """Take *seconds* from the budget: waiting and repeating are paid out of one purse."""
+        """Take *seconds* from the budget, which waiting and repeating share."""
         self.budget_seconds -= max(0.0, seconds)

@@ -1,5 +1,5 @@
 """
-A service's metrics directory without the service: processes that count, and change on command.
+A metrics directory without a service: processes that count, and change counts on command.
 
 A label set is a counter and a histogram of 15 buckets: 17 stored cells, 18 exposed lines. Each
 process counts the same a second time, with prometheus_client's own value class in a directory

@@ -30,7 +30,7 @@ _START_SECONDS: Final = 40.0
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nobody listens on right now."""
+    """Return a TCP port of loopback without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -38,7 +38,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def sink() -> Iterator[int]:
-    """Give the writing end of a pipe that somebody reads, as a container's runtime does."""
+    """Yield the writing end of a pipe that is read, as by a container's runtime."""
     reader = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     assert reader.stdin is not None
     try:
@@ -76,7 +76,7 @@ class Server:
         return psutil.Process(self.process.pid).children()
 
     def stop(self) -> None:
-        """Ask it to stop, then see to it, worker by worker."""
+        """Stop it gracefully, then kill the workers that remain."""
         family: list[psutil.Process] = []
         with contextlib.suppress(psutil.Error):
             family = psutil.Process(self.process.pid).children(recursive=True)

@@ -35,7 +35,7 @@ def stock_answer(directory: Path, *, compressed: bool = False) -> bytes:
 
 def bury(directory: Path, workers: int) -> None:
     """
-    Leave in *directory* what *workers* more would have left: their files stay for ever.
+    Write into *directory* the files that *workers* more workers would have left.
 
     They are the first worker's files under other names, as if each had counted what it has.
     """

@@ -3,7 +3,7 @@ Measure what one replica costs, for docs/capacity.md: `python -m deploy.capacity
 
 Starts the real service on loopback with the settings of the manifests and a real PostgreSQL, calls
 it a known number of times, and reads memory, CPU time, series and connections. Figures are the
-kernel's and the service's own; a busy machine makes none of them wrong but the CPU times, a little.
+kernel's and the service's own. Other work on the machine only makes the CPU times too high.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from tests.postgres import PostgreSQL, running_postgresql
-from tests.service import Service, migrate, running_service
+from tests.support.postgres import PostgreSQL, running_postgresql
+from tests.support.service import Service, migrate, running_service
 
 __all__ = ["main"]
 

@@ -16,8 +16,8 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.browser import launched, visiting  # noqa: E402 — likewise
-from tests.service import running_service  # noqa: E402 — needs the path
+from tests.support.browser import launched, visiting  # noqa: E402 — likewise
+from tests.support.service import running_service  # noqa: E402 — needs the path
 
 IMAGES: Final = ROOT / "docs" / "images"
 #: Long enough for lines with a shape.

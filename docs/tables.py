@@ -1,8 +1,8 @@
 """
 Write what documents repeat of the code into them: settings, metrics, commands, the API.
 
-`make tables` runs it; `tests/test_guide.py` and `tests/docs/test_reference.py` fail when a document
-is not what this would write.
+`make tables` runs it. `tests/contract/test_guide.py` and `tests/contract/docs/test_reference.py`
+fail when a document is not what this would write.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.examples import examples
-from tests.postgres import PostgreSQL, running_postgresql
-from tests.service import Service, running_service
-from tests.stalls import STALLS
+from tests.support.examples import examples
+from tests.support.postgres import PostgreSQL, running_postgresql
+from tests.support.service import Service, running_service
+from tests.support.stalls import STALLS
 
 # No deadline for one example: a busy machine breaks it, and says nothing about the code.
 hypothesis.settings.register_profile("suite", deadline=None, max_examples=examples(100))

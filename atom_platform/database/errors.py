@@ -144,7 +144,7 @@ def _code_of(error: BaseException) -> str:
 
 
 def _of_postgres(error: psycopg.Error) -> str:
-    """Return the code of an error of PostgreSQL, by its SQLSTATE otherwise by its text."""
+    """Return the code of an error of PostgreSQL, by its SQLSTATE, otherwise by its text."""
     for state, code in STATES:
         if error.sqlstate and error.sqlstate.startswith(state):
             return code

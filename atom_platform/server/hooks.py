@@ -196,7 +196,7 @@ def post_worker_init(worker: Any) -> None:
     instruments.set_app_info(__version__, platform.python_version(), prepare().revision)
     extension = getattr(getattr(worker, "wsgi", None), "extensions", {}).get("atom")
     logger: Any = getattr(worker, "log", None)
-    if hasattr(logger, "observe_request"):  # it is ours
+    if logger is not None:
         logger.observe_request = getattr(extension, "observe_request", None)
     if extension is not None:
         # Now: otherwise the first probe meets a worker without results, perhaps during a fault.

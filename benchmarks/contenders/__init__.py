@@ -1,1 +1,1 @@
-"""The same two routes, served bare, by us, and by the peers; a module each."""
+"""The same two routes, served bare, by this package, and by the peers; one module each."""

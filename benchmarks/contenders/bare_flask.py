@@ -1,4 +1,4 @@
-"""Flask, and nothing that observes it."""
+"""Flask without any monitoring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No framework at all: what gunicorn itself can do."""
+"""A bare WSGI function: the limit of gunicorn itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every contender serves."""
+"""The routes that every contender serves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _body() -> dict[str, str]:
 
 
 def add_routes(app: Flask) -> Flask:
-    """Give *app* a JSON route with a variable in its rule, and one that takes its time."""
+    """Give *app* a JSON route with a variable in its rule, and a slow route."""
 
     @app.get("/things/<thing_id>")
     def thing(thing_id: str) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def add_routes(app: Flask) -> Flask:
 
 
 def add_liveness(app: Flask) -> Flask:
-    """Give *app* the liveness endpoint as an ordinary route, for those who do not bring one."""
+    """Give *app* the liveness endpoint as an ordinary route."""
 
     @app.get("/health/live")
     def live() -> dict[str, Any]:

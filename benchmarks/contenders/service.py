@@ -1,4 +1,4 @@
-"""The service itself, with a route added that keeps a thread busy."""
+"""The service itself, with an additional route that keeps a thread busy."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""gunicorn as it comes: named on the command line so that ours is not found and taken."""
+"""An empty gunicorn configuration, named on the command line so that ours is not loaded."""

@@ -1,7 +1,7 @@
 """
-structlog through stdlib logging, and prometheus_client in hooks: what tutorials build.
+structlog through stdlib logging, and prometheus_client in hooks, as in tutorials.
 
-Its readiness asks the database in the request, through a pool, as the usual ones do.
+Its readiness queries the database in the request, through a pool.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def logged(app: Flask) -> Flask:
 
 
 def add_readiness(app: Flask) -> Flask:
-    """Give *app* a readiness that asks the database of `DATABASE_URL` each time."""
+    """Give *app* a readiness that queries the database of `DATABASE_URL` each time."""
     url = os.environ.get("DATABASE_URL", "sqlite://")
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
 

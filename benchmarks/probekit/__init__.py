@@ -1,5 +1,5 @@
 """
-How long a probe of any HTTP server waits while clients or dependencies misbehave.
+The latency of probes of any HTTP server while clients or dependencies misbehave.
 
     python -m benchmarks.probekit http://127.0.0.1:8000/health/live --silent 64
     python -m benchmarks.probekit URL --half-sent 64 --lingering 64 --pollers 64

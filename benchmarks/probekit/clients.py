@@ -1,8 +1,8 @@
 """
-Clients that a server meets sooner or later, some dozens of each kind, in one process.
+Misbehaving clients, some dozens of each kind, in one process.
 
 `python -m benchmarks.probekit.clients HOST PORT` with a JSON object of kinds on standard input;
-they go on until standard input ends. A dot is printed once all of them are connected.
+they run until standard input ends. A dot is printed once all of them are connected.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class _Client:
 
 class Crowd:
     """
-    Keeps all clients at what they do: whoever is thrown out comes back.
+    Keeps all clients running; a disconnected client connects again.
 
-    silent: connect, and say nothing. half_sent: stop in the middle of a head. lingering: take the
-    answer and keep their side open. pollers: ask, and ask again at once. busy: the same, of a path
-    that takes a thread for long.
+    silent: connect, and send nothing. half_sent: stop in the middle of a head. lingering: read the
+    response and keep the connection open. pollers: send requests without pause. busy: the same, to
+    a path that occupies a thread.
     """
 
     def __init__(self, host: str, port: int, counts: dict[str, int], paths: dict[str, str]) -> None:
@@ -48,7 +48,7 @@ class Crowd:
         self._clients = [_Client(kind) for kind in KINDS for _ in range(counts.get(kind, 0))]
 
     def turn(self) -> bool:
-        """Do what is due; return whether everybody is connected."""
+        """Handle events that are due; return whether all clients are connected."""
         now = time.monotonic()
         for client in self._clients:
             if client.sock is None and now >= client.again_at:
@@ -94,7 +94,7 @@ class Crowd:
         if data:
             return
         if client.kind == "lingering":
-            # The server has said its last word; this client does not hang up for a while.
+            # The server has closed its side; this client keeps its own side open for a while.
             self._poller.unregister(client.sock)
             client.ended, client.again_at = True, time.monotonic() + _LINGER_SECONDS
         else:

@@ -1,4 +1,4 @@
-"""A fault, for as long as a block runs; and a probe's latency meanwhile."""
+"""A fault for the duration of a block, and the latency of probes during it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def crowded(
     url: str, counts: Mapping[str, int], paths: Mapping[str, str] | None = None
 ) -> Iterator[None]:
     """
-    Have *counts* clients of each kind at the server of *url*.
+    Connect *counts* clients of each kind to the server of *url*.
 
     Args:
-        paths: What clients of a kind ask for; liveness unless said.
+        paths: The path for each kind of client; liveness by default.
     """
     if not any(counts.values()):
         yield
@@ -51,7 +51,7 @@ def crowded(
         process.stdin.flush()
         gathered = selectors.DefaultSelector()
         gathered.register(process.stdout, selectors.EVENT_READ)
-        gathered.select(_GATHER_SECONDS)  # a server that is down already never lets all in
+        gathered.select(_GATHER_SECONDS)  # a server that is down never accepts all of them
         yield
     finally:
         process.kill()
@@ -62,7 +62,7 @@ def crowded(
 
 @contextlib.contextmanager
 def frozen(pids: Sequence[int]) -> Iterator[None]:
-    """Stop processes where they stand, as a machine does that hangs: they ACK, and say nothing."""
+    """Stop processes by SIGSTOP, as a hung machine does: the kernel ACKs, and no answer comes."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:

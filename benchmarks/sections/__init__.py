@@ -1,4 +1,4 @@
-"""What is measured: a module a question, whose function makes its tables."""
+"""The sections of a run: one module per question, with a function that makes its tables."""
 
 from __future__ import annotations
 

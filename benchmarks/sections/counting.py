@@ -1,4 +1,4 @@
-"""What counting a request costs, by how many label sets the process knows."""
+"""The cost of counting a request, by the number of label sets in the process."""
 
 from __future__ import annotations
 

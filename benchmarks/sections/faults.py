@@ -26,11 +26,11 @@ _RATE: Final = 100.0
 @dataclass(frozen=True, slots=True)
 class _Case:
     """
-    What goes wrong at once.
+    A combination of faults.
 
     Attributes:
         clients: How many of each kind.
-        hang: Whether the database's processes are stopped where they stand.
+        hang: Whether the processes of the database are stopped by SIGSTOP.
     """
 
     clients: Mapping[str, int] = field(default_factory=dict)

@@ -15,7 +15,7 @@ __all__ = ["memory"]
 
 
 def memory(plan: Plan) -> Iterator[Section]:
-    """One server after the other, each alone: who shares pages with it would lower its share."""
+    """One server after the other, each alone: shared pages would lower its figure."""
     wanted = {
         "bare Flask": contender("bare_flask", stock=True),
         "ours, Monitoring(app)": contender("everything"),

@@ -1,4 +1,4 @@
-"""What observing a request costs, in process and over HTTP, and how fast liveness is."""
+"""The cost of observing a request, in process and over HTTP, and the speed of liveness."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from benchmarks.sections.columns import LATENCIES
 
 __all__ = ["in_process", "liveness", "over_http"]
 
-#: Who is asked by a hundred connections too.
+#: The contenders that are also measured with a hundred connections.
 _CROWDED: Final = ("bare Flask", "ours, everything", "ours, on our worker", "textbook")
 
 
 def in_process(plan: Plan) -> Iterator[Section]:
-    """What observing a request costs, without a socket."""
+    """The cost of observing a request, without a socket."""
     names = {
         "bare Flask": "bare_flask",
         "ours, metrics": "metrics_only",
@@ -81,7 +81,7 @@ def over_http(plan: Plan) -> Iterator[Section]:
 
 
 def liveness(plan: Plan) -> Iterator[Section]:
-    """The liveness endpoint beside what gunicorn can do at all."""
+    """The liveness endpoint beside the limit of gunicorn."""
     wanted = {
         "ours": SERVICE,
         "bare WSGI, gthread": contender("bare_wsgi", stock=True),

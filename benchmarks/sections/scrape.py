@@ -1,4 +1,4 @@
-"""The scrape beside stock's, along label sets, workers, and workers that are gone."""
+"""The scrape beside stock's, along label sets, workers, and past workers."""
 
 from __future__ import annotations
 

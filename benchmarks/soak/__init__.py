@@ -1,1 +1,1 @@
-"""Metrics under a storm of workers that come and go: `python -m benchmarks.soak`."""
+"""Metrics while workers are killed and restarted: `python -m benchmarks.soak`."""

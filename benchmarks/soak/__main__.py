@@ -23,7 +23,7 @@ from typing import Final
 from benchmarks.soak.result import Soak, table
 from benchmarks.soak.service import PATH, WORKERS, RunningService, counted, running
 from benchmarks.soak.storm import storm
-from tests.polling import wait_until
+from tests.support.polling import wait_until
 
 AT_REST: Final = 20
 _WARM: Final = 200

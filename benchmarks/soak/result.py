@@ -1,4 +1,4 @@
-"""What came of a soak, and the table of it."""
+"""The result of a soak, and its table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Soak", "table"]
 @dataclass
 class Soak:
     """
-    What came of it.
+    The result of one soak.
 
     Attributes:
         answered: Requests that got their 200.

@@ -1,4 +1,4 @@
-"""The gunicorn under the storm, and what is read off it."""
+"""The gunicorn under test, and its figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from typing import Final
 
 import psutil
 
-from tests.polling import free_port, wait_until
+from tests.support.polling import wait_until
+from tests.support.ports import free_port
 
 __all__ = ["PATH", "WORKERS", "RefusedError", "RunningService", "counted", "growing", "running"]
 
@@ -32,7 +33,7 @@ class RefusedError(OSError):
 
 
 class RunningService:
-    """One gunicorn, and what is asked of it."""
+    """One gunicorn, and the requests to it."""
 
     def __init__(self, port: int, process: subprocess.Popen[bytes], scratch: Path) -> None:
         self.port, self.process = port, process

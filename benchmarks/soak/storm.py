@@ -1,4 +1,4 @@
-"""Requests and scrapes from threads, and blows at the workers meanwhile."""
+"""Sends requests and scrapes from threads while it signals workers."""
 
 from __future__ import annotations
 

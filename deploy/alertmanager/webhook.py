@@ -1,5 +1,5 @@
 """
-Print every alert that Alertmanager sends, one JSON object a line: the end of the line in a demo.
+Print every alert that Alertmanager sends, one JSON object per line, in the demo.
 
 Standard library only: `python webhook.py [PORT]`. The path of the request names the receiver. With
 port 0 it takes a free one; the first line says which.
@@ -33,7 +33,7 @@ class Webhook(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *args: Any) -> None:
-        """Nothing: what arrives is printed, not that it does."""
+        """Log nothing: only the alerts are printed."""
 
 
 def say(**fields: Any) -> None:

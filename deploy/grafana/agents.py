@@ -1,4 +1,4 @@
-"""Agents and skills: what runs, how well, and how long it takes."""
+"""Agents and skills: rates, results and durations."""
 
 from __future__ import annotations
 

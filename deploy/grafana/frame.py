@@ -1,4 +1,4 @@
-"""What our dashboards share: variables, annotations, and links to each other and to the logs."""
+"""The common parts of all dashboards: variables, annotations, and links."""
 
 from __future__ import annotations
 

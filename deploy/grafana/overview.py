@@ -1,4 +1,4 @@
-"""Overview: is the service all right, and if not, where to look."""
+"""Overview: whether the service is healthy, and where to look if it is not."""
 
 from __future__ import annotations
 
@@ -70,8 +70,7 @@ def _now(dashboard: Dashboard) -> None:
         ),
         number(
             "Availability budget left",
-            "What is left of the errors that the objective allows in its period; below nought the"
-            " promise is broken.",
+            "Share of the period's allowed errors that is left; below zero the promise is broken.",
             Query("job:slo_availability:budget_left{@job}"),
             unit="percentunit",
             levels=spent,

@@ -1,4 +1,4 @@
-"""The house style of our panels: one function a kind, and no panel without a word on itself."""
+"""The style of our panels: one function per kind, and a description for every panel."""
 
 from __future__ import annotations
 

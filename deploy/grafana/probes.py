@@ -1,4 +1,4 @@
-"""Probes: what the orchestrator and Prometheus ask, and how they are answered."""
+"""Probes: the requests of orchestrator and Prometheus, and their responses."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def share(
     """
     How much of *counter* has the matcher *of*, by *by*.
 
-    What never happened has no series: `or … * 0` draws it as nought rather than not at all.
+    An event that never happened has no series: `or … * 0` draws it as zero.
     """
     every = rate(counter, by=by, where=where, window=window)
     some = rate(counter, by=by, where=f"{where}, {of}", window=window)

@@ -1,4 +1,4 @@
-"""Workers and database: utilisation, saturation and errors of what the service runs on."""
+"""Workers and database: utilisation, saturation and errors."""
 
 from __future__ import annotations
 

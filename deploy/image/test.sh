@@ -26,7 +26,7 @@ SECONDS=0
 BUILDER=buildah deploy/image/build.sh "$ATOM_IMAGE" --quiet
 echo "built in $SECONDS s"
 
-rebuild=tests/deploy/image/test_rebuild.py # needs the network
+rebuild=tests/service/image/test_rebuild.py # needs the network
 unshare --net --mount -- bash -c \
-    "ip link set lo up && exec .venv/bin/python -m pytest tests/deploy/image --ignore $rebuild"
+    "ip link set lo up && exec .venv/bin/python -m pytest tests/service/image --ignore $rebuild"
 .venv/bin/python -m pytest "$rebuild"

@@ -31,8 +31,7 @@ def render_prometheus_rule(rule_files: Mapping[Path, str]) -> dict[Path, str]:
     """
     Return the text of the PrometheusRule by its path.
 
-    The groups are taken over as text, with their comments: they are what an operator reads when an
-    alert has woken him.
+    The groups are copied as text with their comments, which an operator reads during an alert.
 
     Args:
         rule_files: The text of each rule file, in which `groups:` is the only key.

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import psutil
 
 from tests.faults.scraping import lost
-from tests.polling import wait_until
-from tests.server.load import Load
-from tests.service import Service
+from tests.support.load import Load
+from tests.support.polling import wait_until
+from tests.support.service import Service
 
 __all__ = [
     "PATH",

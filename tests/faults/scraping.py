@@ -13,9 +13,10 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.polling import wait_until
-from tests.server.load import Load
-from tests.service import Service
+from tests.support.load import Load
+from tests.support.polling import wait_until
+from tests.support.service import Service
+from tests.support.stalls import scaled
 
 __all__ = ["OPENMETRICS", "Scrapes", "families", "lost", "scraping"]
 
@@ -124,4 +125,4 @@ def scraping(service: Service, *, scrapers: int = 2) -> Iterator[Scrapes]:
     finally:
         over.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(scaled(30))

@@ -27,10 +27,11 @@ from tests.faults.counting import (
     until_workers_are,
 )
 from tests.faults.scraping import families, scraping
-from tests.faults.upgrade import is_running, upgradable, upgraded
-from tests.polling import wait_until
-from tests.server.load import under_load
-from tests.service import Service
+from tests.support.load import under_load
+from tests.support.polling import wait_until
+from tests.support.service import Service
+from tests.support.stalls import scaled
+from tests.support.upgrade import is_running, upgradable, upgraded
 
 Start = Callable[..., Service]
 
@@ -70,7 +71,7 @@ def test_upgrade_of_the_arbiter(tmp_path: Path, goodbye: signal.Signals) -> None
             until_answered(load, beside + 30)
 
             os.kill(service.arbiter, goodbye)
-            service.process.wait(40)
+            service.process.wait(scaled(40))
 
             assert successor.is_running()
             wait_until(lambda: service.sample("gunicorn_workers") == 2)
@@ -174,7 +175,7 @@ def test_a_killed_arbiters_successor_starts_at_zero(
         orphans = [psutil.Process(pid) for pid in first.workers()]
 
         first.process.kill()
-        first.process.wait(10)
+        first.process.wait(scaled(10))
         if not at_once:
             wait_until(lambda: not any(map(is_running, orphans)), seconds=40)
         second = start_service(env=env)

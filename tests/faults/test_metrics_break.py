@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.counting import PATH, make_agent, until_replaced
-from tests.polling import wait_until
-from tests.service import Service
+from tests.support.polling import wait_until
+from tests.support.service import Service
 
 Start = Callable[..., Service]
 

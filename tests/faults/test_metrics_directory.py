@@ -21,9 +21,9 @@ from tests.faults.counting import (
 )
 from tests.faults.scraping import scraping
 from tests.faults.small_disk import on_small_disk
-from tests.polling import wait_until
-from tests.server.load import under_load
-from tests.service import Service
+from tests.support.load import under_load
+from tests.support.polling import wait_until
+from tests.support.service import Service
 
 Start = Callable[..., Service]
 

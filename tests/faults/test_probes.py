@@ -16,13 +16,14 @@ import psutil
 import psycopg
 import pytest
 
-from tests.database.relay import Relay
 from tests.faults.counting import until_workers_are
-from tests.faults.watch import watching
-from tests.polling import wait_until
-from tests.postgres import PostgreSQL, running_postgresql
-from tests.server.load import occupied
-from tests.service import Service, migrate
+from tests.support.load import occupied
+from tests.support.polling import wait_until
+from tests.support.postgres import PostgreSQL, running_postgresql
+from tests.support.relay import Relay
+from tests.support.service import Service, migrate
+from tests.support.stalls import scaled
+from tests.support.watch import watching
 
 #: For what the contract bounds at 2 s; five times that, as this runs beside other things.
 SOON = 10.0
@@ -57,7 +58,7 @@ def test_stopped_database(
 
         stopped_at = time.monotonic()
         victim.stop("immediate")
-        refused = watch.until(503, stopped_at, seconds=SOON)
+        refused = watch.until(503, stopped_at, seconds=SOON, unhealthy="database")
         victim.start()
         started_at = time.monotonic()
         watch.until(200, started_at, seconds=SOON)
@@ -66,8 +67,8 @@ def test_stopped_database(
     assert database(refused.body)["healthy"] is False
     assert refused.body["checks"]["disk"]["healthy"] is True
     assert watch.lost == []
-    assert watch.slowest_ready() < 1.5
-    assert watch.live_quantile(0.99) < LIVE
+    assert watch.slowest_ready() < scaled(1.5)
+    assert watch.live_quantile(0.99) < scaled(LIVE)
 
 
 @pytest.mark.parametrize("pollers", [8, 64])
@@ -83,7 +84,7 @@ def test_frozen_database(
         frozen_at = time.monotonic()
         victim.freeze()
         try:
-            silent = watch.until(503, frozen_at, seconds=5 + 1.5 + SOON)
+            silent = watch.until(503, frozen_at, seconds=5 + 1.5 + SOON, unhealthy="database")
             during = [psutil.Process(pid).num_threads() for pid in service.workers()]
             scrape = service.get("/health/metrics")
         finally:
@@ -96,8 +97,8 @@ def test_frozen_database(
     assert silent.sent_at - frozen_at >= 4, "no verdict before the deadline"
     assert scrape.status == 200
     assert watch.lost == []
-    assert watch.slowest_ready() < 1.5
-    assert watch.live_quantile(0.99) < LIVE
+    assert watch.slowest_ready() < scaled(1.5)
+    assert watch.live_quantile(0.99) < scaled(LIVE)
     assert all(now <= then + 3 for then, now in zip(before, during, strict=True))
     assert len(service.logged("health_check_unhealthy", check="database")) <= 2, "a line a worker"
 
@@ -116,12 +117,12 @@ def test_half_open_connections(
             watch.until_all_ready()
             silent_at = time.monotonic()
             relay.fall_silent()
-            silent = watch.until(503, silent_at, seconds=1 + 1.5 + SOON)
+            silent = watch.until(503, silent_at, seconds=1 + 1.5 + SOON, unhealthy="database")
             relay.speak()
             watch.until(200, time.monotonic(), seconds=SOON)
 
         assert database(silent.body)["message"] == "Database timeout after 1.0s"
-        assert watch.live_quantile(0.99) < LIVE
+        assert watch.live_quantile(0.99) < scaled(LIVE)
         wait_until(lambda: relay.open <= 2 * 2, seconds=SOON)  # a check and a pool a worker
     finally:
         relay.close()

@@ -1,1 +1,0 @@
-"""Agents, from their tables to their HTTP API."""
