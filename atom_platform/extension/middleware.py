@@ -20,7 +20,7 @@ from atom_platform.extension.response_body import observed_body
 from atom_platform.logs.context import CURRENT_SCOPE, RequestScope, note_exception
 from atom_platform.metrics.custom import Counter
 
-__all__ = ["AccessLine", "MonitoringMiddleware", "Recorder"]
+__all__ = ["MonitoringMiddleware", "Recorder", "RequestLogger"]
 
 _enter: Final = CURRENT_SCOPE.set
 _leave: Final = CURRENT_SCOPE.reset
@@ -39,11 +39,11 @@ class Recorder(Protocol):
     def count_aborted(self, reason: str) -> None: ...
 
 
-class AccessLine(Protocol):
+class RequestLogger(Protocol):
     """Chooses request ids and writes access lines: `AccessLog`."""
 
-    def begin(self, exchange: RequestScope, environ: Environ) -> None: ...
-    def write(self, exchange: RequestScope, record: RequestRecord) -> None: ...
+    def begin(self, scope: RequestScope, environ: Environ) -> None: ...
+    def write(self, scope: RequestScope, record: RequestRecord) -> None: ...
     def observe(self, record: RequestRecord) -> None: ...
 
 
@@ -70,7 +70,7 @@ class MonitoringMiddleware:
         *,
         recorder: Recorder,
         app: Flask | None = None,
-        access: AccessLine | None = None,
+        access: RequestLogger | None = None,
         excluded_paths: Collection[str] = (),
         counters: Mapping[str, Counter] | None = None,
     ) -> None:

@@ -132,7 +132,7 @@ def count_log_drop(reason: str, n: int = 1) -> None:
 def count_worker_exit(reason: str) -> None:
     """Count a worker that ended. Called in the arbiter, so it is the arbiter's heartbeat too."""
     heartbeat()
-    _worker_exits.add((_known_or(GUNICORN_WORKER_EXITS.values["reason"], reason, "crashed"),))
+    _worker_exits.add((_known_or(GUNICORN_WORKER_EXITS.values["reason"], reason, "unknown"),))
 
 
 def worker_started() -> None:
