@@ -3,9 +3,8 @@ The public face: what an application needs to be monitored, importable as the gu
 
     from atom_platform.monitoring import configure_structlog, get_logger
 
-`Monitoring(app)` gives any Flask application the health endpoints, the metrics and the logs in one
-line; the platform's own service is its first user. What only some applications have, SQLAlchemy
-above all, is imported when it is asked for.
+`Monitoring(app)` gives any Flask application health endpoints, metrics and logs in one line. The
+platform's own service uses it too. Optional dependencies such as SQLAlchemy are imported on use.
 """
 
 from __future__ import annotations
@@ -73,25 +72,25 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[[], object])
 
-#: Where an application keeps what belongs to it.
+#: The key of our state in `app.extensions`.
 EXTENSION: Final = "atom"
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
     """
-    What `Monitoring` leaves in `app.extensions["atom"]`.
+    The state of one monitored application, in `app.extensions["atom"]`.
 
     Attributes:
-        settings: The settings it was made with.
+        settings: The settings of `Monitoring`.
         health: The readiness checks.
-        live_body: Makes the body of the liveness answer, for servers that give it themselves.
-        ready_answer: Makes the readiness answer for them; None when that might take time, or the
-            answer depends on who asks.
+        live_body: Makes the body of liveness, for a server that answers it without Flask.
+        ready_answer: Makes the readiness response for such a server; None if that may take time, or
+            if the response depends on the client.
         observe_request: Counts and logs a request that was answered outside of the application.
-        page: What a scrape shows, for them too; None when the answer depends on who asks.
-        wsgi_app: The application as it was left. What somebody wraps it in later, a login for
-            example, is to see the scrapes.
+        page: The exposition, for such a server; None if the response depends on the client.
+        wsgi_app: The WSGI application after `init_app`. If it is wrapped later, by a login for
+            example, scrapes pass through the wrapper.
     """
 
     settings: Settings
@@ -107,13 +106,13 @@ class Monitoring:
     """
     Health endpoints, metrics, request ids and logs for a Flask application.
 
-    A context manager, for tests above all: it closes itself.
+    Also a context manager, which calls `close`; useful in tests.
 
     Args:
-        app: The application; or give it to `init_app` later.
-        settings: Read from the environment by default, but for DATABASE_URL: that is ours only in
-            our own service.
-        checks: Readiness checks by name; see `check`, which takes more.
+        app: The application; it may be given to `init_app` later.
+        settings: Read from the environment by default, without DATABASE_URL, which belongs to the
+            application.
+        checks: Readiness checks by name; `check` takes more options.
         engines: SQLAlchemy engines: their statements are timed, their connections counted, and
             readiness depends on them. The first one's check is called `database`, the next one's
             `database_2`, and so on.
@@ -126,7 +125,7 @@ class Monitoring:
 
     Raises:
         SettingsError: The environment holds what a setting cannot take.
-        ValueError: A check or label has a name that it cannot have.
+        ValueError: The name of a check or label is invalid.
     """
 
     counter = staticmethod(own_metrics.counter)
@@ -174,15 +173,15 @@ class Monitoring:
         cancel: Callable[[], object] | None = None,
     ) -> Callable[[F], F]:
         """
-        Have readiness depend on *function*; without one, decorate it.
+        Register *function* as a readiness check; without one, return a decorator.
 
         It is healthy unless it returns False or raises, and may return a `CheckResult`. It runs in
         a thread of its own, once a second while somebody asks.
 
         Args:
             timeout_seconds: Longest a run may take; the settings' database deadline by default.
-            critical: Whether the worker is not ready when it fails; else it is only shown.
-            cancel: Makes a run return that is overdue; the function's own method by default.
+            critical: Whether a failure makes the worker not ready; otherwise it is only shown.
+            cancel: Ends an overdue run; by default the function's own method of that name.
 
         Raises:
             ValueError: The name is taken or no lower-case word, or the timeout not positive.
@@ -203,20 +202,20 @@ class Monitoring:
         return register
 
     def watch_disk(self) -> None:
-        """Add the check of free disk space that the settings describe, if it is not there yet."""
+        """Register the check of free disk space, unless it is registered already."""
         if self._disk:
             self._disk = False
             watch_disk(self.health, self.settings)
 
     def init_app(self, app: Flask) -> None:
         """
-        Give *app* the endpoints, and have its requests counted, timed and logged from now on.
+        Add the endpoints to *app*, and count, time and log its requests from now on.
 
-        The application's hooks do not see the requests to those endpoints.
+        The application's hooks do not see requests to those endpoints.
 
         Raises:
-            RuntimeError: The application is monitored already, and each request would count twice;
-                or it has a route where ours would be.
+            RuntimeError: The application is monitored already, or has a route at the path of one
+                of ours.
         """
         if EXTENSION in app.extensions:
             raise RuntimeError("this application is monitored already")
@@ -241,7 +240,7 @@ class Monitoring:
             counters=self._request_counters,
         )
         app.wsgi_app = application  # type: ignore[method-assign]
-        for each in blueprints:  # for its list of routes, and to name a 405's endpoint
+        for each in blueprints:  # for `flask routes`, and for the endpoint of a 405
             app.register_blueprint(each, name=f"{EXTENSION}_{each.name}", routes_only=True)
         if self.settings.management_port is not None:
             block_api_on_management_port(app, access)
@@ -259,9 +258,9 @@ class Monitoring:
 
     def close(self) -> None:
         """
-        End the threads of the checks, and give the log back if no one else is monitored here.
+        Stop the threads of the checks, and restore the log if no other application uses it.
 
-        What was counted stays: metrics belong to the process.
+        Counted values stay: metrics belong to the process.
         """
         self.health.stop()
         self._logs.release()
@@ -274,5 +273,5 @@ class Monitoring:
 
     def _scraped(self) -> None:
         self.health.start()
-        # Here too, for servers that are not told our hooks.
+        # Here too, for servers without our hooks.
         instruments.set_app_info(__version__, platform.python_version(), self.settings.revision)

@@ -66,7 +66,7 @@ class Settings:
         "ATOM_METRICS_TOKEN",
         None,
         env_parsers.token,
-        "bearer token without which metrics and the checks of readiness are not shown",
+        "bearer token required for metrics and for the checks of readiness",
     )
     metrics_token_file: Path | None = _setting(
         "ATOM_METRICS_TOKEN_FILE",
@@ -79,7 +79,7 @@ class Settings:
         "ATOM_MANAGEMENT_PORT",
         None,
         env_parsers.integer(1, 65535),
-        "TCP port beside it that alone shows metrics and the checks of readiness, and no API",
+        "second TCP port, the only one with metrics and the checks of readiness; no API there",
     )
     workers: int = _setting(
         "WEB_CONCURRENCY",

@@ -1,8 +1,7 @@
 """
-Who may read metrics and the details of readiness: whoever has the token, or comes to the port.
+Access to metrics and to the details of readiness: by a token, by a management port, or open.
 
-Both say much about a service, and neither is meant for those who use it. Without a token and a
-management port everybody may, as the monitoring guide has it.
+Without a token and a management port the endpoints are open, as in the monitoring guide.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ __all__ = ["AccessDecision", "AccessPolicy", "access_policy", "block_api_on_mana
 
 
 class AccessDecision(enum.Enum):
-    """What a request may see."""
+    """The outcome for one request."""
 
     OPEN = enum.auto()
-    #: It brings no token, or a wrong one.
+    #: The token is missing or wrong: 401.
     GUARDED = enum.auto()
-    #: It came to a port where there is no such thing.
+    #: The request came in on another port than the management port: 404.
     HIDDEN = enum.auto()
 
 
 class AccessPolicy:
     """
-    Judges requests by their WSGI environment; with both given, both have to be right.
+    Decides on requests by their WSGI environment. With both arguments, both must fit.
 
     Args:
-        token: What `Authorization: Bearer` has to bring.
-        management_port: The only port to answer on.
+        token: The token that `Authorization: Bearer` must hold.
+        management_port: The only port that these endpoints are served on.
     """
 
     def __init__(self, *, token: str | None = None, management_port: int | None = None) -> None:
@@ -44,22 +43,23 @@ class AccessPolicy:
 
     @property
     def restricted(self) -> bool:
-        """Whether the answer depends on who asks."""
+        """Whether the response depends on the client."""
         return self._token is not None or self._management_port is not None
 
     def verdict(self, environ: Mapping[str, Any]) -> AccessDecision:
-        """Say what the request of *environ* may see."""
+        """Return the decision for the request of *environ*."""
         if self._management_port is not None and not self.on_management_port(environ):
             return AccessDecision.HIDDEN
-        if self._token is not None and not self._brings_token(environ):
+        if self._token is not None and not self._has_token(environ):
             return AccessDecision.GUARDED
         return AccessDecision.OPEN
 
     def on_management_port(self, environ: Mapping[str, Any]) -> bool:
-        """Whether the request came in on the management port; never, when there is none."""
+        """Return whether the request came in on the management port; False if none is set."""
         return self._management_port is not None and _port_of(environ) == self._management_port
 
-    def _brings_token(self, environ: Mapping[str, Any]) -> bool:
+    def _has_token(self, environ: Mapping[str, Any]) -> bool:
+        """Return whether the request has the right token; compares in constant time."""
         scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return False
@@ -68,9 +68,9 @@ class AccessPolicy:
 
 def _port_of(environ: Mapping[str, Any]) -> int | None:
     """
-    Return the local port of the request's connection; None if the server does not show it.
+    Return the local port of the request's connection; None if the server does not tell.
 
-    Not SERVER_PORT: behind a Unix socket that is what the client wrote into its Host header.
+    SERVER_PORT is not used: behind a Unix socket it comes from the client's Host header.
     """
     try:
         address = environ["gunicorn.socket"].getsockname()
@@ -80,7 +80,7 @@ def _port_of(environ: Mapping[str, Any]) -> int | None:
 
 
 def access_policy(settings: Settings) -> AccessPolicy:
-    """Return who may read metrics and the details of readiness."""
+    """Return the policy of *settings* for metrics and the details of readiness."""
     token = settings.metrics_token
     return AccessPolicy(
         token=token.value if token else None, management_port=settings.management_port
@@ -88,12 +88,12 @@ def access_policy(settings: Settings) -> AccessPolicy:
 
 
 def block_api_on_management_port(app: Flask, access: AccessPolicy) -> None:
-    """Have *app* answer on the management port for its health alone."""
+    """Answer 404 on the management port to all requests of *app* but those below `/health`."""
 
-    def refuse_the_rest() -> None:
-        ours = request.path == "/health" or request.path.startswith("/health/")
-        if not ours and access.on_management_port(request.environ):
+    def reject_other_paths() -> None:
+        allowed = request.path == "/health" or request.path.startswith("/health/")
+        if not allowed and access.on_management_port(request.environ):
             abort(404)
 
-    # Before the application's own, which may let in or redirect.
-    app.before_request_funcs.setdefault(None, []).insert(0, refuse_the_rest)
+    # Before the application's own hooks, which may answer or redirect.
+    app.before_request_funcs.setdefault(None, []).insert(0, reject_other_paths)

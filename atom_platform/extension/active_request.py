@@ -40,7 +40,6 @@ class ActiveRequest(RequestScope):
         status: The status code; 0 before `start_response`, 500 if the application failed first.
         endpoint: The URL rule that matched.
         headers: The application's; empty before `start_response`.
-        length: The length of the body in bytes as announced; infinite if it was not.
         body_bytes: The length of the body handed to the server so far.
         started: The time of the server's call, by `perf_counter`.
         observer: Receives the end.
@@ -56,7 +55,6 @@ class ActiveRequest(RequestScope):
         "environ",
         "finished",
         "headers",
-        "length",
         "observer",
         "server_start",
         "started",
@@ -75,7 +73,6 @@ class ActiveRequest(RequestScope):
         self.status = self.body_bytes = 0
         self.endpoint = ""
         self.headers: Headers | tuple[()] = ()
-        self.length: float = UNKNOWN_LENGTH
         self.under_way = self.finished = False
         self.started = time.perf_counter()
 
@@ -93,23 +90,25 @@ class ActiveRequest(RequestScope):
         except (KeyError, AttributeError):
             self.endpoint = self.observer.endpoint_of(self.environ)
         self.headers = headers
-        request_id = self.request_id
-        self.length = UNKNOWN_LENGTH
-        for name, value in headers:
-            # Compare lengths first: it is cheaper, and this runs for each header.
-            size = len(name)
-            if size == 14:
-                if value.isdigit() and name.lower() == "content-length":
-                    self.length = int(value)
-            elif size == 12 and request_id and name.lower() == "x-request-id":
-                headers = [pair for pair in headers if pair[0].lower() != "x-request-id"]
-        if request_id:
-            headers = [*headers, ("X-Request-ID", request_id)]
+        if self.request_id:
+            for name, _ in headers:
+                # Compare lengths first: it is cheaper, and this runs for each header.
+                if len(name) == 12 and name.lower() == "x-request-id":
+                    headers = [pair for pair in headers if pair[0].lower() != "x-request-id"]
+                    break
+            headers = [*headers, ("X-Request-ID", self.request_id)]
         if exc_info is None:
             self._server_write = self.server_start(status, headers)
         else:
             self._server_write = self.server_start(status, headers, exc_info)
         return self._write
+
+    def announced_length(self) -> float:
+        """Return the body's length in bytes by its header; infinite without one."""
+        for name, value in self.headers:
+            if len(name) == 14 and name.lower() == "content-length" and value.isdigit():
+                return int(value)
+        return UNKNOWN_LENGTH
 
     def finish(self) -> None:
         """Hand the request to the observer, once."""
@@ -142,7 +141,8 @@ class ActiveRequest(RequestScope):
 
         def closed() -> None:
             if not self.finished and sys.exception() is None:
-                self.body_bytes = int(self.length) if self.length != UNKNOWN_LENGTH else 0
+                length = self.announced_length()
+                self.body_bytes = int(length) if length != UNKNOWN_LENGTH else 0
                 self.finish()
             elif not self.finished:
                 self.abort()

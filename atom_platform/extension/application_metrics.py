@@ -1,4 +1,4 @@
-"""Metrics of the application's own, as `Monitoring` offers them."""
+"""Counters, gauges and histograms of the application: `Monitoring.counter` and its siblings."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def counter(
     name: str, help: str, *, labels: Sequence[str] = (), values: Values | None = None
 ) -> Counter:
     """
-    Return a counter, exact whatever becomes of the processes that count.
+    Return a counter that is exact over all worker processes.
 
     Args:
         name: Ends in `_total`.
         labels: Their names. A label without *values* takes any text, but at most
             ATOM_METRICS_MAX_IDS different ones a process; more count as `other`.
-        values: What a label may say; anything else counts as `other`.
+        values: By label, its allowed values; any other value counts as `other`.
 
     Raises:
-        ValueError: The name or a label cannot be had.
+        ValueError: The name or a label is invalid or taken.
     """
     return get_or_create(
         Counter, Definition(name, "counter", help, tuple(labels), values=_all(values))
@@ -44,11 +44,11 @@ def gauge(
     Return a gauge; *labels* and *values* are those of `counter`.
 
     Args:
-        mode: How the processes' numbers become one: `livesum`, `livemin`, `livemax` or
-            `livemostrecent`. A process that is gone has no say.
+        mode: How the values of the live processes are combined: `livesum`, `livemin`, `livemax`
+            or `livemostrecent`.
 
     Raises:
-        ValueError: The name or a label cannot be had.
+        ValueError: The name or a label is invalid or taken.
     """
     return get_or_create(
         Gauge, Definition(name, "gauge", help, tuple(labels), mode=mode, values=_all(values))
@@ -71,7 +71,7 @@ def histogram(
             series for each label set.
 
     Raises:
-        ValueError: The name, a label or the buckets cannot be had.
+        ValueError: The name, a label or the buckets are invalid or taken.
     """
     bounds = tuple(float(bound) for bound in buckets)
     definition = Definition(
@@ -88,7 +88,7 @@ def requests_by(label: str, values: Collection[str]) -> Counter:
     one for each label, because labels of one family multiply.
 
     Raises:
-        ValueError: The label cannot be had.
+        ValueError: The label is invalid.
     """
     return counter(
         f"http_requests_by_{label}_total",

@@ -1,7 +1,7 @@
 """
-What a monitored application depends on: checks that are registered by themselves, and engines.
+The dependencies of an application that `Monitoring` watches by itself: disk and engines.
 
-SQLAlchemy is imported when an engine is there: an application without one is monitored as well.
+SQLAlchemy is imported only when an engine is given.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def instrument_engine(
     engine: AnyEngine, *, on_query: Callable[[float], None] | None = None
 ) -> None:
     """
-    Feed the database metrics from *engine*, from now on; a second call changes nothing.
+    Count and time the statements of *engine* from now on; a second call changes nothing.
 
     Each statement counts, failed ones too; an `executemany` is one.
 
@@ -41,7 +41,7 @@ def instrument_engine(
 
 
 def watch_disk(health: HealthRegistry, settings: Settings) -> None:
-    """Have *health* depend on the free disk space that *settings* ask for."""
+    """Register the check `disk` with the limits of *settings*."""
     health.register(
         "disk",
         disk_check(settings.disk_path, min_free_gb=settings.disk_min_free_gb),
@@ -51,7 +51,7 @@ def watch_disk(health: HealthRegistry, settings: Settings) -> None:
 
 
 def watch_engine(health: HealthRegistry, settings: Settings, name: str, engine: AnyEngine) -> None:
-    """Feed the database metrics from *engine*, and have *health* depend on its database."""
+    """Count and time the statements of *engine*, and register a check of its database."""
     from atom_platform.database.engine_check import EngineCheck
 
     instrument_engine(engine, on_query=note_query)
@@ -68,7 +68,7 @@ def watch_engine(health: HealthRegistry, settings: Settings, name: str, engine: 
 def record_check(
     settings: Settings, name: str, result: CheckResult, duration_seconds: float
 ) -> None:
-    """Count the run of a check, and what it measured that is a metric of its own."""
+    """Count one run of a check, and set the gauges of what it measured."""
     instruments.record_check(name, result.healthy, duration_seconds)
     RECENT_EVENTS.record_check_result(name, result)
     free_gb = result.details.get("free_gb")

@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Endpoints:
-    """The rules of an application's *url_map*; without one, everything is `unmatched`."""
+    """Finds the endpoint of a request in *url_map*; without one, every request is `unmatched`."""
 
     def __init__(self, url_map: Map | None) -> None:
         self._url_map = url_map
@@ -37,8 +37,8 @@ class Endpoints:
         """
         Return the URL rule that *environ* matches, whatever its method.
 
-        Flask knows it while it answers, except for a method that the rule does not take and for a
-        redirect to the rule's own slash; those, and what Flask did not see, are matched again.
+        Flask leaves the rule empty for a 405 and for a redirect to the rule's own slash. Those
+        requests, and the ones that Flask did not see, are matched again here.
         """
         request = environ.get("werkzeug.request")
         rule = getattr(request, "url_rule", None)
@@ -48,10 +48,11 @@ class Endpoints:
             return UNMATCHED
         try:
             return self._match_again(environ)
-        except Exception:  # nothing matches, or the request is not fit to be matched
+        except Exception:  # no rule matches, or the request is malformed
             return UNMATCHED
 
     def _match_again(self, environ: dict[str, Any]) -> str:
+        """Return the rule by path alone: try the method that the rule allows, follow redirects."""
         if self._url_map is None:
             return UNMATCHED
         adapter = self._url_map.bind_to_environ(environ)
@@ -68,7 +69,7 @@ class Endpoints:
         return UNMATCHED
 
 
-#: A look into it costs a third of taking a line apart. What applications make up is not in it.
+#: Standard status lines. A look-up costs a third of parsing; other lines go to `code_of`.
 STATUS_CODES: Final = {
     f"{status.value} {phrase}": status.value
     for status in HTTPStatus
@@ -77,24 +78,27 @@ STATUS_CODES: Final = {
 
 
 def code_of(status: str) -> int:
-    """Return the code at the beginning of *status*; 500 when there is none: servers refuse it."""
+    """Return the code at the start of *status*; 500 if there is none, because servers reject it."""
     code = status[:3]
     return int(code) if code.isdigit() else 500
 
 
 _START: Final = re.compile(r"(?:t=)?([0-9]{1,20}(?:\.[0-9]{1,9})?)")
-#: Clocks of two machines agree to some milliseconds.
+#: Clocks of two machines may differ by some milliseconds.
 _SKEW_SECONDS: Final = 0.05
 _LONGEST_SECONDS: Final = 3600
 
 
 def queue_seconds(header: str, now: float) -> float | None:
     """
-    Return how long before *now* the load balancer took the request, by its `X-Request-Start`.
+    Return the seconds between `X-Request-Start`, set by the load balancer, and *now*.
 
-    The header may hold seconds, milliseconds or microseconds, with or without `t=`. None for
-    anything else, and for a moment in the future or over an hour ago: clocks differ, or a client
-    made it up.
+    The header may hold seconds, milliseconds or microseconds, with or without `t=`. Returns None
+    for anything else, and for a time in the future or over an hour ago.
+
+    Args:
+        header: The value of `X-Request-Start`.
+        now: Seconds since the Unix epoch.
     """
     found = _START.fullmatch(header.strip())
     if found is None:
@@ -113,9 +117,10 @@ REQUEST_LABELS: Final = "atom.labels"
 
 def label_request(**labels: str) -> None:
     """
-    Say what the extra labels of the request being answered are; outside of one, do nothing.
+    Set extra labels of the current request; outside of a request, do nothing.
 
-    A label that `Monitoring` was not told of is ignored; a value not in its list counts as `other`.
+    A label that is not in `extra_labels` of `Monitoring` is ignored. A value that is not in the
+    label's list counts as `other`.
     """
     environ = getattr(current_request_scope(), "environ", None)
     if environ is not None:

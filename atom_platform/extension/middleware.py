@@ -20,7 +20,7 @@ from atom_platform.extension.response_body import observed_body
 from atom_platform.logs.context import CURRENT_SCOPE, RequestScope, note_exception
 from atom_platform.metrics.custom import Counter
 
-__all__ = ["AccessLine", "MonitoringMiddleware", "Recorder"]
+__all__ = ["MonitoringMiddleware", "Recorder", "RequestLogger"]
 
 _enter: Final = CURRENT_SCOPE.set
 _leave: Final = CURRENT_SCOPE.reset
@@ -39,11 +39,11 @@ class Recorder(Protocol):
     def count_aborted(self, reason: str) -> None: ...
 
 
-class AccessLine(Protocol):
+class RequestLogger(Protocol):
     """Chooses request ids and writes access lines: `AccessLog`."""
 
-    def begin(self, exchange: RequestScope, environ: Environ) -> None: ...
-    def write(self, exchange: RequestScope, record: RequestRecord) -> None: ...
+    def begin(self, scope: RequestScope, environ: Environ) -> None: ...
+    def write(self, scope: RequestScope, record: RequestRecord) -> None: ...
     def observe(self, record: RequestRecord) -> None: ...
 
 
@@ -70,7 +70,7 @@ class MonitoringMiddleware:
         *,
         recorder: Recorder,
         app: Flask | None = None,
-        access: AccessLine | None = None,
+        access: RequestLogger | None = None,
         excluded_paths: Collection[str] = (),
         counters: Mapping[str, Counter] | None = None,
     ) -> None:
@@ -80,6 +80,8 @@ class MonitoringMiddleware:
         self._excluded = frozenset(excluded_paths)
         self._excluded_below = tuple(path for path in excluded_paths if path.endswith("/"))
         self._counters = dict(counters or {})
+        self._record_request = recorder.record_request
+        self._add_in_progress = recorder.add_in_progress
         self.count_aborted = recorder.count_aborted
         self.endpoint_of = Endpoints(None if app is None else app.url_map).of
         if app is not None:
@@ -91,7 +93,7 @@ class MonitoringMiddleware:
             # In the first case a monitored application inside of another one: counted once.
             return self.wsgi_app(environ, start_response)
         request = ActiveRequest(environ, start_response, self)
-        self._recorder.add_in_progress(1.0)
+        self._add_in_progress(1.0)
         if "HTTP_X_REQUEST_START" in environ:
             waited = queue_seconds(environ["HTTP_X_REQUEST_START"], time.time())
             if waited is not None:
@@ -111,7 +113,7 @@ class MonitoringMiddleware:
         """Count and log a request that the server answered without the application."""
         if self._access is not None:
             self._access.observe(record)
-        self._recorder.record_request(record)
+        self._record_request(record)
 
     def record(self, request: ActiveRequest) -> None:
         """Count and log *request*, which has ended."""
@@ -129,7 +131,7 @@ class MonitoringMiddleware:
             request.request_id,
             None if extras is None else extras.trace,
         )
-        self._recorder.record_request(record, -1.0)
+        self._record_request(record, -1.0)
         if extras is not None and extras.exception is not None:
             self._recorder.count_exception(record.endpoint, type(extras.exception).__name__)
         if self._access is not None:

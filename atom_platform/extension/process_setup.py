@@ -23,16 +23,16 @@ __all__ = ["LoggingSetup", "warn_about_server"]
 
 class LoggingSetup:
     """
-    A share in the pipeline.
+    A reference-counted configuration of the process's log pipeline.
 
-    Whoever comes configures it, and the last one to `release` puts back what the first one found;
-    unless the pipeline was there before all of them, as it is under gunicorn.
+    Each instance configures the pipeline. The last `release` restores the state before the first
+    instance, unless our gunicorn logger had configured the pipeline before.
     """
 
     def __init__(self, settings: Settings) -> None:
         with _lock:
             if LOG_OUTPUT.writer is None:
-                _held.clear()  # by those of an earlier life, which somebody has reset since
+                _held.clear()  # the pipeline was reset since those were made
                 _State.ours = True
             configure_structlog(
                 level=settings.log_level, levels=settings.log_levels, format=settings.log_format
@@ -41,7 +41,7 @@ class LoggingSetup:
             _held.add(self)
 
     def release(self) -> None:
-        """Give it back; again, do nothing."""
+        """Drop this reference; a second call does nothing."""
         with _lock:
             if self in _held:
                 _held.discard(self)
@@ -51,7 +51,7 @@ class LoggingSetup:
 
 
 class _State:
-    #: Whether the pipeline was configured here first.
+    #: Whether this module configured the pipeline first.
     ours = False
 
 
@@ -64,11 +64,11 @@ log = logging.getLogger("atom_platform.monitoring")
 
 
 def warn_about_server() -> None:
-    """Log what will be missing under the server that this process is of."""
+    """Log a WARNING for each promise that is off under the server of this process."""
     uwsgi = _uwsgi()
     several = uwsgi is not None and int(getattr(uwsgi, "numproc", 1)) > 1
     if os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn"):
-        several = True  # as far as a worker can tell
+        several = True  # a worker cannot see how many there are
     if several and STORAGE.directory is None:
         log.warning(
             "metrics_of_one_process",
@@ -88,7 +88,7 @@ def warn_about_server() -> None:
 
 
 def _uwsgi() -> Any:
-    """Return the module that uWSGI gives to the applications it runs; elsewhere there is none."""
+    """Return the `uwsgi` module, which exists only in processes of uWSGI; otherwise None."""
     try:
         return importlib.import_module("uwsgi")
     except ImportError:

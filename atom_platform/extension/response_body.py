@@ -2,7 +2,7 @@
 The response body as the server gets it: counted before its last byte leaves, closed once.
 
 Most bodies are one piece of known length. The server gets those as a list and runs no code of ours
-until it closes them.
+until it closes them. If werkzeug holds such a body, its own iterator is not run either.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from atom_platform.extension._compat_werkzeug import whole_body_of
 from atom_platform.extension.active_request import UNKNOWN_LENGTH, ActiveRequest
 from atom_platform.logs.context import CURRENT_SCOPE
 
@@ -30,7 +31,15 @@ def observed_body(request: ActiveRequest, body: Iterable[bytes]) -> Iterable[byt
     Raises:
         Exception: Whatever the body raises for its first piece; the body has been closed then.
     """
-    length = request.length
+    pieces = whole_body_of(body)
+    if pieces is not None and request.status:
+        request.body_bytes += len(pieces[0])
+        request.finished = True  # as `finish` does, without a call
+        request.observer.record(request)
+        counted = CountedBody(pieces)
+        counted.request = request
+        return counted
+    length = request.announced_length()
     if (type(body) is list or type(body) is tuple) and request.status:
         request.body_bytes += sum(map(len, body))
         whole, rest = WholeBody(body), iter(body)
@@ -55,18 +64,34 @@ def observed_body(request: ActiveRequest, body: Iterable[bytes]) -> Iterable[byt
     return whole
 
 
-class WholeBody(list[bytes]):
+class CountedBody(list[bytes]):
     """
-    A body that is known to its end, and counted. `observed_body` sets the attributes.
+    A body that is known to its end, and counted. `observed_body` sets the attribute.
+
+    Attributes:
+        request: The request that it answers.
+    """
+
+    __slots__ = ("request",)
+
+    request: ActiveRequest
+
+    def close(self) -> None:
+        """Count a client that has disconnected."""
+        _count_late_disconnect(self.request)
+
+
+class WholeBody(CountedBody):
+    """
+    A body that is counted while the application may still have something to do at its end.
 
     Attributes:
         body: The application's.
         rest: The iterator over *body*, whose next call ends the application's generator.
     """
 
-    __slots__ = ("body", "request", "rest")
+    __slots__ = ("body", "rest")
 
-    request: ActiveRequest
     body: Iterable[bytes]
     rest: Iterator[bytes]
 
@@ -136,7 +161,7 @@ class StreamedBody:
             finally:
                 _leave(around)
             if request.headers is not self._headers:  # `start_response` was called only now
-                self._headers, self._length = request.headers, request.length
+                self._headers, self._length = request.headers, request.announced_length()
         request.body_bytes += len(piece)
         if request.body_bytes >= self._length:
             request.finish()

@@ -9,6 +9,7 @@ Nothing here raises.
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from typing import Final
 
 from atom_platform.extension.request_record import RequestRecord
@@ -42,6 +43,7 @@ __all__ = [
     "record_request",
 ]
 
+_BUCKETS: Final = HTTP_REQUEST_DURATION.buckets
 _METHODS: Final = frozenset(HTTP_METHODS)
 _ABORT_REASONS: Final = frozenset(HTTP_RESPONSES_ABORTED.values["reason"])
 
@@ -83,9 +85,12 @@ def record_request(record: RequestRecord, in_progress: float = 0.0) -> None:
             counter, duration, gauge = found
             cells, at = counter
             cells[at] += 1.0
+            cells, at = duration.sum  # as `observe` does, without a call
+            cells[at] += seconds
+            cells, at = duration.buckets[bisect_left(_BUCKETS, seconds)]
+            cells[at] += 1.0
             cells, at = gauge
             cells[at] += in_progress
-            duration.observe(seconds)
             if record.trace is not None:
                 duration.keep_exemplar(seconds, record.trace.trace_id, time.time())
     except Exception as error:

@@ -3,7 +3,7 @@ What the platform's code calls to count something that is not a request, an agen
 
 HTTP requests are counted by `http_metrics.py`; agents, skills and queries by `track.py`; metrics of
 the application by `custom.py`. A new metric of the platform is a row in `catalog.py`, and a family
-and a function here. `make tables` then writes the docs; tests ask for a dashboard or a rule.
+and a function here. `make tables` then renews the tables of the docs.
 
 No function here raises or waits for more than another thread's addition, and none needs to know
 whether there are other processes.
@@ -132,7 +132,7 @@ def count_log_drop(reason: str, n: int = 1) -> None:
 def count_worker_exit(reason: str) -> None:
     """Count a worker that ended. Called in the arbiter, so it is the arbiter's heartbeat too."""
     heartbeat()
-    _worker_exits.add((_known_or(GUNICORN_WORKER_EXITS.values["reason"], reason, "crashed"),))
+    _worker_exits.add((_known_or(GUNICORN_WORKER_EXITS.values["reason"], reason, "unknown"),))
 
 
 def worker_started() -> None:

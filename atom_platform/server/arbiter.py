@@ -65,8 +65,8 @@ class Drain:
         """Handle SIGTERM and the drain signal; call it after the arbiter's own handlers."""
         arbiter = self._arbiter
         arbiter.handle_term = self.handle_term
-        arbiter.handle_rtmin = self.handle_request
-        arbiter.handle_alrm = self.handle_end
+        arbiter.handle_rtmin = self.on_drain_requested
+        arbiter.handle_alrm = self.on_drain_over
         for number in (signal.SIGTERM, DRAIN_SIGNAL, signal.SIGALRM):
             signal.signal(number, self._on_signal)
 
@@ -92,11 +92,11 @@ class Drain:
         log.info("drain_started", extra={"drain_seconds": round(remaining, 3)})
         signal.setitimer(signal.ITIMER_REAL, remaining)
 
-    def handle_request(self) -> None:
+    def on_drain_requested(self) -> None:
         """Drain without an end: whoever sent the signal sends SIGTERM later."""
         log.info("drain_requested", extra={"drain_seconds": self._seconds})
 
-    def handle_end(self) -> None:
+    def on_drain_over(self) -> None:
         """
         End the drain.
 

@@ -2,7 +2,7 @@
 gunicorn's hooks: what the platform does when the arbiter or a worker starts, serves and ends.
 
 Standard library only when imported: gunicorn.conf.py runs before the metrics directory exists. An
-exception in `child_exit`, `pre_fork`, `post_fork`, `when_ready` or `nworkers_changed` would end the
+exception in `child_exit`, `pre_fork`, `post_fork` or `when_ready` would end the
 whole server, so none leaves this module.
 """
 

@@ -139,7 +139,7 @@ class Stack:
         text = text.replace("webhook:8080", webhook)
         text = re.sub(
             rf"((?:group_wait|group_interval|repeat_interval): )({DURATION})",
-            # An interval of zero is refused; a group may wait for no time.
+            # An interval of zero is rejected; a group may wait for 0 s.
             lambda match: match[1] + (shorter(match[2]) if not match[2].startswith("0") else "0s"),
             text,
         )

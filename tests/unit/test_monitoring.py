@@ -90,7 +90,7 @@ def test_an_application_can_come_later() -> None:
 
 
 class TestProbesOfAnApplicationWithHooks:
-    """Access control for users must not keep an orchestrator from its probes."""
+    """A login of the application must not stop the probes of the orchestrator."""
 
     @pytest.fixture(name="app")
     def _app(self) -> Iterator[Flask]:

@@ -67,7 +67,7 @@ def test_the_guides_task_is_in_it(task: Any, container: Any) -> None:
 
 
 def test_the_health_check_is_the_guides_with_a_deadline(container: Any) -> None:
-    """Without a timeout of its own, curl runs on after ECS has given up."""
+    """Without a timeout of its own, curl outlives the timeout of ECS and is left behind."""
     health = container["healthCheck"]
 
     assert {key: health[key] for key in ("interval", "timeout", "retries", "startPeriod")} == {

@@ -106,7 +106,7 @@ def test_actions_are_pinned_by_commit(path: Any) -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_no_token_is_left_in_the_checkout(path: Any) -> None:
-    """A later step, such as a test of a pull request from outside, could read it."""
+    """Any later step could read it, also a test from an unknown author's pull request."""
     checkouts = [
         step
         for job in yaml.safe_load(path.read_text())["jobs"].values()
@@ -125,7 +125,7 @@ def test_github_runs_what_any_machine_can_run() -> None:
 
 
 def test_workflows_are_sound() -> None:
-    """No token is left behind, no text from outside is in a script, no permission is wide."""
+    """No token is left behind, no untrusted text is in a script, no permission is wide."""
     linted = run("zizmor", "--offline", "--no-progress", "--strict-collection", ".github")
 
     assert linted.returncode == 0, linted.stdout

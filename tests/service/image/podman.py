@@ -159,7 +159,7 @@ def _confinement(deployment: Any) -> list[str]:
 
 
 def _ulimits() -> list[str]:
-    """Ask for no more than we have: podman's own default is not allowed everywhere."""
+    """Ask for no more than we have: podman's own limits are not allowed everywhere."""
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     return [f"--ulimit=nofile={files}:{files}", "--ulimit=nproc=4096:4096"]
 

@@ -23,8 +23,8 @@ from tests.support.upgrade import upgradable, upgraded
 
 def check_ports(service: Service, management: int) -> None:
     """Assert what each of the two ports of *service* answers."""
-    foreign = {"Host": f"localhost:{management}", "X-Forwarded-Port": str(management)}
-    for headers in ({}, foreign):
+    foreign_headers = {"Host": f"localhost:{management}", "X-Forwarded-Port": str(management)}
+    for headers in ({}, foreign_headers):
         assert ask(service.port, "/health/metrics", headers=headers).status == 404
         ready = ask(service.port, "/health/ready?verbose", headers=headers)
         assert (ready.status, list(ready.json())) == (200, ["status", "timestamp"])

@@ -35,9 +35,9 @@ def _table(request: pytest.FixtureRequest) -> object:
     lines += [
         " | ".join([v, *(row.get(c, "") for c in columns)]) for v, row in sorted(TABLE.items())
     ]
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        reporter.write_line("\n" + "\n".join(lines))
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+        print("", *lines, sep="\n")
 
 
 def service_on(version: str, serve: Serve, tmp_path: Path, **env: str) -> Service:

@@ -129,6 +129,7 @@ def test_every_function_changes_its_metric(collected: Collected) -> None:
     instruments.count_log_message("ERROR")
     instruments.count_log_drop("queue_full", 7)
     instruments.count_worker_exit("timeout")
+    instruments.count_worker_exit("no reason of the catalog")
     http_metrics.count_aborted("disconnect")
     instruments.count_metric_error("hook")
     http_metrics.observe_queue(0.3)
@@ -137,6 +138,7 @@ def test_every_function_changes_its_metric(collected: Collected) -> None:
     found = collected()
 
     assert found[at("http_requests_in_progress")] == 1
+    assert found[at("gunicorn_worker_exits_total", reason="unknown")] == 1
     assert found[at("db_connections_active")] == 1
     assert found[at("db_connections_idle")] == 2
     assert found[at("db_connections_max")] == 5
