@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -31,6 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
     of another test process nor a developer's own service are ever met there.
     """
     STALLS.start()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job ignores Ctrl-C, and so would every process that a test starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     runtime = tempfile.mkdtemp(prefix="atom-test-run-")
     config.add_cleanup(lambda: shutil.rmtree(runtime, ignore_errors=True))
     os.environ["XDG_RUNTIME_DIR"] = runtime

@@ -187,17 +187,17 @@ def test_requests_of_eight_threads_are_all_counted(collected: Collected) -> None
 
 
 def test_counting_a_request_costs_microseconds() -> None:
-    """About 2 µs on a quiet machine; this one may be shared, so the bound is far away."""
+    """About 2 µs of CPU; caches that other processes share make it more."""
 
     def cost() -> float:
-        started_at = time.perf_counter()
+        started_at = time.thread_time()
         for _ in range(2000):
             count_request("GET", "/a", 200, 0.01)
-        return (time.perf_counter() - started_at) / 2000
+        return (time.thread_time() - started_at) / 2000
 
     cost()
 
-    assert min(cost() for _ in range(20)) < 10e-6
+    assert min(cost() for _ in range(20)) < 20e-6
 
 
 def test_a_log_handler_that_counts_cannot_deadlock_with_a_thread_that_counts(
