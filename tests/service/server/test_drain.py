@@ -84,17 +84,18 @@ def test_responses_close_the_connection_during_a_drain(serve: Serve, args: list[
 
 
 def test_a_connection_made_before_the_end_of_the_drain_is_answered(serve: Serve) -> None:
-    service = serve(env={"ATOM_DRAIN_SECONDS": "2"})
+    drain = round(scaled(2), 1)
+    service = serve(env={"ATOM_DRAIN_SECONDS": str(drain)})
     os.kill(service.arbiter, signal.SIGTERM)
     began = time.monotonic()
-    wait_until(lambda: time.monotonic() - began > 1.7)
+    wait_until(lambda: time.monotonic() - began > 0.85 * drain, seconds=2 * drain)
     with connected(service, 6) as clients:
-        wait_until(lambda: service.logged("drain_finished"))
+        wait_until(lambda: service.logged("drain_finished"), seconds=2 * drain)
         time.sleep(0.5)
 
         assert [client.ask("/pid").status for client in clients] == [200] * 6
 
-    assert seconds_to_end(service, began) < scaled(2 + 3)
+    assert seconds_to_end(service, began) < drain + scaled(3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -95,6 +95,7 @@ def test_server_and_application_answer_alike(
 
 def test_a_scrape_has_the_same_body_as_the_route(service: Service, connect: Connect) -> None:
     client = connect(service)
+    client.ask(PATH)  # the first scrape of a service adds the series of its own endpoint
 
     by_server, by_application = (client.ask(PATH), client.ask(PATH, DETOUR))
 

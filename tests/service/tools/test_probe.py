@@ -71,7 +71,7 @@ def test_other_answers_are_status_1(answer: bytes | None, line: str) -> None:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         started = time.monotonic()
-        done = probe("ready", "--timeout", "1", PORT=str(listener.getsockname()[1]))
+        done = probe("ready", "--timeout", f"{scaled(1):.1f}", PORT=str(listener.getsockname()[1]))
         over.set()
         thread.join(scaled(10))
 
