@@ -16,6 +16,7 @@ from gunicorn.glogging import Logger
 from gunicorn.http import errors
 
 from atom_platform.extension.request_record import UNMATCHED, RequestRecord
+from atom_platform.logs._compat_gunicorn import is_own_handler
 from atom_platform.logs.config import capture_output, configure_structlog
 from atom_platform.logs.records import LOG_OUTPUT, level_name, line_from_record
 from atom_platform.settings import Settings
@@ -88,9 +89,11 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         self.error_log.propagate = cfg.errorlog in (None, "-")
 
     def _replace_handlers(self) -> None:
-        """Take gunicorn's own handlers away; syslog's and those of another class stay."""
+        """Take gunicorn's own handlers away; syslog's and those of `--log-config` stay."""
         for log in (self.error_log, self.access_log):
             for handler in list(log.handlers):
+                if not is_own_handler(handler):
+                    continue
                 if log is self.error_log and isinstance(handler, logging.FileHandler):
                     handler.setFormatter(LineFormatter())
                 elif type(handler) in (logging.StreamHandler, logging.FileHandler):

@@ -301,3 +301,38 @@ print(*(type(each).__name__ for each in GunicornLogger(config).error_log.handler
     )
 
     assert '"event":"SysLogHandler"' in done.stdout
+
+
+def test_handlers_of_a_logging_configuration_stay(tmp_path: Path) -> None:
+    """`--log-config` is the operator's: its handlers are neither removed nor given our format."""
+    code = f"""
+from gunicorn.config import Config
+from atom_platform.logs.gunicorn import GunicornLogger
+
+file = {str(tmp_path / "errors.log")!r}
+config = Config()
+config.set("logconfig_dict", {{
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {{"own": {{"format": "own %(message)s"}}}},
+    "handlers": {{
+        "console": {{"class": "logging.StreamHandler"}},
+        "file": {{"class": "logging.FileHandler", "filename": file, "formatter": "own"}},
+    }},
+    "root": {{"level": "INFO", "handlers": []}},
+    "loggers": {{
+        "gunicorn.error": {{"level": "INFO", "handlers": ["console", "file"]}},
+        "gunicorn.access": {{"level": "INFO", "handlers": ["console"]}},
+    }},
+}})
+logger = GunicornLogger(config)
+logger.error_log.warning("told")
+with open({str(tmp_path / "handlers")!r}, "w") as out:
+    for log in (logger.error_log, logger.access_log):
+        print(*(type(each).__name__ for each in log.handlers), file=out)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=scaled(60), check=True)
+
+    kept = (tmp_path / "handlers").read_text().splitlines()
+    assert kept == ["StreamHandler FileHandler", "StreamHandler"]
+    assert (tmp_path / "errors.log").read_text() == "own told\n"
